@@ -1,0 +1,173 @@
+//! What the process says about itself: every metric is declared here once, and the log is set up.
+//!
+//! A [`Metrics`] is a bundle of handles, cheap to clone and private to its server, so that two servers (or two tests) in
+//! one process do not count into each other. Labels are bounded: never a subject, a path, a `kid` or an address.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::clock::UnixTime;
+
+/// How one request ended: the labels of `siwa_requests_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The door it came through: `proxy` or `layer`.
+    pub door: &'static str,
+    /// `forwarded`, or the reason code of the rejection, e.g. `token_expired`.
+    pub outcome: &'static str,
+    /// Whose fault a rejection was: `none`, `caller`, `apple`, `upstream` or `us`.
+    pub fault: &'static str,
+}
+
+/// Where a verdict came from: the label of `siwa_verdicts_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct VerdictLabels {
+    /// `hit` (remembered), `miss` (judged now).
+    pub cache: &'static str,
+}
+
+/// How one fetch of the key set ended: the label of `siwa_jwks_fetches_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FetchLabels {
+    /// `ok`, or the code of the fault, e.g. `status`, `timeout`.
+    pub result: &'static str,
+}
+
+/// Every metric of the process.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Requests answered, by door, outcome and fault.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Seconds from a request's head to its response's head.
+    pub request_seconds: Histogram,
+    /// Requests being worked on now.
+    pub requests_in_flight: Gauge,
+    /// Connections open now on the public listener.
+    pub connections: Gauge,
+    /// Identity headers that a client sent and that were removed.
+    pub spoofed_headers_stripped: Counter,
+    /// Tokens looked at, by verdict-cache outcome.
+    pub verdicts: Family<VerdictLabels, Counter>,
+    /// Seconds that judging one token took on a verdict-cache miss, a wait for keys included.
+    pub judge_seconds: Histogram,
+    /// Attempts to fetch the key set, by result.
+    pub jwks_fetches: Family<FetchLabels, Counter>,
+    /// Keys in the current set.
+    pub jwks_keys: Gauge,
+    /// Keys in fetched sets that were skipped because they cannot be used.
+    pub jwks_keys_skipped: Counter,
+    /// Unknown `kid`s that caused no fetch because of the cooldown.
+    pub jwks_refetches_suppressed: Counter,
+    /// Email claims that could not be a header field value and were left out.
+    pub emails_left_out: Counter,
+    jwks_age: Gauge,
+    jwks_fetched_at: Arc<AtomicU64>,
+    registry: Arc<Registry>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A fresh set of metrics, all at zero.
+    #[must_use]
+    #[rustfmt::skip] // One metric a line reads as the table that it is.
+    pub fn new() -> Self {
+        let requests = Family::default();
+        let request_seconds = Histogram::new(exponential_buckets(0.000_1, 2.5, 14));
+        let requests_in_flight = Gauge::default();
+        let connections = Gauge::default();
+        let spoofed_headers_stripped = Counter::default();
+        let verdicts = Family::default();
+        let judge_seconds = Histogram::new(exponential_buckets(0.000_01, 2.5, 14));
+        let jwks_fetches = Family::default();
+        let jwks_keys = Gauge::default();
+        let jwks_keys_skipped = Counter::default();
+        let jwks_refetches_suppressed = Counter::default();
+        let emails_left_out = Counter::default();
+        let jwks_age = Gauge::default();
+
+        let mut r = Registry::with_prefix("siwa");
+        r.register("requests", "Requests answered, by door, outcome and whose fault a rejection was", requests.clone());
+        r.register_with_unit("request", "From a request's head to its response's head", Unit::Seconds, request_seconds.clone());
+        r.register("requests_in_flight", "Requests being worked on now", requests_in_flight.clone());
+        r.register("connections", "Connections open now on the public listener", connections.clone());
+        r.register("spoofed_headers_stripped", "Identity headers that clients sent and that were removed", spoofed_headers_stripped.clone());
+        r.register("verdicts", "Tokens looked at, by verdict-cache outcome", verdicts.clone());
+        r.register_with_unit("judge", "Judging one token that the verdict cache did not hold", Unit::Seconds, judge_seconds.clone());
+        r.register("jwks_fetches", "Attempts to fetch the key set, by result", jwks_fetches.clone());
+        r.register("jwks_keys", "Keys in the current set", jwks_keys.clone());
+        r.register("jwks_keys_skipped", "Keys in fetched sets that cannot be used", jwks_keys_skipped.clone());
+        r.register("jwks_refetches_suppressed", "Unknown key ids that caused no fetch because of the cooldown", jwks_refetches_suppressed.clone());
+        r.register("emails_left_out", "Email claims that cannot be a header field value", emails_left_out.clone());
+        r.register_with_unit("jwks_age", "Since the last successful fetch of the key set; -1 before the first", Unit::Seconds, jwks_age.clone());
+
+        Self {
+            requests, request_seconds, requests_in_flight, connections, spoofed_headers_stripped, verdicts,
+            judge_seconds, jwks_fetches, jwks_keys, jwks_keys_skipped, jwks_refetches_suppressed, emails_left_out,
+            jwks_age, jwks_fetched_at: Arc::new(AtomicU64::new(0)), registry: Arc::new(r),
+        }
+    }
+
+    /// Notes a successful fetch of the key set.
+    pub fn jwks_fetched(&self, now: UnixTime) {
+        self.jwks_fetched_at.store(now.as_secs(), Ordering::Relaxed);
+    }
+
+    /// All metrics in the OpenMetrics text format, as Prometheus scrapes them.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: writing into a `String` cannot fail.
+    pub fn render(&self, now: UnixTime) -> Result<String, fmt::Error> {
+        self.jwks_age.set(match self.jwks_fetched_at.load(Ordering::Relaxed) {
+            0 => -1,
+            at => i64::try_from(now.as_secs().saturating_sub(at)).unwrap_or(i64::MAX),
+        });
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_the_keys_grows_with_the_clock() {
+        let metrics = Metrics::new();
+        assert!(metrics.render(UnixTime::from_secs(50)).unwrap().contains("siwa_jwks_age_seconds -1"));
+        metrics.jwks_fetched(UnixTime::from_secs(100));
+        assert!(metrics.render(UnixTime::from_secs(160)).unwrap().contains("siwa_jwks_age_seconds 60"));
+    }
+
+    #[test]
+    fn a_counter_is_rendered_with_its_labels() {
+        let metrics = Metrics::new();
+        let labels = RequestLabels { door: "proxy", outcome: "forwarded", fault: "none" };
+        metrics.requests.get_or_create(&labels).inc();
+        let page = metrics.render(UnixTime::from_secs(0)).unwrap();
+        assert!(page.contains(r#"siwa_requests_total{door="proxy",outcome="forwarded",fault="none"} 1"#), "{page}");
+    }
+}

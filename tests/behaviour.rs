@@ -1,0 +1,1 @@
+//! The specification in sentences: every file is a behaviour, every test name a statement about it.
