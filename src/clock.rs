@@ -71,7 +71,10 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the Clock that everybody else has to ask")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the Clock that everybody else has to ask"
+    )]
     fn now(&self) -> UnixTime {
         // A clock set before 1970 reads as 1970: every token is then "issued in the future" and refused.
         UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
@@ -113,7 +116,10 @@ mod tests {
     #[test]
     fn time_prints_as_rfc_3339() {
         assert_eq!(UnixTime::from_secs(1_612_345_678).to_string(), "2021-02-03T09:47:58Z");
-        assert_eq!(UnixTime::from_secs(u64::MAX).to_string(), "18446744073709551615 seconds after 1970");
+        assert_eq!(
+            UnixTime::from_secs(u64::MAX).to_string(),
+            "18446744073709551615 seconds after 1970"
+        );
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The auth proxy for Sign in with Apple.
 
+pub mod authn;
 pub mod clock;
 pub mod telemetry;
+pub mod verify;
 
 #[doc(hidden)]
 pub mod sim;

@@ -134,7 +134,7 @@ impl Metrics {
         self.jwks_fetched_at.store(now.as_secs(), Ordering::Relaxed);
     }
 
-    /// All metrics in the OpenMetrics text format, as Prometheus scrapes them.
+    /// All metrics in the `OpenMetrics` text format, as Prometheus scrapes them.
     ///
     /// # Errors
     ///
@@ -157,9 +157,13 @@ mod tests {
     #[test]
     fn the_age_of_the_keys_grows_with_the_clock() {
         let metrics = Metrics::new();
-        assert!(metrics.render(UnixTime::from_secs(50)).unwrap().contains("siwa_jwks_age_seconds -1"));
+        assert!(
+            metrics.render(UnixTime::from_secs(50)).unwrap().contains("siwa_jwks_age_seconds -1")
+        );
         metrics.jwks_fetched(UnixTime::from_secs(100));
-        assert!(metrics.render(UnixTime::from_secs(160)).unwrap().contains("siwa_jwks_age_seconds 60"));
+        assert!(
+            metrics.render(UnixTime::from_secs(160)).unwrap().contains("siwa_jwks_age_seconds 60")
+        );
     }
 
     #[test]
@@ -168,6 +172,11 @@ mod tests {
         let labels = RequestLabels { door: "proxy", outcome: "forwarded", fault: "none" };
         metrics.requests.get_or_create(&labels).inc();
         let page = metrics.render(UnixTime::from_secs(0)).unwrap();
-        assert!(page.contains(r#"siwa_requests_total{door="proxy",outcome="forwarded",fault="none"} 1"#), "{page}");
+        assert!(
+            page.contains(
+                r#"siwa_requests_total{door="proxy",outcome="forwarded",fault="none"} 1"#
+            ),
+            "{page}"
+        );
     }
 }

@@ -1,0 +1,213 @@
+//! The headers that tell the application who it is, and the only ones who may set them: us.
+//!
+//! What can be set is always stripped, in every spelling, whether it is set or not. The names are one list, so that no
+//! header can be set that is not also stripped.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{
+    telemetry::Metrics,
+    verify::{Email, Identity},
+};
+
+/// A header that we may ever set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityHeader {
+    /// The subject: who it is.
+    Subject,
+    /// The email address; by default only if Apple says that it is verified.
+    Email,
+    /// Whether the email address is verified: `true` or `false`.
+    EmailVerified,
+    /// Whether the email address is one of Apple's relay: `true` or `false`.
+    PrivateEmail,
+    /// 0, 1 or 2: how likely a human is.
+    RealUserStatus,
+    /// The app that the token was issued to.
+    ClientId,
+    /// The subject before an app transfer.
+    TransferSubject,
+    /// A signed assertion of all this. Reserved: stripped, and not set yet.
+    Assertion,
+}
+
+impl IdentityHeader {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Subject,
+        Self::Email,
+        Self::EmailVerified,
+        Self::PrivateEmail,
+        Self::RealUserStatus,
+        Self::ClientId,
+        Self::TransferSubject,
+        Self::Assertion,
+    ];
+
+    /// The field name, in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Subject => "x-apple-sub",
+            Self::Email => "x-apple-email",
+            Self::EmailVerified => "x-apple-email-verified",
+            Self::PrivateEmail => "x-apple-private-email",
+            Self::RealUserStatus => "x-apple-real-user-status",
+            Self::ClientId => "x-apple-client-id",
+            Self::TransferSubject => "x-apple-transfer-sub",
+            Self::Assertion => "x-siwa-assertion",
+        }
+    }
+}
+
+/// What becomes of an email address that Apple does not call verified (managed accounts have such).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnverifiedEmail {
+    /// It is left out: the application would take it for the user's.
+    #[default]
+    LeaveOut,
+    /// It is forwarded, with `X-Apple-Email-Verified: false` beside it.
+    Forward,
+}
+
+/// Which headers are set, and how.
+#[derive(Clone, Debug)]
+pub struct IdentityHeaders {
+    set: Vec<IdentityHeader>,
+    unverified_email: UnverifiedEmail,
+    metrics: Metrics,
+}
+
+impl IdentityHeaders {
+    /// The headers that are set unless asked otherwise.
+    pub const DEFAULT: [IdentityHeader; 2] = [IdentityHeader::Subject, IdentityHeader::Email];
+
+    /// Sets the headers `set`, and strips them all.
+    #[must_use]
+    pub fn new(
+        set: impl Into<Vec<IdentityHeader>>,
+        unverified_email: UnverifiedEmail,
+        metrics: Metrics,
+    ) -> Self {
+        let mut set = set.into();
+        if unverified_email == UnverifiedEmail::Forward
+            && !set.contains(&IdentityHeader::EmailVerified)
+        {
+            set.push(IdentityHeader::EmailVerified);
+        }
+        Self { set, unverified_email, metrics }
+    }
+
+    /// Removes every identity header in every spelling that some application might read as one.
+    pub fn strip(&self, headers: &mut HeaderMap) {
+        // Hardly any request carries one, so that nothing is allocated until one does.
+        while let Some(name) = headers.keys().find(|name| is_identity_name(name.as_str())).cloned()
+        {
+            self.metrics.spoofed_headers_stripped.inc();
+            headers.remove(name);
+        }
+    }
+
+    /// Strips, then sets what `identity` says. One act, so that setting without stripping is not on offer.
+    pub fn replace(&self, headers: &mut HeaderMap, identity: &Identity) {
+        self.strip(headers);
+        for header in &self.set {
+            if let Some(value) = self.value(*header, identity) {
+                headers.insert(HeaderName::from_static(header.name()), value);
+            }
+        }
+    }
+
+    fn value(&self, header: IdentityHeader, identity: &Identity) -> Option<HeaderValue> {
+        let email = identity.email().filter(|email| self.may_forward(email));
+        match header {
+            IdentityHeader::Subject => HeaderValue::from_str(identity.subject().as_str()).ok(),
+            IdentityHeader::Email => self.email_value(email?),
+            IdentityHeader::EmailVerified => Some(flag(email?.is_verified())),
+            IdentityHeader::PrivateEmail => Some(flag(email?.is_private())),
+            IdentityHeader::RealUserStatus => {
+                Some(u16::from(identity.real_user_status()?.as_wire()).into())
+            }
+            IdentityHeader::ClientId => HeaderValue::from_str(identity.client_id().as_str()).ok(),
+            IdentityHeader::TransferSubject => {
+                HeaderValue::from_str(identity.transfer_subject()?.as_str()).ok()
+            }
+            IdentityHeader::Assertion => None,
+        }
+    }
+
+    fn may_forward(&self, email: &Email) -> bool {
+        email.is_verified() || self.unverified_email == UnverifiedEmail::Forward
+    }
+
+    /// An address outside visible ASCII has no agreed form in a header, so that it is left out and the request goes on.
+    fn email_value(&self, email: &Email) -> Option<HeaderValue> {
+        let legal = email.address().bytes().all(|byte| byte.is_ascii_graphic());
+        if !legal {
+            self.metrics.emails_left_out.inc();
+            return None;
+        }
+        HeaderValue::from_str(email.address()).ok()
+    }
+}
+
+const fn flag(value: bool) -> HeaderValue {
+    HeaderValue::from_static(if value { "true" } else { "false" })
+}
+
+/// CGI (RFC 3875 §4.1.18) and its heirs (WSGI, Rack, PHP) turn a field name into a variable by writing `_` for what is no
+/// letter or digit: to them `x_apple_sub` and `x.apple.sub` are `x-apple-sub`.
+fn is_identity_name(name: &str) -> bool {
+    IdentityHeader::ALL.iter().any(|header| reads_as(name, header.name()))
+}
+
+fn reads_as(name: &str, canonical: &str) -> bool {
+    let same = |(byte, wanted): (u8, u8)| {
+        byte.eq_ignore_ascii_case(&wanted) || (wanted == b'-' && !byte.is_ascii_alphanumeric())
+    };
+    name.len() == canonical.len() && name.bytes().zip(canonical.bytes()).all(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_every_name_is_stripped() {
+        let headers = IdentityHeaders::new(
+            IdentityHeaders::DEFAULT,
+            UnverifiedEmail::LeaveOut,
+            Metrics::new(),
+        );
+        for header in IdentityHeader::ALL {
+            let name = header.name();
+            for spelling in [
+                name.to_owned(),
+                name.to_uppercase(),
+                name.replace('-', "_"),
+                name.replacen('-', "_", 1),
+                name.replace('-', "."),
+            ] {
+                let mut map = HeaderMap::new();
+                map.append(
+                    spelling.parse::<HeaderName>().unwrap(),
+                    HeaderValue::from_static("spoof"),
+                );
+                map.append(
+                    spelling.parse::<HeaderName>().unwrap(),
+                    HeaderValue::from_static("again"),
+                );
+                map.append("accept", HeaderValue::from_static("*/*"));
+                headers.strip(&mut map);
+                assert_eq!(map.len(), 1, "{spelling}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_names_are_left_alone() {
+        for name in ["x-apple", "x-apple-subject", "apple-sub", "x-apple-sub-x", "xxapple-sub"] {
+            assert!(!is_identity_name(name), "{name}");
+        }
+    }
+}

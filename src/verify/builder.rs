@@ -1,0 +1,143 @@
+//! The decisions that a [`Verifier`] needs, in the order of their weight: for which apps (no default), whose keys, and how.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Verifier,
+    claims::ClaimRules,
+    identity::ClientIds,
+    jwks::{HttpsJwks, Issuer, JwksCache, JwksSettings, JwksSource, TrustedUrl},
+    verdicts::VerdictCache,
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    telemetry::Metrics,
+};
+
+/// Describes a [`Verifier`]. Everything but the client ids has a default that suits production.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct VerifierBuilder {
+    client_ids: ClientIds,
+    issuer: Issuer,
+    source: Option<Arc<dyn JwksSource>>,
+    jwks: JwksSettings,
+    leeway: Duration,
+    verdict_capacity: u64,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    tasks: TaskTracker,
+}
+
+impl VerifierBuilder {
+    /// Verdicts remembered at most, by default.
+    pub const VERDICT_CAPACITY: u64 = 100_000;
+
+    pub(super) fn new(client_ids: ClientIds) -> Self {
+        Self {
+            client_ids,
+            issuer: Issuer::apple(),
+            source: None,
+            jwks: JwksSettings::default(),
+            leeway: ClaimRules::LEEWAY,
+            verdict_capacity: Self::VERDICT_CAPACITY,
+            clock: Arc::new(SystemClock),
+            metrics: Metrics::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Where the keys come from, instead of Apple's endpoint.
+    pub fn jwks_source(mut self, source: impl JwksSource + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Whom the keys speak for, instead of Apple: a simulator.
+    pub fn issuer(mut self, issuer: Issuer) -> Self {
+        self.issuer = issuer;
+        self
+    }
+
+    /// How the keys are kept fresh.
+    pub const fn jwks_settings(mut self, settings: JwksSettings) -> Self {
+        self.jwks = settings;
+        self
+    }
+
+    /// How far clocks may differ: [`ClaimRules::LEEWAY`] by default, [`ClaimRules::LONGEST_LEEWAY`] at most.
+    pub const fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// How many verdicts are remembered at most; 0 remembers none.
+    pub const fn verdict_capacity(mut self, entries: u64) -> Self {
+        self.verdict_capacity = entries;
+        self
+    }
+
+    /// Who says what time it is.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where to count.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Which tracker the refresher of the keys runs on; one of its own by default.
+    pub fn tasks(mut self, tasks: TaskTracker) -> Self {
+        self.tasks = tasks;
+        self
+    }
+
+    /// Starts fetching keys and returns the verifier. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] outside a runtime, or when TLS cannot be set up.
+    pub fn build(self) -> Result<Verifier, BuildError> {
+        Handle::try_current()?;
+        let source = match self.source {
+            Some(source) => source,
+            None => Arc::new(HttpsJwks::new(TrustedUrl::apple_keys())?),
+        };
+        let keys = JwksCache::start(
+            source,
+            self.issuer,
+            self.jwks,
+            Arc::clone(&self.clock),
+            self.metrics.clone(),
+            &self.tasks,
+        );
+        Ok(Verifier {
+            keys,
+            rules: Arc::new(ClaimRules::new(self.client_ids, self.leeway)),
+            verdicts: VerdictCache::new(self.verdict_capacity)?,
+            clock: self.clock,
+            metrics: self.metrics,
+        })
+    }
+}
+
+/// Why a verifier cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// There is no tokio runtime to keep the keys fresh on.
+    #[error("a verifier needs a tokio runtime")]
+    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Randomness(#[from] aws_lc_rs::error::Unspecified),
+    /// The HTTPS client cannot be set up.
+    #[error("the client for the key endpoint cannot be set up")]
+    Client(#[from] reqwest::Error),
+}

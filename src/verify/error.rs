@@ -1,0 +1,334 @@
+//! What can go wrong while judging a token, and whose fault it was.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use super::jwks::KeyId;
+use crate::clock::UnixTime;
+
+/// Whose fault a failure was. It decides status, log level and metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The caller sent something that cannot be accepted.
+    Caller,
+    /// Apple could not be asked, or did not answer as documented.
+    Apple,
+    /// The application behind us failed.
+    Upstream,
+    /// We failed, or are at a limit.
+    Us,
+}
+
+impl Fault {
+    /// The name in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Apple => "apple",
+            Self::Upstream => "upstream",
+            Self::Us => "us",
+        }
+    }
+}
+
+/// Why a token proved nobody. The two variants are never mixed up: *no* is not *we could not tell*.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The token is no good: sending it again cannot help.
+    #[error("the token is refused")]
+    Rejected(#[from] TokenFault),
+    /// The token could not be judged: the caller may retry.
+    #[error("the keys to judge the token with cannot be had")]
+    KeysUnavailable(#[from] KeysFault),
+}
+
+impl VerifyError {
+    /// Whose fault it was.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Rejected(_) => Fault::Caller,
+            Self::KeysUnavailable(_) => Fault::Apple,
+        }
+    }
+}
+
+/// What is wrong with a token. The message is meant for the caller: it never repeats the token, the subject or the email.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenFault {
+    /// Longer than any token of Apple's, so not looked at.
+    #[error("the token has {bytes} bytes, more than the limit of {limit}")]
+    Oversized {
+        /// Length of the token in bytes.
+        bytes: usize,
+        /// The most that is looked at, in bytes.
+        limit: usize,
+    },
+    /// Not a JWS in compact serialisation (RFC 7515 §3.1) with JSON objects inside.
+    #[error("the token is malformed: {0}")]
+    Malformed(#[source] Malformation),
+    /// The JOSE header asks for something that must be understood and is not (RFC 7515 §4.1.11).
+    #[error("the token's header asks for `{member}`, which is not supported")]
+    UnsupportedHeader {
+        /// The header member: `crit`, `b64` or `zip`.
+        member: &'static str,
+    },
+    /// Signed with another algorithm than Apple's (RFC 8725 §3.1).
+    #[error("the token's algorithm is {found}, and Apple signs with RS256")]
+    Algorithm {
+        /// The `alg` that the header claims, if it is printable.
+        found: Printable,
+    },
+    /// No key of this name is in the key set.
+    #[error("no key of Apple's has the id {key_id}")]
+    UnknownKey {
+        /// The `kid` that the header claims.
+        key_id: KeyId,
+    },
+    /// The signature does not verify.
+    #[error("the token's signature does not verify")]
+    Signature(#[source] Option<jsonwebtoken::errors::Error>),
+    /// A claim is missing or is not of the type that Apple sends.
+    #[error("the claim `{claim}` {problem}")]
+    Claim {
+        /// The claim's registered name.
+        claim: &'static str,
+        /// What is wrong with it.
+        problem: ClaimProblem,
+    },
+    /// Issued by somebody else.
+    #[error("the token was issued by {found}, not by {expected}")]
+    Issuer {
+        /// The `iss` claim.
+        found: Printable,
+        /// The issuer whose key signed the token.
+        expected: Printable,
+    },
+    /// Issued for another app.
+    #[error("the token is meant for {found}, which is not a client id accepted here")]
+    Audience {
+        /// The `aud` claim.
+        found: Printable,
+    },
+    /// Past its time.
+    #[error("the token expired at {expired_at}, and it is {now}")]
+    Expired {
+        /// The `exp` claim.
+        expired_at: UnixTime,
+        /// When it was judged.
+        now: UnixTime,
+    },
+    /// Issued in the future, or not valid yet.
+    #[error("the token is valid from {valid_from}, and it is {now}")]
+    NotYetValid {
+        /// The `iat` or `nbf` claim.
+        valid_from: UnixTime,
+        /// When it was judged.
+        now: UnixTime,
+    },
+    /// A server-to-server notification, which says something about a user but does not prove one.
+    #[error("this is a server-to-server notification, not an identity token")]
+    Notification,
+}
+
+impl TokenFault {
+    /// The stable reason code, for programs: clients, logs and metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Oversized { .. } => "token_oversized",
+            Self::Malformed(_) => "token_malformed",
+            Self::UnsupportedHeader { .. } => "token_unsupported_header",
+            Self::Algorithm { .. } => "token_algorithm",
+            Self::UnknownKey { .. } => "token_unknown_key",
+            Self::Signature(_) => "token_signature",
+            Self::Claim { .. } => "token_claim",
+            Self::Issuer { .. } => "token_issuer",
+            Self::Audience { .. } => "token_audience",
+            Self::Expired { .. } => "token_expired",
+            Self::NotYetValid { .. } => "token_not_yet_valid",
+            Self::Notification => "token_notification",
+        }
+    }
+
+    pub(super) fn missing(claim: &'static str) -> Self {
+        Self::Claim { claim, problem: ClaimProblem::Missing }
+    }
+
+    pub(super) fn wrong_type(claim: &'static str) -> Self {
+        Self::Claim { claim, problem: ClaimProblem::WrongType }
+    }
+}
+
+impl From<Malformation> for TokenFault {
+    fn from(malformation: Malformation) -> Self {
+        Self::Malformed(malformation)
+    }
+}
+
+/// How a token fails to be a compact JWS.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Malformation {
+    /// Not three parts between dots.
+    #[error("it has {0} parts between dots, where an identity token has 3")]
+    Parts(usize),
+    /// A part of no length.
+    #[error("its {0} is empty")]
+    Empty(Part),
+    /// A character outside base64url (RFC 4648 §5): padding and white space count as such.
+    #[error("it holds a character that base64url does not have")]
+    Character,
+    /// Not canonical base64url without padding.
+    #[error("its {0} is not base64url")]
+    Base64(Part),
+    /// Not a JSON object with unique member names.
+    #[error("its {0} is not a JSON object with unique members")]
+    Json(Part, #[source] serde_json::Error),
+    /// A member of the JOSE header is missing or of the wrong type.
+    #[error("its header has no usable `{0}`")]
+    HeaderMember(&'static str),
+}
+
+/// One of the three parts of a compact JWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The JOSE header.
+    Header,
+    /// The claims.
+    Claims,
+    /// The signature.
+    Signature,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::Claims => "claims part",
+            Self::Signature => "signature",
+        })
+    }
+}
+
+/// What is wrong with one claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimProblem {
+    /// It is not there.
+    Missing,
+    /// It is there with another JSON type than Apple sends, or out of range.
+    WrongType,
+    /// It is empty, or holds characters that such a claim never has.
+    Illegal,
+}
+
+impl fmt::Display for ClaimProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "is missing",
+            Self::WrongType => "is not of the type that Apple sends",
+            Self::Illegal => "holds characters that it cannot have",
+        })
+    }
+}
+
+/// A foreign value in a form that is safe to show: at most 100 characters, and visible ASCII only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Printable(Box<str>);
+
+impl Printable {
+    const LONGEST: usize = 100;
+
+    pub(super) fn new(foreign: &str) -> Self {
+        let visible = |c: char| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '?' };
+        let mut shown: String = foreign.chars().take(Self::LONGEST).map(visible).collect();
+        if foreign.chars().nth(Self::LONGEST).is_some() {
+            shown.push_str("...");
+        }
+        Self(if shown.is_empty() { "(nothing)".into() } else { shown.into() })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Printable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why there is no key to judge with.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysFault {
+    /// No usable key set is in memory.
+    #[error("no usable key set is in memory")]
+    NoSet(#[source] Option<FetchFault>),
+    /// The key is not in the set, and the set could not be brought up to date.
+    #[error("the key is not in the set, and the set could not be brought up to date")]
+    Unconfirmed(#[source] Option<FetchFault>),
+}
+
+/// How fetching a key set failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchFault {
+    /// Nothing came back: no connection, a timeout, a broken transfer.
+    #[error("the key set could not be fetched")]
+    Transport(#[source] Arc<dyn Error + Send + Sync>),
+    /// Another status than 200.
+    #[error("the key endpoint answered with status {0}")]
+    Status(u16),
+    /// Longer than any key set.
+    #[error("the key set has more than {limit} bytes")]
+    Oversized {
+        /// The most that is read, in bytes.
+        limit: usize,
+    },
+    /// Not a JWK Set (RFC 7517 §5).
+    #[error("the answer is not a JWK Set")]
+    NotAJwkSet(#[source] Arc<serde_json::Error>),
+    /// A JWK Set in which no key can verify RS256.
+    #[error("the key set holds no usable key ({skipped} skipped)")]
+    NoUsableKey {
+        /// How many keys were there.
+        skipped: usize,
+    },
+}
+
+impl FetchFault {
+    /// Wraps what a source's own transport reports.
+    pub fn transport(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Transport(Arc::from(error.into()))
+    }
+
+    /// The stable code, for logs and metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Transport(_) => "transport",
+            Self::Status(_) => "status",
+            Self::Oversized { .. } => "oversized",
+            Self::NotAJwkSet(_) => "not_a_jwk_set",
+            Self::NoUsableKey { .. } => "no_usable_key",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_value_is_shown_short_and_in_visible_ascii() {
+        assert_eq!(Printable::new("com.example.app").as_str(), "com.example.app");
+        assert_eq!(Printable::new("a\r\nb\"é").as_str(), "a??b??");
+        assert_eq!(Printable::new("").as_str(), "(nothing)");
+        assert_eq!(Printable::new(&"x".repeat(500)).as_str().len(), 103);
+    }
+}

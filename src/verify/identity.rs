@@ -1,0 +1,278 @@
+//! A person for whom Apple vouched. Everything here is made in this folder alone, from claims that were signed.
+
+use std::{fmt, sync::Arc};
+
+use crate::clock::UnixTime;
+
+/// Somebody whom Apple's signature proves, as one of our apps knows them.
+///
+/// There is no public way to make one, and none to read one from text: whoever holds an `Identity` got it from a
+/// [`super::Verifier`]. `Debug` shows neither subject nor email.
+pub struct Identity {
+    pub(super) subject: Subject,
+    pub(super) audience: Vec<ClientId>,
+    pub(super) email: Option<Email>,
+    pub(super) real_user_status: Option<RealUserStatus>,
+    pub(super) transfer_subject: Option<Subject>,
+    pub(super) issued_at: UnixTime,
+    pub(super) expires_at: UnixTime,
+}
+
+impl Identity {
+    /// Who it is: stable for one developer team, across its apps and across sign-ins.
+    #[must_use]
+    pub const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The app that the token was issued to (the first, should Apple ever name several).
+    #[must_use]
+    pub fn client_id(&self) -> &ClientId {
+        #[expect(clippy::indexing_slicing, reason = "claims with an empty audience are refused")]
+        &self.audience[0]
+    }
+
+    /// All apps that the token was issued to; each is one of ours.
+    #[must_use]
+    pub fn audience(&self) -> &[ClientId] {
+        &self.audience
+    }
+
+    /// The address that Apple told. It is no identity: it may be absent, relayed, unverified, and change.
+    #[must_use]
+    pub const fn email(&self) -> Option<&Email> {
+        self.email.as_ref()
+    }
+
+    /// How likely a human is; Apple says so only at the first sign-in on its own systems.
+    #[must_use]
+    pub const fn real_user_status(&self) -> Option<RealUserStatus> {
+        self.real_user_status
+    }
+
+    /// Who it was for the team that transferred the app, within 60 days of the transfer (Apple TN3159).
+    #[must_use]
+    pub const fn transfer_subject(&self) -> Option<&Subject> {
+        self.transfer_subject.as_ref()
+    }
+
+    /// When Apple issued the token (`iat`).
+    #[must_use]
+    pub const fn issued_at(&self) -> UnixTime {
+        self.issued_at
+    }
+
+    /// When the token ends (`exp`), without leeway.
+    #[must_use]
+    pub const fn expires_at(&self) -> UnixTime {
+        self.expires_at
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("client_id", self.client_id())
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Apple's user identifier (`sub`, RFC 7519 §4.1.2): 1 to 255 visible ASCII characters, compared exactly.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Subject(Box<str>);
+
+impl Subject {
+    const LONGEST: usize = 255; // OpenID Connect Core §2
+
+    /// Takes `text` as it is or not at all: a trimmed or re-encoded subject would be another person's.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        let legal = (1..=Self::LONGEST).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        legal.then(|| Self(text.into()))
+    }
+
+    /// The text. It is personal data: keep it out of logs.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Subject(..)")
+    }
+}
+
+/// An address from a signed token. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Email {
+    address: Box<str>,
+    verified: bool,
+    private: bool,
+}
+
+impl Email {
+    pub(super) fn new(address: &str, verified: bool, private: bool) -> Self {
+        Self { address: address.into(), verified, private }
+    }
+
+    /// The address as Apple wrote it; it may hold any characters.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether Apple says that the address is the user's (`email_verified`); managed accounts may have others.
+    #[must_use]
+    pub const fn is_verified(&self) -> bool {
+        self.verified
+    }
+
+    /// Whether it is an address of Apple's private email relay (`is_private_email`). Only the claim tells, not the domain.
+    #[must_use]
+    pub const fn is_private(&self) -> bool {
+        self.private
+    }
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Email")
+            .field("verified", &self.verified)
+            .field("private", &self.private)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Apple's guess whether a human signed in (`real_user_status`). `Unknown` must not lock anybody out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RealUserStatus {
+    /// 0: the system cannot tell.
+    Unsupported,
+    /// 1: not enough is known.
+    Unknown,
+    /// 2: a human, in all likelihood.
+    LikelyReal,
+}
+
+impl RealUserStatus {
+    pub(super) const fn from_wire(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Unsupported),
+            1 => Some(Self::Unknown),
+            2 => Some(Self::LikelyReal),
+            _ => None,
+        }
+    }
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn as_wire(self) -> u8 {
+        match self {
+            Self::Unsupported => 0,
+            Self::Unknown => 1,
+            Self::LikelyReal => 2,
+        }
+    }
+}
+
+/// An app in Apple's eyes: an App ID (bundle id) or a Services ID. RFC 6749 §2.2.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ClientId(Arc<str>);
+
+impl ClientId {
+    /// Takes `text` for a client id: 1 to 255 visible ASCII characters without a comma.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidClientIds::Illegal`].
+    pub fn new(text: &str) -> Result<Self, InvalidClientIds> {
+        let legal = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+        if legal && (1..=255).contains(&text.len()) {
+            return Ok(Self(text.into()));
+        }
+        Err(InvalidClientIds::Illegal(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientId({})", self.0)
+    }
+}
+
+/// The apps whose tokens are accepted. Never empty: no list is no permission.
+#[derive(Clone, Debug)]
+pub struct ClientIds(Vec<ClientId>);
+
+impl ClientIds {
+    /// Collects client ids.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidClientIds`] when there is none, or one of them cannot be a client id.
+    pub fn new<I: AsRef<str>>(ids: impl IntoIterator<Item = I>) -> Result<Self, InvalidClientIds> {
+        let ids =
+            ids.into_iter().map(|id| ClientId::new(id.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        if ids.is_empty() { Err(InvalidClientIds::None) } else { Ok(Self(ids)) }
+    }
+
+    /// The one that reads exactly `text`. Client ids are few, so that a list beats a map.
+    pub(super) fn find(&self, text: &str) -> Option<&ClientId> {
+        self.0.iter().find(|id| id.as_str() == text)
+    }
+
+    /// All of them, in the order given.
+    pub fn iter(&self) -> impl Iterator<Item = &ClientId> {
+        self.0.iter()
+    }
+}
+
+/// Why a list of client ids cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidClientIds {
+    /// An empty list would mean "any app of anybody", which is the most common hole in back ends for Apple's tokens.
+    #[error("no client id is given: name your app's bundle id or Services ID")]
+    None,
+    /// Not a client id.
+    #[error("`{0}` is not a client id: it needs 1 to 255 visible ASCII characters and no comma")]
+    Illegal(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_list_of_client_ids_does_not_exist() {
+        assert!(matches!(ClientIds::new::<&str>([]), Err(InvalidClientIds::None)));
+        assert!(matches!(
+            ClientIds::new(["com.example.app", ""]),
+            Err(InvalidClientIds::Illegal(_))
+        ));
+        assert!(matches!(ClientIds::new(["a,b"]), Err(InvalidClientIds::Illegal(_))));
+    }
+
+    #[test]
+    fn nothing_personal_is_printed() {
+        let identity = Identity {
+            subject: Subject::new("000001.secret.0001").unwrap(),
+            audience: vec![ClientId::new("com.example.app").unwrap()],
+            email: Some(Email::new("secret@example.com", true, false)),
+            real_user_status: Some(RealUserStatus::LikelyReal),
+            transfer_subject: None,
+            issued_at: UnixTime::from_secs(0),
+            expires_at: UnixTime::from_secs(1),
+        };
+        let printed = format!("{identity:?} {:?} {:?}", identity.subject(), identity.email());
+        assert!(!printed.contains("secret"), "{printed}");
+    }
+}

@@ -1,0 +1,248 @@
+//! A JWK Set (RFC 7517 §5) as its issuer published it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::error::FetchFault;
+use super::{Issuer, KeyId, VerifyingKey};
+
+/// The keys of one issuer that can verify RS256, by name.
+#[derive(Clone, Debug)]
+pub struct JwkSet {
+    keys: HashMap<KeyId, Arc<VerifyingKey>>,
+    skipped: usize,
+}
+
+impl JwkSet {
+    /// The longest set that is read, in bytes. Apple's has about 1,450.
+    pub const MAX_BYTES: usize = 64 * 1024;
+
+    /// Reads the set of `issuer`. A key that cannot be used is skipped, as RFC 7517 §5 says; so is a second one under the
+    /// same name.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchFault`] when the text is no JWK Set, or no key in it is usable.
+    pub fn parse(text: &[u8], issuer: &Issuer) -> Result<Self, FetchFault> {
+        if text.len() > Self::MAX_BYTES {
+            return Err(FetchFault::Oversized { limit: Self::MAX_BYTES });
+        }
+        let WireSet { keys: wire_keys } = serde_json::from_slice(text)
+            .map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
+
+        let mut set = Self { keys: HashMap::with_capacity(wire_keys.len()), skipped: 0 };
+        for wire_key in wire_keys {
+            set.add(
+                serde_json::from_value(wire_key)
+                    .ok()
+                    .and_then(|wire: WireKey| wire.into_key(issuer)),
+            );
+        }
+        if set.keys.is_empty() {
+            Err(FetchFault::NoUsableKey { skipped: set.skipped })
+        } else {
+            Ok(set)
+        }
+    }
+
+    fn add(&mut self, key: Option<VerifyingKey>) {
+        match key {
+            Some(key) if !self.keys.contains_key(key.key_id()) => {
+                self.keys.insert(key.key_id().clone(), Arc::new(key));
+            }
+            _ => self.skipped = self.skipped.saturating_add(1),
+        }
+    }
+
+    /// The key of that name.
+    #[must_use]
+    pub fn find(&self, key_id: &KeyId) -> Option<&Arc<VerifyingKey>> {
+        self.keys.get(key_id)
+    }
+
+    /// How many keys are usable.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether no key is usable, which no parsed set is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// How many keys were skipped.
+    #[must_use]
+    pub const fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// Follows `old`: keys that both hold stay the same objects, so that verdicts leaning on them stand; keys that this
+    /// set does not hold are withdrawn, and the verdicts with them.
+    #[must_use]
+    pub(super) fn succeeding(mut self, old: &Self) -> Self {
+        for key in old.keys.values() {
+            match self.keys.get_mut(key.key_id()) {
+                Some(new) if new.is_same_as(key) => *new = Arc::clone(key),
+                _ => key.withdraw(),
+            }
+        }
+        self
+    }
+
+    /// Ends all keys, and the verdicts with them.
+    pub(super) fn withdraw(&self) {
+        self.keys.values().for_each(|key| key.withdraw());
+    }
+}
+
+#[derive(Deserialize)]
+struct WireSet {
+    keys: Vec<Value>,
+}
+
+/// A JWK (RFC 7517 §4, RFC 7518 §6.3.1) as far as we read it.
+#[derive(Deserialize)]
+struct WireKey {
+    kty: String,
+    kid: String,
+    #[serde(rename = "use")]
+    public_key_use: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    n: String,
+    e: String,
+}
+
+impl WireKey {
+    /// RSA is refused below the first size by everybody, above the second by the library: bits of the modulus.
+    const SIZES: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+    fn into_key(self, issuer: &Issuer) -> Option<VerifyingKey> {
+        let signs = self.public_key_use.as_deref().is_none_or(|purpose| purpose == "sig")
+            && self.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
+        let rs256 = self.kty == "RSA" && self.alg.as_deref().is_none_or(|alg| alg == "RS256");
+        let key_id = KeyId::new(&self.kid)?;
+        let modulus = BASE64_URL_SAFE_NO_PAD.decode(&self.n).ok()?;
+        let exponent = BASE64_URL_SAFE_NO_PAD.decode(&self.e).ok()?;
+        let sound = Self::SIZES.contains(&bits(&modulus)) && is_usable_exponent(&exponent);
+        (signs && rs256 && sound)
+            .then(|| VerifyingKey::new(key_id, issuer.clone(), modulus, exponent))
+    }
+}
+
+fn bits(number: &[u8]) -> usize {
+    let significant = number
+        .iter()
+        .position(|byte| *byte != 0)
+        .and_then(|zeros| number.get(zeros..))
+        .unwrap_or(&[]);
+    let unused = significant.first().map_or(0, |first| first.leading_zeros());
+    significant.len().saturating_mul(8).saturating_sub(usize::try_from(unused).unwrap_or(0))
+}
+
+/// Odd, and 3 to 33 bits: Apple uses 65537, the library takes no more.
+fn is_usable_exponent(exponent: &[u8]) -> bool {
+    exponent.last().is_some_and(|last| last % 2 == 1) && (2..=33).contains(&bits(exponent))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn modulus(bits: usize) -> String {
+        let mut bytes = vec![0xff; bits / 8];
+        bytes[0] = 0x80;
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn key(kid: &str) -> Value {
+        json!({"kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256", "n": modulus(2048), "e": "AQAB"})
+    }
+
+    fn parse(keys: &[Value]) -> Result<JwkSet, FetchFault> {
+        JwkSet::parse(json!({ "keys": keys }).to_string().as_bytes(), &Issuer::apple())
+    }
+
+    fn with(member: &str, value: Value) -> Value {
+        let mut key = key("odd");
+        key[member] = value;
+        key
+    }
+
+    #[test]
+    fn one_bad_key_is_skipped_and_counted() {
+        let bad = [
+            with("kty", json!("EC")),
+            with("use", json!("enc")),
+            with("alg", json!("RS512")),
+            with("key_ops", json!(["sign"])),
+            with("n", json!(modulus(1024))),
+            with("n", json!(modulus(16384))),
+            with("n", json!("AQAB")),
+            with("n", json!("not base64!")),
+            with("e", json!("AQ")),
+            with("e", json!("AQAA")),
+            with("kid", json!("")),
+            with("kid", json!(7)),
+            json!("nonsense"),
+        ];
+        for odd in bad {
+            let set = parse(&[odd.clone(), key("good")]).unwrap();
+            assert_eq!((set.len(), set.skipped()), (1, 1), "{odd}");
+        }
+    }
+
+    #[test]
+    fn optional_members_may_be_absent() {
+        let mut bare = key("bare");
+        for member in ["use", "alg"] {
+            bare.as_object_mut().unwrap().remove(member);
+        }
+        assert_eq!(parse(&[bare, with("key_ops", json!(["verify"]))]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_second_key_of_the_same_name_is_skipped() {
+        let set = parse(&[key("twice"), key("twice")]).unwrap();
+        assert_eq!((set.len(), set.skipped()), (1, 1));
+    }
+
+    #[test]
+    fn a_set_without_usable_keys_is_a_fault() {
+        assert_eq!(parse(&[]).unwrap_err().code(), "no_usable_key");
+        assert_eq!(parse(&[with("kty", json!("EC"))]).unwrap_err().code(), "no_usable_key");
+    }
+
+    #[test]
+    fn what_is_not_a_jwk_set_is_a_fault() {
+        for text in ["", "<html>Apple</html>", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":["#] {
+            assert_eq!(
+                JwkSet::parse(text.as_bytes(), &Issuer::apple()).unwrap_err().code(),
+                "not_a_jwk_set",
+                "{text}"
+            );
+        }
+        let long = vec![b' '; JwkSet::MAX_BYTES + 1];
+        assert_eq!(JwkSet::parse(&long, &Issuer::apple()).unwrap_err().code(), "oversized");
+    }
+
+    #[test]
+    fn a_successor_keeps_what_stays_and_withdraws_what_goes() {
+        let old = parse(&[key("stays"), key("goes"), key("odd")]).unwrap();
+        let [stays, goes, renamed] = ["stays", "goes", "odd"]
+            .map(|kid| Arc::clone(old.find(&KeyId::new(kid).unwrap()).unwrap()));
+
+        let new = parse(&[key("stays"), with("n", json!(modulus(4096)))]).unwrap().succeeding(&old);
+        assert!(Arc::ptr_eq(new.find(&KeyId::new("stays").unwrap()).unwrap(), &stays));
+        assert!(!stays.is_withdrawn());
+        assert!(goes.is_withdrawn());
+        assert!(renamed.is_withdrawn(), "another key under the same name is another key");
+    }
+}

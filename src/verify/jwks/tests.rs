@@ -1,0 +1,223 @@
+//! The key cache against a source made of memory, on a paused clock: time passes only when everybody waits.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::json;
+use tokio::time::{advance, sleep};
+
+use super::*;
+use crate::clock::SystemClock;
+
+use super::super::error::FetchFault;
+
+/// Answers with a list of key ids, after `slowness`, or with a failure; counts how often it was asked.
+#[derive(Debug, Default)]
+struct Script {
+    asked: AtomicUsize,
+    answers: Mutex<VecDeque<Result<Vec<&'static str>, u16>>>,
+    last: Mutex<Option<Result<Vec<&'static str>, u16>>>,
+    slowness: Duration,
+}
+
+impl Script {
+    fn answering(answers: impl IntoIterator<Item = Result<Vec<&'static str>, u16>>) -> Arc<Self> {
+        Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() })
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn now_answers(&self, answer: Result<Vec<&'static str>, u16>) {
+        self.answers.lock().unwrap().push_back(answer);
+    }
+}
+
+impl JwksSource for Arc<Script> {
+    fn fetch(&self) -> Fetch<'_> {
+        Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            sleep(self.slowness).await;
+            let next = self.answers.lock().unwrap().pop_front();
+            let answer = next.or_else(|| self.last.lock().unwrap().clone()).expect("an answer");
+            *self.last.lock().unwrap() = Some(answer.clone());
+            answer.map_err(FetchFault::Status).map(|kids| set_of(&kids).into())
+        })
+    }
+}
+
+fn set_of(kids: &[&str]) -> Vec<u8> {
+    let n = BASE64_URL_SAFE_NO_PAD.encode([0xff; 256]);
+    let keys: Vec<_> =
+        kids.iter().map(|kid| json!({"kty": "RSA", "kid": kid, "n": n, "e": "AQAB"})).collect();
+    json!({ "keys": keys }).to_string().into_bytes()
+}
+
+fn settings() -> JwksSettings {
+    JwksSettings {
+        refresh_every: Duration::from_mins(15),
+        keep_while_failing: Duration::from_hours(1),
+        unknown_key_cooldown: Duration::from_secs(30),
+    }
+}
+
+fn start(source: &Arc<Script>) -> JwksCache {
+    let (clock, tasks) = (Arc::new(SystemClock), TaskTracker::new());
+    JwksCache::start(
+        Arc::new(Arc::clone(source)),
+        Issuer::apple(),
+        settings(),
+        clock,
+        Metrics::new(),
+        &tasks,
+    )
+}
+
+async fn find(keys: &JwksCache, kid: &str) -> &'static str {
+    match keys.find(&KeyId::new(kid).unwrap()).await {
+        Ok(_) => "found",
+        Err(VerifyError::Rejected(fault)) => fault.code(),
+        Err(VerifyError::KeysUnavailable(KeysFault::NoSet(_))) => "no set",
+        Err(VerifyError::KeysUnavailable(KeysFault::Unconfirmed(_))) => "unconfirmed",
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_hundred_callers_at_a_cold_start_share_one_fetch() {
+    let source = Arc::new(Script { slowness: Duration::from_secs(3), ..Script::default() });
+    source.now_answers(Ok(vec!["a"]));
+    let keys = start(&source);
+    let waiting: Vec<_> = (0..200)
+        .map(|_| {
+            let keys = keys.clone();
+            async move { find(&keys, "a").await }
+        })
+        .collect();
+    let tasks = TaskTracker::new();
+    let handles: Vec<_> = waiting.into_iter().map(|caller| tasks.spawn(caller)).collect();
+    for handle in handles {
+        assert_eq!(handle.await.unwrap(), "found");
+    }
+    assert_eq!(source.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_hangs_up_cancels_nothing() {
+    let source = Arc::new(Script { slowness: Duration::from_secs(3), ..Script::default() });
+    source.now_answers(Ok(vec!["a"]));
+    let keys = start(&source);
+    let hung_up = tokio::time::timeout(Duration::from_secs(1), find(&keys, "a")).await;
+    assert!(hung_up.is_err());
+    assert_eq!(find(&keys, "a").await, "found");
+    assert_eq!(source.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_unknown_keys_cost_one_fetch_in_a_cooldown() {
+    let source = Script::answering([Ok(vec!["a"])]);
+    let keys = start(&source);
+    keys.ready().await;
+    for made_up in 0..1000 {
+        assert_eq!(find(&keys, &format!("made-up-{made_up}")).await, "token_unknown_key");
+    }
+    assert_eq!(source.asked(), 2, "the first fetch and one for all unknown keys");
+    advance(Duration::from_secs(31)).await;
+    assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
+    assert_eq!(source.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cooldown_holds_while_there_is_no_set_at_all() {
+    let source = Script::answering([Err(500)]);
+    let keys = start(&source);
+    for _ in 0..1000 {
+        assert_eq!(find(&keys, "a").await, "no set");
+    }
+    assert!(source.asked() <= 2, "{}", source.asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_is_found_at_once_by_the_first_caller_who_brings_it() {
+    let source = Script::answering([Ok(vec!["old"]), Ok(vec!["old", "new"])]);
+    let keys = start(&source);
+    keys.ready().await;
+    assert_eq!(find(&keys, "new").await, "found");
+    assert_eq!(source.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_is_not_judged_while_the_set_cannot_be_confirmed() {
+    let source = Script::answering([Ok(vec!["a"]), Err(503)]);
+    let keys = start(&source);
+    keys.ready().await;
+    advance(Duration::from_mins(1)).await;
+    assert_eq!(find(&keys, "b").await, "unconfirmed");
+    assert_eq!(find(&keys, "a").await, "found", "keys at hand are not touched by it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_refreshed_on_schedule() {
+    let source = Script::answering([Ok(vec!["a"]), Ok(vec!["b"])]);
+    let keys = start(&source);
+    keys.ready().await;
+    let old = keys.find(&KeyId::new("a").unwrap()).await.unwrap();
+    sleep(Duration::from_mins(17)).await;
+    assert_eq!(source.asked(), 2);
+    assert!(old.is_withdrawn());
+    assert_eq!(find(&keys, "b").await, "found");
+    assert_eq!(source.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_good_set_is_kept_while_fetching_fails_and_withdrawn_after() {
+    let source = Script::answering([Ok(vec!["a"]), Err(500)]);
+    let keys = start(&source);
+    keys.ready().await;
+    let key = keys.find(&KeyId::new("a").unwrap()).await.unwrap();
+    sleep(Duration::from_mins(59)).await;
+    assert!(source.asked() > 10, "it tries again and again: {}", source.asked());
+    assert_eq!(find(&keys, "a").await, "found");
+    sleep(Duration::from_mins(2)).await;
+    assert!(key.is_withdrawn());
+    assert_eq!(find(&keys, "a").await, "no set");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_come_back_without_a_restart() {
+    let source = Script::answering([Err(500), Err(403), Err(500), Ok(vec!["a"])]);
+    let keys = start(&source);
+    assert_eq!(find(&keys, "a").await, "no set");
+    keys.ready().await;
+    assert_eq!(find(&keys, "a").await, "found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_does_not_hang_its_callers() {
+    let source = Arc::new(Script { slowness: Duration::from_hours(100), ..Script::default() });
+    source.now_answers(Ok(vec!["a"]));
+    let keys = start(&source);
+    assert_eq!(find(&keys, "a").await, "no set");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_of_a_fleet_spread_out() {
+    let mut at = Vec::new();
+    for _ in 0..20 {
+        let source = Script::answering([Ok(vec!["a"])]);
+        let keys = start(&source);
+        keys.ready().await;
+        let started = Instant::now();
+        while source.asked() < 2 {
+            sleep(Duration::from_secs(1)).await;
+        }
+        at.push(started.elapsed().as_secs());
+    }
+    at.sort_unstable();
+    assert!(at[0] >= 810 && at[19] <= 991, "{at:?}");
+    at.dedup();
+    assert!(at.len() > 5, "{at:?}");
+}

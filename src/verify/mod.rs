@@ -1,0 +1,112 @@
+//! Who is this? A token goes in, an [`Identity`] comes out. Usable alone: no server, no configuration file.
+//!
+//! ```text
+//! UnverifiedToken ── open(key): signature ──▶ SignedClaims ── ClaimRules: iss aud sub iat exp ──▶ Identity
+//! ```
+//!
+//! Read [`Verifier::verify`] first: it is the whole of the product in two short functions.
+
+#![warn(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions
+)]
+
+mod builder;
+mod claims;
+mod error;
+mod identity;
+mod json;
+mod jwks;
+mod token;
+mod verdicts;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use self::verdicts::{TokenDigest, VerdictCache};
+pub use self::{
+    builder::{BuildError, VerifierBuilder},
+    claims::{ClaimRules, SignedClaims},
+    error::{
+        ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Part, Printable, TokenFault,
+        VerifyError,
+    },
+    identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
+    jwks::{
+        Fetch, FileJwks, FixedJwks, HttpsJwks, Issuer, JwkSet, JwksCache, JwksSettings, JwksSource,
+        KeyId, TrustedUrl, VerifyingKey,
+    },
+    token::UnverifiedToken,
+};
+use crate::{
+    clock::{Clock, UnixTime},
+    telemetry::{Metrics, VerdictLabels},
+};
+
+/// Judges tokens. Clones share keys and verdicts; the keys are kept fresh until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    keys: JwksCache,
+    rules: Arc<ClaimRules>,
+    verdicts: VerdictCache,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+}
+
+impl Verifier {
+    /// Starts to describe a verifier of Apple's tokens for the apps `client_ids`.
+    pub fn builder(client_ids: ClientIds) -> VerifierBuilder {
+        VerifierBuilder::new(client_ids)
+    }
+
+    /// Says whom `token` proves, if anyone, at this moment.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Rejected`] when the token is no good: sending it again cannot help.
+    /// [`VerifyError::KeysUnavailable`] when it could not be judged: the caller may retry.
+    pub async fn verify(&self, token: &UnverifiedToken<'_>) -> Result<Arc<Identity>, VerifyError> {
+        let now = self.clock.now();
+        let digest = self.verdicts.digest(token);
+        let remembered = self.verdicts.get(&digest);
+        self.count_verdict(if remembered.is_some() { "hit" } else { "miss" });
+        let identity = match remembered {
+            Some(identity) => identity,
+            None => self.judge(token, digest, now).await?,
+        };
+
+        // A remembered verdict says the token was good once. Whether it still is depends on the time.
+        self.rules.check_unexpired(&identity, now)?;
+        Ok(identity)
+    }
+
+    /// Key, signature, claims: each step takes what only the step before can give.
+    async fn judge(
+        &self,
+        token: &UnverifiedToken<'_>,
+        digest: TokenDigest,
+        now: UnixTime,
+    ) -> Result<Arc<Identity>, VerifyError> {
+        let started = Instant::now();
+        let key = self.keys.find(token.key_id()?).await?;
+        let claims = token.open(&key)?;
+        let identity = Arc::new(self.rules.accept(claims, now)?);
+
+        let lives_for = self.rules.last_use(&identity).saturating_since(now);
+        self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);
+        self.metrics.judge_seconds.observe(started.elapsed().as_secs_f64());
+        Ok(identity)
+    }
+
+    /// Waits until tokens can be judged: until a first usable key set is there.
+    pub async fn ready(&self) {
+        self.keys.ready().await;
+    }
+
+    fn count_verdict(&self, cache: &'static str) {
+        self.metrics.verdicts.get_or_create(&VerdictLabels { cache }).inc();
+    }
+}

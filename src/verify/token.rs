@@ -1,0 +1,250 @@
+//! A token that nobody has judged yet. [`UnverifiedToken::open`] is the only way to what it says.
+
+use std::{fmt, sync::OnceLock};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::Value;
+
+use super::{
+    claims::SignedClaims,
+    error::{Malformation, Part, Printable, TokenFault},
+    json,
+    jwks::{KeyId, VerifyingKey},
+};
+
+/// Text in the shape of a JWS in compact serialisation (RFC 7515 §3.1): three non-empty parts of base64url characters.
+///
+/// It has no accessor for claims, and does not print what it holds.
+pub struct UnverifiedToken<'a> {
+    text: &'a str,
+    signing_input: &'a str,
+    header: &'a str,
+    claims: &'a str,
+    signature: &'a str,
+    decoded_header: OnceLock<JoseHeader>,
+}
+
+impl<'a> UnverifiedToken<'a> {
+    /// The longest token that is looked at, in bytes. Real ones have 640 to 880.
+    pub const MAX_BYTES: usize = 8 * 1024;
+
+    /// Takes `text` for a token if it has the size and shape of one. Nothing is decoded yet.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenFault::Oversized`] and [`TokenFault::Malformed`].
+    pub fn parse(text: &'a str) -> Result<Self, TokenFault> {
+        if text.len() > Self::MAX_BYTES {
+            return Err(TokenFault::Oversized { bytes: text.len(), limit: Self::MAX_BYTES });
+        }
+        if !text.bytes().all(|byte| byte == b'.' || is_base64url(byte)) {
+            return Err(Malformation::Character.into());
+        }
+        let (signing_input, signature) = text.rsplit_once('.').ok_or(Malformation::Parts(1))?;
+        let (header, claims) = signing_input.split_once('.').ok_or(Malformation::Parts(2))?;
+        if claims.contains('.') {
+            return Err(Malformation::Parts(text.split('.').count()).into());
+        }
+        let token = Self {
+            text,
+            signing_input,
+            header,
+            claims,
+            signature,
+            decoded_header: OnceLock::new(),
+        };
+        token.check_no_part_is_empty()?;
+        Ok(token)
+    }
+
+    fn check_no_part_is_empty(&self) -> Result<(), Malformation> {
+        let parts = [
+            (self.header, Part::Header),
+            (self.claims, Part::Claims),
+            (self.signature, Part::Signature),
+        ];
+        parts
+            .iter()
+            .find(|(text, _)| text.is_empty())
+            .map_or(Ok(()), |(_, part)| Err(Malformation::Empty(*part)))
+    }
+
+    /// The `kid` of the JOSE header (RFC 7515 §4.1.4): which key to open the token with.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the header: [`TokenFault::Malformed`], [`TokenFault::Algorithm`],
+    /// [`TokenFault::UnsupportedHeader`].
+    pub fn key_id(&self) -> Result<&KeyId, TokenFault> {
+        self.decoded_header().map(|header| &header.key_id)
+    }
+
+    /// Checks the signature with `key`, under the key's own algorithm, and only then reads the claims.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with header, signature or JSON; the claims themselves are judged by [`super::ClaimRules`].
+    pub fn open(&self, key: &VerifyingKey) -> Result<SignedClaims, TokenFault> {
+        let key_id = self.key_id()?;
+        if key_id != key.key_id() {
+            return Err(TokenFault::UnknownKey { key_id: key_id.clone() });
+        }
+        key.verify(self.signing_input, self.signature)?;
+        let claims = decode(self.claims, Part::Claims)?;
+        let claims =
+            json::parse_object(&claims).map_err(|error| Malformation::Json(Part::Claims, error))?;
+        Ok(SignedClaims::new(claims, key.issuer().clone()))
+    }
+
+    /// The exact bytes, for a digest of them.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
+    fn decoded_header(&self) -> Result<&JoseHeader, TokenFault> {
+        if let Some(header) = self.decoded_header.get() {
+            return Ok(header);
+        }
+        let header = JoseHeader::parse(&decode(self.header, Part::Header)?)?;
+        Ok(self.decoded_header.get_or_init(|| header))
+    }
+}
+
+impl fmt::Debug for UnverifiedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedToken").field("bytes", &self.text.len()).finish_non_exhaustive()
+    }
+}
+
+const fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+/// Strict: no padding, and no set bits behind the last byte, so that one token has one spelling.
+fn decode(text: &str, part: Part) -> Result<Vec<u8>, TokenFault> {
+    BASE64_URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_not_shown: base64::DecodeError| Malformation::Base64(part).into())
+}
+
+/// What we need of the JOSE header (RFC 7515 §4). `typ` is not judged: Apple sends none. `jku`, `jwk`, `x5u` and `x5c`
+/// are ignored: where keys come from is ours to say.
+#[derive(Debug)]
+struct JoseHeader {
+    key_id: KeyId,
+}
+
+impl JoseHeader {
+    fn parse(bytes: &[u8]) -> Result<Self, TokenFault> {
+        let header =
+            json::parse_object(bytes).map_err(|error| Malformation::Json(Part::Header, error))?;
+        for member in ["crit", "b64", "zip"] {
+            if header.contains_key(member) {
+                return Err(TokenFault::UnsupportedHeader { member });
+            }
+        }
+        match header.get("alg").and_then(Value::as_str) {
+            Some("RS256") => {}
+            Some(other) => return Err(TokenFault::Algorithm { found: Printable::new(other) }),
+            None => return Err(Malformation::HeaderMember("alg").into()),
+        }
+        let kid = header.get("kid").and_then(Value::as_str).and_then(KeyId::new);
+        Ok(Self { key_id: kid.ok_or(Malformation::HeaderMember("kid"))? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(text: &str) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(text)
+    }
+
+    fn fault_of_header(json: &str) -> &'static str {
+        let text = format!("{}.e30.c2ln", encode(json));
+        UnverifiedToken::parse(&text).unwrap().key_id().unwrap_err().code()
+    }
+
+    #[test]
+    fn three_parts_of_base64url_have_the_shape_of_a_token() {
+        let text = format!("{}.e30.c2ln", encode(r#"{"kid":"YuyXoY","alg":"RS256"}"#));
+        assert_eq!(UnverifiedToken::parse(&text).unwrap().key_id().unwrap().as_str(), "YuyXoY");
+    }
+
+    #[test]
+    fn other_shapes_are_malformed() {
+        for text in [
+            "",
+            "a",
+            "a.b",
+            ".b.c",
+            "a..c",
+            "a.b.",
+            "a.b.c.d",
+            "a.b.c.d.e",
+            "a.b.c=",
+            " a.b.c",
+            "a.b.ç",
+            "{}",
+        ] {
+            assert_eq!(
+                UnverifiedToken::parse(text).unwrap_err().code(),
+                "token_malformed",
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn size_is_judged_before_shape() {
+        let text = "!".repeat(UnverifiedToken::MAX_BYTES + 1);
+        assert_eq!(UnverifiedToken::parse(&text).unwrap_err().code(), "token_oversized");
+    }
+
+    #[test]
+    fn only_rs256_is_an_algorithm() {
+        for alg in ["none", "HS256", "ES256", "RS384", "PS256", "rs256", "RS256 ", ""] {
+            assert_eq!(
+                fault_of_header(&format!(r#"{{"kid":"k","alg":"{alg}"}}"#)),
+                "token_algorithm",
+                "{alg}"
+            );
+        }
+        assert_eq!(fault_of_header(r#"{"kid":"k"}"#), "token_malformed");
+        assert_eq!(fault_of_header(r#"{"kid":"k","alg":["RS256"]}"#), "token_malformed");
+    }
+
+    #[test]
+    fn a_header_that_must_be_understood_is_refused() {
+        for member in ["crit", "b64", "zip"] {
+            let json = format!(r#"{{"kid":"k","alg":"RS256","{member}":[]}}"#);
+            assert_eq!(fault_of_header(&json), "token_unsupported_header", "{member}");
+        }
+    }
+
+    #[test]
+    fn a_key_id_is_a_short_visible_string() {
+        let long = "k".repeat(200);
+        for kid in ["1", "null", r#""""#, r#""a b""#, r#""\u0000""#, &format!("\"{long}\"")] {
+            assert_eq!(
+                fault_of_header(&format!(r#"{{"kid":{kid},"alg":"RS256"}}"#)),
+                "token_malformed",
+                "{kid}"
+            );
+        }
+    }
+
+    #[test]
+    fn base64url_has_one_spelling() {
+        // `e30` is `{}`; `e31` decodes to the same two bytes in a lax decoder.
+        assert!(decode("e30", Part::Claims).is_ok());
+        assert!(decode("e31", Part::Claims).is_err());
+    }
+
+    #[test]
+    fn a_token_does_not_print_itself() {
+        let token = UnverifiedToken::parse("aaaa.bbbb.cccc").unwrap();
+        assert_eq!(format!("{token:?}"), "UnverifiedToken { bytes: 14, .. }");
+    }
+}
