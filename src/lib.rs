@@ -8,4 +8,6 @@ pub mod verify;
 #[doc(hidden)]
 pub mod sim;
 
+mod endpoints;
 mod server;
+mod upstream;

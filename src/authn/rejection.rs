@@ -34,7 +34,10 @@ pub enum Rejection {
     /// The body stopped coming.
     #[error("the request's body stopped coming")]
     BodyTimedOut,
-    /// The request is no request to an application: `CONNECT`, or one without a host.
+    /// The request contradicts itself, or lacks what every request has.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// The request is none for an application.
     #[error("{0}")]
     Unsupported(&'static str),
     /// The application cannot be reached, or broke off.
@@ -90,6 +93,7 @@ impl Rejection {
             Self::KeysUnavailable(_)     => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Apple,    code: "keys_unavailable",     title: "Tokens cannot be judged now" },
             Self::BodyTooLarge { .. }    => Row { status: S::PAYLOAD_TOO_LARGE,   oauth_error: None,                    grpc: G::ResourceExhausted, fault: Caller,   code: "body_too_large",       title: "The body is too large" },
             Self::BodyTimedOut           => Row { status: S::REQUEST_TIMEOUT,     oauth_error: None,                    grpc: G::DeadlineExceeded,  fault: Caller,   code: "body_timed_out",       title: "The body stopped coming" },
+            Self::BadRequest(_)          => Row { status: S::BAD_REQUEST,         oauth_error: None,                    grpc: G::InvalidArgument,   fault: Caller,   code: "bad_request",          title: "Not a request that can be understood" },
             Self::Unsupported(_)         => Row { status: S::NOT_IMPLEMENTED,     oauth_error: None,                    grpc: G::Unimplemented,     fault: Caller,   code: "unsupported",          title: "Not a request that can be forwarded" },
             Self::UpstreamUnreachable    => Row { status: S::BAD_GATEWAY,         oauth_error: None,                    grpc: G::Unavailable,       fault: Upstream, code: "upstream_unreachable", title: "The application cannot be reached" },
             Self::UpstreamTimedOut       => Row { status: S::GATEWAY_TIMEOUT,     oauth_error: None,                    grpc: G::DeadlineExceeded,  fault: Upstream, code: "upstream_timed_out",   title: "The application did not answer in time" },
@@ -215,7 +219,9 @@ impl Realm {
             None => format!("Bearer realm=\"{realm}\""),
             Some(error) => {
                 let description: String = description.chars().filter(is_plain_char).collect();
-                format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{description}\"")
+                format!(
+                    "Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{description}\""
+                )
             }
         };
         HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"))

@@ -1,0 +1,5 @@
+//! The doors; each renders the same decision in its own way.
+
+mod proxy;
+
+pub(crate) use self::proxy::{Proxy, ProxyBody};

@@ -1,0 +1,176 @@
+//! A body on its way: streamed frame by frame, never collected, bounded in length and in silence.
+
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::authn::IdentityHeaders;
+
+/// What may come and how long it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BodyLimits {
+    /// The longest silence between two frames.
+    pub(crate) idle_timeout: Duration,
+    /// The most bytes; none for no limit.
+    pub(crate) max_bytes: Option<u64>,
+}
+
+/// A body that is passed on as it comes.
+pub(crate) struct StreamedBody {
+    inner: Incoming,
+    limits: BodyLimits,
+    passed: u64,
+    silence: Option<Pin<Box<Sleep>>>,
+    activity: Activity,
+    /// Trailers may carry identity headers like any header section.
+    strip_trailers: Option<IdentityHeaders>,
+}
+
+impl StreamedBody {
+    /// The body of a request: its trailers lose their identity headers.
+    pub(crate) fn of_request(
+        inner: Incoming,
+        limits: BodyLimits,
+        headers: IdentityHeaders,
+    ) -> Self {
+        Self { strip_trailers: Some(headers), ..Self::of_response(inner, limits) }
+    }
+
+    /// The body of a response.
+    pub(crate) fn of_response(inner: Incoming, limits: BodyLimits) -> Self {
+        Self {
+            inner,
+            limits,
+            passed: 0,
+            silence: None,
+            activity: Activity::new(),
+            strip_trailers: None,
+        }
+    }
+
+    /// Tells when a frame last passed.
+    pub(super) fn activity(&self) -> Activity {
+        self.activity.clone()
+    }
+
+    fn pass(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
+        self.silence = None;
+        self.activity.note();
+        if let Some(data) = frame.data_ref() {
+            self.passed = self.passed.saturating_add(data.len() as u64);
+        }
+        if let Some(limit) = self.limits.max_bytes.filter(|limit| self.passed > *limit) {
+            return Err(BodyFault::TooLarge { limit });
+        }
+        if let (Some(headers), Some(trailers)) = (&self.strip_trailers, frame.trailers_mut()) {
+            headers.strip(trailers);
+        }
+        Ok(frame)
+    }
+
+    /// Ready when nothing came for too long. The clock runs only while somebody waits: a slow reader is no silence.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limits.idle_timeout;
+        self.silence.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx)
+    }
+}
+
+impl Body for StreamedBody {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.pass(frame))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyFault::Broken(error)))),
+            Poll::Pending => {
+                ready!(self.poll_silence(cx));
+                Poll::Ready(Some(Err(BodyFault::TimedOut)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl fmt::Debug for StreamedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamedBody").field("passed", &self.passed).finish_non_exhaustive()
+    }
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyFault {
+    /// Its sender broke off.
+    #[error("the body broke off")]
+    Broken(#[source] hyper::Error),
+    /// Its sender fell silent.
+    #[error("the body stopped coming")]
+    TimedOut,
+    /// It has more bytes than are taken.
+    #[error("the body has more than {limit} bytes")]
+    TooLarge {
+        /// The most that is taken.
+        limit: u64,
+    },
+}
+
+impl BodyFault {
+    /// The body's fault behind `error`, if that is what it comes from.
+    pub(super) fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        causes(error).find_map(<dyn Error>::downcast_ref)
+    }
+}
+
+/// `error`, what caused it, what caused that, and so on.
+pub(super) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+/// When something last moved, shared between a body and whoever waits for the answer to it.
+#[derive(Clone, Debug)]
+pub(super) struct Activity {
+    since: Instant,
+    last_millis: Arc<AtomicU64>,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { since: Instant::now(), last_millis: Arc::new(AtomicU64::new(0)) }
+    }
+
+    fn note(&self) {
+        let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_millis.store(millis, Ordering::Relaxed);
+    }
+
+    pub(super) fn last(&self) -> Instant {
+        self.since + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
+    }
+}
