@@ -1,7 +1,7 @@
 //! A toy Apple on loopback, for the `demo` and `sim` subcommands, for our tests and for our users' tests.
 //!
 //! [`Apple`] publishes keys, mints what the genuine one would (and what it never would), and fails on request.
-//! Nothing in here knows the verifier: a misspelt
+//! [`Echo`](echo::Echo) is an application to stand behind the proxy. Nothing in here knows the verifier: a misspelt
 //! claim cannot be wrong on both sides.
 
 use std::{
@@ -24,6 +24,8 @@ pub mod token;
 
 pub mod faults;
 pub mod keys;
+
+pub mod echo;
 
 mod answer;
 mod control;
