@@ -6,4 +6,9 @@ pub mod telemetry;
 #[doc(hidden)]
 pub mod sim;
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "app.rs, which runs the servers, is not built yet")
+)]
+#[expect(unused_imports, reason = "likewise")]
 mod server;
