@@ -54,10 +54,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start<S: HttpService<Full<Bytes>> + Sync>(
-        settings: ServerSettings,
-        service: S,
-    ) -> Self {
+    async fn start<S: HttpService<Full<Bytes>>>(settings: ServerSettings, service: S) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Self::start_from(listener, address, settings, service)
@@ -71,7 +68,7 @@ impl Running {
     ) -> Self
     where
         A: Accept + 'static,
-        S: HttpService<Full<Bytes>> + Sync,
+        S: HttpService<Full<Bytes>>,
     {
         let (shutdown, metrics) = (CancellationToken::new(), Metrics::new());
         let server =
@@ -154,7 +151,7 @@ impl Client {
 const GET: &str = "GET / HTTP/1.1\r\nhost: a.example\r\n\r\n";
 
 /// Says what it was asked and by whom.
-fn echo() -> impl HttpService<Full<Bytes>> + Sync {
+fn echo() -> impl HttpService<Full<Bytes>> {
     service_fn(async |request: Request<Incoming>| {
         let peer = request.extensions().get::<SocketAddr>().unwrap();
         let line =
@@ -183,7 +180,7 @@ impl Gate {
         self.exit.add_permits(1);
     }
 
-    fn service(&self) -> impl HttpService<Full<Bytes>> + Sync + use<> {
+    fn service(&self) -> impl HttpService<Full<Bytes>> + use<> {
         let gate = self.clone();
         service_fn(move |_: Request<Incoming>| {
             let gate = gate.clone();
