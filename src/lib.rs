@@ -6,6 +6,10 @@ pub mod telemetry;
 pub mod verify;
 
 #[doc(hidden)]
+pub mod app;
+#[doc(hidden)]
+pub mod config;
+#[doc(hidden)]
 pub mod sim;
 
 mod endpoints;

@@ -2,4 +2,4 @@
 
 mod proxy;
 
-pub(crate) use self::proxy::{Proxy, ProxyBody};
+pub(crate) use self::proxy::Proxy;

@@ -27,7 +27,7 @@ use crate::authn::Rejection;
 
 /// Where the application is: `http://` and an authority, nothing more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamUrl(Authority);
+pub(crate) struct UpstreamUrl(Authority);
 
 impl UpstreamUrl {
     /// Takes `url` for the address of an application.
@@ -35,7 +35,7 @@ impl UpstreamUrl {
     /// # Errors
     ///
     /// What is wrong with it, in words for an operator.
-    pub fn new(url: &Url) -> Result<Self, &'static str> {
+    pub(crate) fn new(url: &Url) -> Result<Self, &'static str> {
         if url.scheme() != "http" {
             return Err("must begin with http://");
         }
@@ -54,18 +54,18 @@ impl UpstreamUrl {
 
 /// How long the application may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamSettings {
+pub(crate) struct UpstreamSettings {
     /// Where it is.
-    pub url: UpstreamUrl,
+    pub(crate) url: UpstreamUrl,
     /// The longest that connecting may take.
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     /// The longest from the last byte of the request to the head of the response.
-    pub response_timeout: Duration,
+    pub(crate) response_timeout: Duration,
     /// The longest silence inside a response's body.
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// How long an unused connection is kept. Shorter than the application's own keep-alive, so that it does not close a
     /// connection under our hands.
-    pub pool_idle_timeout: Duration,
+    pub(crate) pool_idle_timeout: Duration,
 }
 
 /// The client of the application.

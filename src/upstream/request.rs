@@ -30,7 +30,7 @@ pub(crate) struct ForwardingRules {
 
 /// What becomes of the `Authorization` header that was judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CredentialForwarding {
+pub(crate) enum CredentialForwarding {
     /// It ends here: the application has no use for it, and cannot leak it.
     #[default]
     Remove,

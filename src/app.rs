@@ -1,0 +1,202 @@
+//! The composition root: settings in, running servers out. The only file that sees all of the house.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    authn::{Authenticator, IdentityHeaders},
+    clock::{Clock, SystemClock},
+    config::{JwksFrom, Settings},
+    endpoints::Proxy,
+    server::{Admin, Drained, Readiness, Server, ServerSettings, Signals},
+    telemetry::Metrics,
+    upstream::{ForwardingRules, Upstream},
+    verify::{BuildError, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
+};
+
+/// A proxy with its sockets bound, ready to run.
+#[derive(Debug)]
+pub struct App {
+    public: TcpListener,
+    admin: TcpListener,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why a proxy could not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The verifier cannot be built.
+    #[error("cannot set up the verifier")]
+    Verifier(#[from] BuildError),
+    /// The signals that end a process cannot be heard.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+}
+
+impl App {
+    /// Binds the sockets that `settings` name.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Listen`].
+    pub async fn bind(settings: Settings) -> Result<Self, AppError> {
+        let public = listen(settings.listen).await?;
+        let admin = listen(settings.admin_listen).await?;
+        Ok(Self { public, admin, settings, clock: Arc::new(SystemClock) })
+    }
+
+    /// Tells the time by `clock`, for tests that move it.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Where callers connect to.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// Where health and metrics are served.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Runs until SIGTERM or SIGINT, then finishes what is in flight; a second signal drops it.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`] when it cannot start.
+    pub async fn run_until_signalled(self) -> Result<(), AppError> {
+        let mut signals = Signals::install().map_err(AppError::Signals)?;
+        let shutdown = CancellationToken::new();
+        let running = self.run(shutdown.clone());
+        tokio::pin!(running);
+        tokio::select! {
+            ended = &mut running => return ended,
+            signal = signals.next() => info!(signal, "shutting down"),
+        }
+        shutdown.cancel();
+        tokio::select! {
+            ended = &mut running => ended,
+            signal = signals.next() => {
+                warn!(signal, "signalled again: dropping what is in flight");
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs until `shutdown`, then finishes what is in flight.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Verifier`] when it cannot start.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
+        let Self { public, admin, settings, clock } = self;
+        let (metrics, readiness, tasks) =
+            (Metrics::new(), Readiness::default(), TaskTracker::new());
+        let verifier = build_verifier(&settings, &clock, &metrics, &tasks)?;
+
+        let keys = readiness.latch("keys");
+        let (waiting, stop) = (verifier.clone(), shutdown.clone());
+        tasks.spawn(stop.run_until_cancelled_owned(async move {
+            waiting.ready().await;
+            keys.open();
+            info!("ready");
+        }));
+
+        let proxy = build_proxy(&settings, verifier, &metrics);
+        let door = Admin::new(readiness.clone(), metrics.clone(), clock);
+        // The second server's connections are nobody's concern, and health is told until the last request is done.
+        let stop_admin = CancellationToken::new();
+        tasks.spawn({
+            let server = Server::new(ServerSettings::default(), Metrics::new());
+            let serving = server.serve(admin, door, CancellationToken::new());
+            stop_admin.clone().run_until_cancelled_owned(serving)
+        });
+
+        let listening = public.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        info!(address = listening, "listening");
+        let drained = {
+            let red = shutdown.clone();
+            let readiness = readiness.clone();
+            tasks.spawn(async move {
+                red.cancelled().await;
+                readiness.drain();
+            });
+            Server::new(settings.server, metrics).serve(public, proxy, shutdown).await
+        };
+        match drained {
+            Drained::All => info!("every request was finished"),
+            Drained::Aborted { connections } => warn!(connections, "dropped at the deadline"),
+        }
+        stop_admin.cancel();
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })
+}
+
+fn build_verifier(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+    tasks: &TaskTracker,
+) -> Result<Verifier, BuildError> {
+    let builder = Verifier::builder(settings.client_ids.clone())
+        .issuer(settings.issuer.clone())
+        .jwks_settings(settings.jwks.clone())
+        .leeway(settings.leeway)
+        .verdict_capacity(settings.verdict_capacity)
+        .clock(Arc::clone(clock))
+        .metrics(metrics.clone())
+        .tasks(tasks.clone());
+    with_source(builder, &settings.jwks_from)?.build()
+}
+
+fn with_source(builder: VerifierBuilder, from: &JwksFrom) -> Result<VerifierBuilder, BuildError> {
+    Ok(match from {
+        JwksFrom::Url(url) => builder.jwks_source(HttpsJwks::new(url.clone())?),
+        JwksFrom::File(path) => builder.jwks_source(FileJwks::new(path.clone())),
+    })
+}
+
+fn build_proxy(settings: &Settings, verifier: Verifier, metrics: &Metrics) -> Proxy {
+    let authenticator = Authenticator::new(verifier, settings.realm.clone());
+    let identity_headers = IdentityHeaders::new(
+        settings.identity_headers.clone(),
+        settings.unverified_email,
+        metrics.clone(),
+    );
+    let rules = ForwardingRules {
+        identity_headers,
+        credential: settings.credential,
+        trusted_peers: settings.trusted_peers.clone(),
+    };
+    let upstream = Upstream::new(settings.upstream.clone());
+    Proxy::new(authenticator, rules, settings.request_body, upstream, metrics.clone())
+}

@@ -1,0 +1,101 @@
+//! The accept loop: a permit, then a connection; trouble is waited out and never ends the loop.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::connection::Io;
+
+/// The pause after an error that is ours (no file descriptor left, no memory): the next try would fail as well, and a
+/// loop without a pause would burn a core until a connection closes.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Where connections come from.
+pub(crate) trait Accept: Send {
+    /// What a connection is made of.
+    type Io: Io;
+
+    /// The next connection and its peer.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = Self::accept(self).await?;
+        // Heads and small frames go out at once; hyper gathers its writes, so Nagle's algorithm has nothing to add.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%peer, %error, "TCP_NODELAY could not be set");
+        }
+        // A socket bound to `::` sees IPv4 peers as `::ffff:192.0.2.1`, which no list of IPv4 networks contains.
+        Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+    }
+}
+
+/// Yields connections, each with its permit, until shutdown.
+#[derive(Debug)]
+pub(super) struct Acceptor<A> {
+    listener: A,
+    permits: Arc<Semaphore>,
+    shutdown: CancellationToken,
+    failing: bool,
+}
+
+impl<A: Accept> Acceptor<A> {
+    pub(super) fn new(listener: A, permits: Arc<Semaphore>, shutdown: CancellationToken) -> Self {
+        Self { listener, permits, shutdown, failing: false }
+    }
+
+    /// The next connection; `None` from shutdown on.
+    pub(super) async fn next(&mut self) -> Option<(A::Io, SocketAddr, OwnedSemaphorePermit)> {
+        let shutdown = self.shutdown.clone();
+        shutdown.run_until_cancelled(self.accept()).await.flatten()
+    }
+
+    async fn accept(&mut self) -> Option<(A::Io, SocketAddr, OwnedSemaphorePermit)> {
+        // The permit comes first: what we cannot serve stays in the backlog, where the peer can give up on it.
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+        loop {
+            match self.listener.accept().await {
+                Ok((io, peer)) => {
+                    self.recovered();
+                    return Some((io, peer, permit));
+                }
+                Err(error) if is_of_one_connection(&error) => {
+                    debug!(%error, "a connection ended before its accept");
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    sleep(BACK_OFF).await;
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        if !self.failing {
+            warn!(%error, "connections cannot be accepted");
+        }
+        self.failing = true;
+    }
+
+    fn recovered(&mut self) {
+        if self.failing {
+            info!("connections are accepted again");
+        }
+        self.failing = false;
+    }
+}
+
+/// Linux hands errors that wait on the new socket to `accept(2)`: those say nothing about the next connection.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,124 @@
+//! HTTP/2 on one connection (RFC 9113).
+//!
+//! hyper has no idle timeout for HTTP/2, and its graceful end waits for the peer to answer a ping (hyper#4170): both
+//! would let a silent peer hold its connection. So we count the streams ourselves, on the executor that hyper gives
+//! each of them to, and a connection without any is asked to go and then dropped.
+
+use std::{error::Error, pin::pin, time::Duration};
+
+use bytes::Bytes;
+use http_body::Body;
+use hyper::{rt::Executor, server::conn::http2::Builder};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{sync::watch, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    ServerSettings,
+    connection::{HttpService, Io, Sniffed, Stop, WithPeer},
+};
+
+/// How long a peer without streams has to react to our GOAWAY.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Streams that a peer may open and reset before we saw them, and that we reset for its protocol errors, before the
+/// connection is ended: what bounds "rapid reset" (CVE-2023-44487) and "made you reset" (CVE-2025-8671).
+const MAX_PENDING_RESETS: usize = 20;
+const MAX_LOCAL_RESETS: usize = 1024;
+
+/// Bytes that a peer may send on a stream, and on a connection, before we have read them. Together with the limit of
+/// streams this is what one connection can make us hold.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Serves streams until either side closes; on `stop.gracefully` until those in flight are answered.
+pub(super) async fn serve<IO, S, B>(
+    io: Sniffed<IO>,
+    service: WithPeer<S>,
+    settings: &ServerSettings,
+    tasks: &TaskTracker,
+    stop: &Stop,
+) -> hyper::Result<()>
+where
+    IO: Io,
+    S: HttpService<B>,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let (in_flight, mut streams) = watch::channel(0);
+    let executor =
+        StreamExecutor { tasks: tasks.clone(), at_once: stop.at_once.clone(), in_flight };
+    let mut connection =
+        pin!(builder(settings, executor).serve_connection(TokioIo::new(io), service));
+    tokio::select! {
+        biased;
+        result = &mut connection => return result,
+        () = stop.gracefully.cancelled() => {}
+        () = without_streams_for(settings.keep_alive_timeout, &mut streams) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        biased;
+        result = &mut connection => result,
+        () = without_streams_for(FAREWELL, &mut streams) => Ok(()),
+    }
+}
+
+fn builder(settings: &ServerSettings, executor: StreamExecutor) -> Builder<StreamExecutor> {
+    let mut http2 = Builder::new(executor);
+    http2
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.h2_max_concurrent_streams)
+        .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(settings.h2_ping_interval)
+        .keep_alive_timeout(settings.h2_ping_timeout)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .adaptive_window(false);
+    http2
+}
+
+/// Resolves once there was no stream for `quiet`.
+async fn without_streams_for(quiet: Duration, streams: &mut watch::Receiver<usize>) {
+    // A stream that came and went between two looks is a change as well, and starts the wait anew.
+    while streams.wait_for(|open| *open == 0).await.is_ok()
+        && timeout(quiet, streams.changed()).await.is_ok()
+    {}
+}
+
+/// Runs each stream as a task that shutdown waits for, and counts them.
+#[derive(Clone, Debug)]
+struct StreamExecutor {
+    tasks: TaskTracker,
+    at_once: CancellationToken,
+    in_flight: watch::Sender<usize>,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for StreamExecutor {
+    fn execute(&self, stream: F) {
+        let counted = InFlight::count(self.in_flight.clone());
+        let at_once = self.at_once.clone();
+        self.tasks.spawn(async move {
+            let _counted = counted;
+            at_once.run_until_cancelled_owned(stream).await;
+        });
+    }
+}
+
+/// Counts a stream for as long as it is held.
+#[derive(Debug)]
+struct InFlight(watch::Sender<usize>);
+
+impl InFlight {
+    fn count(in_flight: watch::Sender<usize>) -> Self {
+        in_flight.send_modify(|open| *open += 1);
+        Self(in_flight)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open -= 1);
+    }
+}
