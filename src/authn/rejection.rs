@@ -218,7 +218,8 @@ impl Realm {
         let challenge = match error {
             None => format!("Bearer realm=\"{realm}\""),
             Some(error) => {
-                let description: String = description.chars().filter(is_plain_char).collect();
+                let description: String =
+                    description.chars().filter(|c| is_plain_char(*c)).collect();
                 format!(
                     "Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{description}\""
                 )
@@ -239,8 +240,8 @@ const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
-fn is_plain_char(c: &char) -> bool {
-    u8::try_from(*c).is_ok_and(is_plain)
+fn is_plain_char(c: char) -> bool {
+    u8::try_from(c).is_ok_and(is_plain)
 }
 
 #[cfg(test)]

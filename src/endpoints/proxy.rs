@@ -127,7 +127,7 @@ impl Parts {
 
 /// The server puts it there; a request without is one of a test's making.
 fn peer_of<B>(request: &Request<B>) -> SocketAddr {
-    request.extensions().get().copied().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
+    request.extensions().get().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
 }
 
 fn content_type_of(headers: &HeaderMap) -> HeaderMap {

@@ -4,7 +4,7 @@
 //! A keep-alive connection that nobody uses any more is closed without one: there is no request to answer
 //! (RFC 9110 §15.5.9 allows a 408 there, but clients take it for the answer to the request they are just sending).
 
-use std::{error::Error, io, pin::Pin, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use bytes::Bytes;
 use http_body::Body;

@@ -39,10 +39,7 @@ use self::{
     connection::{Connection, HttpService, Open, Stop},
 };
 pub(crate) use self::{
-    admin::Admin,
-    readiness::{Latch, Readiness},
-    settings::ServerSettings,
-    signals::Signals,
+    admin::Admin, readiness::Readiness, settings::ServerSettings, signals::Signals,
 };
 
 /// How a server ended.

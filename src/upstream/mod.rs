@@ -18,10 +18,9 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use self::body::Activity;
-pub use self::request::CredentialForwarding;
 pub(crate) use self::{
     body::{BodyFault, BodyLimits, StreamedBody},
-    request::{ForwardingRules, UpstreamRequest},
+    request::{CredentialForwarding, ForwardingRules, UpstreamRequest},
 };
 use crate::authn::Rejection;
 
