@@ -1,1 +1,2 @@
 //! The specification in sentences: every file is a behaviour, every test name a statement about it.
+mod floors;
