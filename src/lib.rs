@@ -1,4 +1,98 @@
 //! The auth proxy for Sign in with Apple.
+//!
+//! > An [`UnverifiedToken`] goes in, an [`Identity`] comes out, and only requests that pass through `UpstreamRequest`
+//! > reach the application.
+//!
+//! Apple hands every app a signed *identity token*. This crate decides what such a token proves, as a reverse proxy in
+//! front of an HTTP application (the program `siwa-proxy`) and as a library:
+//!
+//! ```no_run
+//! use siwa_proxy::{ClientIds, UnverifiedToken, Verifier};
+//!
+//! # async fn doc(authorization: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! // Which apps' tokens to accept is the one thing without a default.
+//! let verifier = Verifier::builder(ClientIds::new(["com.example.app"])?).build()?;
+//!
+//! let token = UnverifiedToken::parse(authorization)?;
+//! let identity = verifier.verify(&token).await?;
+//! println!("{}", identity.subject().as_str());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! For axum, tonic and other tower services there is [`RequireIdentityLayer`]. Offline, with keys at hand:
+//!
+//! ```
+//! use siwa_proxy::{ClientIds, UnverifiedToken, Verifier, VerifyError, verify::FixedJwks};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = std::fs::read("tests/fixtures/jwks/2026-06-30-three-keys.json")?;
+//! let client_ids = ClientIds::new(["com.example.app"])?;
+//! let verifier = Verifier::builder(client_ids).jwks_source(FixedJwks::new(keys)).build()?;
+//!
+//! // {"kid":"made-up","alg":"RS256"}
+//! let forged = "eyJraWQiOiJtYWRlLXVwIiwiYWxnIjoiUlMyNTYifQ.e30.c2ln";
+//! match verifier.verify(&UnverifiedToken::parse(forged)?).await {
+//!     Err(VerifyError::Rejected(fault)) => assert_eq!(fault.code(), "token_unknown_key"),
+//!     other => panic!("{other:?}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The house
+//!
+//! Floors, from the ground up; a file names lower floors only, and `tests/floors.rs` holds us to it:
+//!
+//! | floor | what is there |
+//! |---|---|
+//! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once |
+//! | [`verify`] | *who is this?* keys, signature, claims, verdicts: from a token to an [`Identity`] |
+//! | [`authn`] | one request head meets the verifier; the one table of rejections; the headers that carry an identity |
+//! | `upstream` | the application behind us; `UpstreamRequest`, stripped and rebuilt by construction |
+//! | `endpoints` | the doors; the proxy is the first |
+//! | `server` | sockets, limits, drain; the admin listener |
+//! | [`config`] | what the operator wrote, settled |
+//! | [`app`] | the composition root |
+//!
+//! [`sim`] stands next door: a toy Apple for demonstrations and tests. It shares no type with [`verify`], so that a
+//! misspelt claim cannot be wrong on both sides.
+//!
+//! Read in this order: `src/verify/mod.rs` (`verify` and `judge`), `src/authn/mod.rs` and the table in
+//! `src/authn/rejection.rs`, `src/upstream/request.rs` (the constructor, step by step), `src/app.rs`, and then the names of
+//! the tests: `cargo test -- --list` is the specification in sentences.
+//!
+//! # Invariants, above all what is absent
+//!
+//! 1. Only `verify` can make an [`Identity`], and only from claims that were signed.
+//! 2. [`UnverifiedToken`] has no accessor for claims: to read them one must [open](UnverifiedToken::open) it with a key, and
+//!    the `iss` inside must be the issuer to whom that key belongs.
+//! 3. The upstream client takes an `UpstreamRequest` and nothing else, and its constructor strips every identity header
+//!    in every spelling before one is set. There is no "forward as is".
+//! 4. *Could not judge* is never yes, and never 401: it is 503. There is no fail-open, and no setting for one. A key id
+//!    that nobody knows is 401 only when the key set was fetched within the cooldown.
+//! 5. No request waits for Apple while its key is in memory. Unknown key ids cost one fetch per cooldown, whatever the
+//!    set holds, and never delay the scheduled refresh.
+//! 6. No token, code, secret or email address reaches a log or a metric: the types that hold them do not print them.
+//! 7. Only `config/load.rs` reads the environment; only `clock.rs` reads the wall clock; tasks run on a tracker that
+//!    shutdown waits for.
+//! 8. `verify` does not know that HTTP servers exist; `server` does not know that Apple exists.
+//! 9. Apple's discovery document is never asked: issuer, key endpoint and algorithm are pinned.
+//! 10. Nothing that a request lent us is kept in a cache: it would pin the connection's buffer.
+//!
+//! # One request, from socket to answer
+//!
+//! 1. **accept** (`server/accept.rs`): a permit, then HTTP/1 or HTTP/2 by the first bytes, all under timeouts;
+//! 2. **credential** (`authn/credential.rs`): at most one;
+//! 3. **verify** ([`Verifier::verify`]): a remembered verdict, or key → signature → claims; then, remembered or not, is it
+//!    unexpired *now*?
+//! 4. **rebuild** (`upstream/request.rs`): hop-by-hop headers off, credential off, `Forwarded` set, identity headers
+//!    stripped, identity headers set;
+//! 5. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts;
+//! 6. **answer**: hop-by-hop headers off, streamed back; one log line, one counter, one histogram.
+//!
+//! Any early exit is a [`Rejection`], and one table renders it.
 
 pub mod authn;
 pub mod clock;
@@ -15,3 +109,6 @@ pub mod sim;
 mod endpoints;
 mod server;
 mod upstream;
+
+pub use authn::{Authenticator, Realm, Rejection, RequireIdentityLayer};
+pub use verify::{ClientIds, Identity, TokenFault, UnverifiedToken, Verifier, VerifyError};

@@ -1,0 +1,24 @@
+//! An axum application that knows who is calling: `cargo run --example axum`.
+
+use std::{error::Error, sync::Arc};
+
+use axum::{Extension, Router, routing::get};
+use siwa_proxy::{Authenticator, ClientIds, Identity, Realm, RequireIdentityLayer, Verifier};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // Your bundle ids and Services IDs. Apple's keys are fetched in the background and kept fresh.
+    let verifier = Verifier::builder(ClientIds::new(["com.example.app"])?).build()?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    Ok(axum::serve(listener, application(verifier)).await?)
+}
+
+/// Without a valid identity token in `Authorization`, `/me` answers 401 (or 503 while Apple's keys cannot be had).
+pub fn application(verifier: Verifier) -> Router {
+    let layer = RequireIdentityLayer::new(Authenticator::new(verifier, Realm::default()));
+    Router::new().route("/me", get(me)).layer(layer)
+}
+
+async fn me(Extension(identity): Extension<Arc<Identity>>) -> String {
+    format!("you are {}", identity.subject().as_str())
+}

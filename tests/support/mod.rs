@@ -1,0 +1,147 @@
+//! The tests' small vocabulary: a proxy with a toy Apple beside it and a recording application behind it, and a client
+//! that writes bytes.
+
+mod client;
+mod recorder;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use siwa_proxy::{
+    app::{App, AppError},
+    clock::{Clock, ManualClock, SystemClock},
+    config::Settings,
+    sim::{Apple, token::TokenTemplate},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::{
+    client::{Reply, exchange, get, open, read_reply},
+    recorder::{Recorder, Request},
+};
+
+/// How long anything may take before a test gives up. Never reached when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running proxy, its Apple and its application.
+pub(crate) struct House {
+    pub(crate) apple: Apple,
+    pub(crate) application: Recorder,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) running: JoinHandle<Result<(), AppError>>,
+}
+
+impl House {
+    /// A house with nothing special about it, ready.
+    pub(crate) async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// A house whose configuration says `extra` besides, ready.
+    pub(crate) async fn with(extra: &str) -> Self {
+        let house = Self::build(extra, Arc::new(SystemClock), |_| {}).await;
+        house.ready().await;
+        house
+    }
+
+    /// A house that lives by `clock`, ready.
+    pub(crate) async fn at(clock: ManualClock) -> Self {
+        let house = Self::build("", Arc::new(clock), |_| {}).await;
+        house.ready().await;
+        house
+    }
+
+    /// A house; `before` may trouble Apple before the proxy starts. It need not become ready.
+    pub(crate) async fn build(
+        extra: &str,
+        clock: Arc<dyn Clock>,
+        before: impl FnOnce(&Apple),
+    ) -> Self {
+        let apple = Apple::start(Arc::clone(&clock)).await.unwrap();
+        before(&apple);
+        let application = Recorder::start().await;
+        let settings = settings(&apple.jwks_url(), application.address, extra);
+        let app = App::bind(settings).await.unwrap().with_clock(clock);
+        let (address, admin) = (app.address().unwrap(), app.admin_address().unwrap());
+        let shutdown = CancellationToken::new();
+        let running = spawn(app.run(shutdown.clone()));
+        Self { apple, application, address, admin, shutdown, running }
+    }
+
+    /// Waits until the proxy says that it is ready.
+    pub(crate) async fn ready(&self) {
+        let ready = async {
+            while get(self.admin, "/readyz", &[]).await.status != 200 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.expect("the proxy becomes ready");
+    }
+
+    /// An `Authorization` header value that is good.
+    pub(crate) fn bearer(&self) -> String {
+        self.bearer_of(&TokenTemplate::native())
+    }
+
+    /// An `Authorization` header value made from `template`.
+    pub(crate) fn bearer_of(&self, template: &TokenTemplate) -> String {
+        format!("Bearer {}", self.apple.mint(template))
+    }
+
+    /// Sends a GET with `headers` and returns the answer.
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        get(self.address, path, headers).await
+    }
+
+    /// What the metrics page says of `metric`, with its labels; 0 if it does not appear.
+    pub(crate) async fn metric(&self, metric: &str) -> u64 {
+        let page = get(self.admin, "/metrics", &[]).await.body;
+        let value = page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        self.running.abort();
+    }
+}
+
+/// Settings for loopback, with `extra` TOML laid over them.
+pub(crate) fn settings(jwks_url: &str, upstream: SocketAddr, extra: &str) -> Settings {
+    let mut base: toml::Table = toml::from_str(&format!(
+        r#"
+        server.listen = "127.0.0.1:0"
+        server.admin_listen = "127.0.0.1:0"
+        upstream.url = "http://{upstream}"
+        apple.client_ids = ["com.example.app", "com.example.web"]
+        jwks.url = "{jwks_url}"
+        "#
+    ))
+    .unwrap();
+    lay_over(&mut base, toml::from_str(extra).unwrap());
+    Settings::from_toml(&base.to_string()).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn lay_over(base: &mut toml::Table, extra: toml::Table) {
+    for (key, value) in extra {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),
+            (_, value) => drop(base.insert(key, value)),
+        }
+    }
+}
+
+/// Runs a task beside the test; it ends with the test's runtime.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's runtime drops its tasks when the test ends"
+)]
+pub(crate) fn spawn<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    tokio::spawn(task)
+}
