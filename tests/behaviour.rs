@@ -13,3 +13,4 @@ mod demo;
 mod library_use;
 
 mod floors;
+mod readme;
