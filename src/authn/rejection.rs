@@ -171,6 +171,9 @@ const fn title_of(fault: &TokenFault) -> &'static str {
         TokenFault::Audience { .. } => "The token is for another app",
         TokenFault::Expired { .. } => "The token has expired",
         TokenFault::NotYetValid { .. } => "The token is not valid yet",
+        TokenFault::TooOld { .. } => "The token is too old",
+        TokenFault::Nonce(_) => "The token is for another sign-in",
+        TokenFault::CodeHash(_) => "The token is for another authorization code",
         TokenFault::Notification => "A notification is no identity token",
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong while judging a token, and whose fault it was.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use super::jwks::KeyId;
 use crate::clock::UnixTime;
@@ -122,11 +122,29 @@ pub enum TokenFault {
     /// Issued in the future, or not valid yet.
     #[error("the token is valid from {valid_from}, and it is {now}")]
     NotYetValid {
-        /// The `iat` or `nbf` claim.
+        /// Which claim says so: `iat` or `nbf`.
+        claim: &'static str,
+        /// Its value.
         valid_from: UnixTime,
         /// When it was judged.
         now: UnixTime,
     },
+    /// Issued longer ago than is accepted here, though not expired.
+    #[error("the token was issued at {issued_at}, and none older than {} is accepted; it is {now}", humantime::format_duration(*.limit))]
+    TooOld {
+        /// The `iat` claim.
+        issued_at: UnixTime,
+        /// The age that is accepted.
+        limit: Duration,
+        /// When it was judged.
+        now: UnixTime,
+    },
+    /// Issued for another sign-in than the caller's.
+    #[error("the token's nonce {0}")]
+    Nonce(Mismatch),
+    /// Issued beside another authorization code.
+    #[error("the token's hash of the authorization code {0}")]
+    CodeHash(Mismatch),
     /// A server-to-server notification, which says something about a user but does not prove one.
     #[error("this is a server-to-server notification, not an identity token")]
     Notification,
@@ -148,6 +166,9 @@ impl TokenFault {
             Self::Audience { .. } => "token_audience",
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } => "token_not_yet_valid",
+            Self::TooOld { .. } => "token_too_old",
+            Self::Nonce(_) => "token_nonce",
+            Self::CodeHash(_) => "token_code_hash",
             Self::Notification => "token_notification",
         }
     }
@@ -229,6 +250,24 @@ impl fmt::Display for ClaimProblem {
             Self::Missing => "is missing",
             Self::WrongType => "is not of the type that Apple sends",
             Self::Illegal => "holds characters that it cannot have",
+        })
+    }
+}
+
+/// How a token fails to be the one that was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It says nothing of it.
+    Missing,
+    /// It says something else.
+    Different,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "is missing",
+            Self::Different => "is not the expected one",
         })
     }
 }

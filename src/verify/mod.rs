@@ -13,6 +13,7 @@
     clippy::as_conversions
 )]
 
+mod bindings;
 mod builder;
 mod claims;
 mod error;
@@ -26,13 +27,16 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+#[cfg(test)]
+pub(crate) use self::claims::fixtures;
 use self::verdicts::{TokenDigest, VerdictCache};
 pub use self::{
+    bindings::ExpectedNonce,
     builder::{BuildError, VerifierBuilder},
     claims::{ClaimRules, SignedClaims},
     error::{
-        ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Part, Printable, TokenFault,
-        VerifyError,
+        ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Mismatch, Part, Printable,
+        TokenFault, VerifyError,
     },
     identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
     jwks::{
@@ -79,7 +83,7 @@ impl Verifier {
         };
 
         // A remembered verdict says the token was good once. Whether it still is depends on the time.
-        self.rules.check_unexpired(&identity, now)?;
+        self.rules.check_time(&identity, now)?;
         Ok(identity)
     }
 
@@ -93,7 +97,7 @@ impl Verifier {
         let started = Instant::now();
         let key = self.keys.find(token.key_id()?).await?;
         let claims = token.open(&key)?;
-        let identity = Arc::new(self.rules.accept(claims, now)?);
+        let identity = Arc::new(self.rules.prove(claims, now)?);
 
         let lives_for = self.rules.last_use(&identity).saturating_since(now);
         self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);
