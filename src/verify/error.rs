@@ -279,7 +279,9 @@ pub struct Printable(Box<str>);
 impl Printable {
     const LONGEST: usize = 100;
 
-    pub(super) fn new(foreign: &str) -> Self {
+    /// Shows of `foreign` what can be shown.
+    #[must_use]
+    pub fn new(foreign: &str) -> Self {
         let visible = |c: char| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '?' };
         let mut shown: String = foreign.chars().take(Self::LONGEST).map(visible).collect();
         if foreign.chars().nth(Self::LONGEST).is_some() {
