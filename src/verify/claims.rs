@@ -192,7 +192,14 @@ impl ClaimRules {
         }
     }
 
-    /// The apps whose tokens are accepted.
+    pub(super) const fn leeway(&self) -> Duration {
+        self.leeway
+    }
+
+    pub(super) const fn max_token_age(&self) -> Option<Duration> {
+        self.max_token_age
+    }
+
     pub(super) const fn client_ids(&self) -> &ClientIds {
         &self.client_ids
     }

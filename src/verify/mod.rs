@@ -17,6 +17,7 @@ mod bindings;
 mod builder;
 mod claims;
 mod error;
+pub mod explain;
 mod identity;
 mod json;
 mod jwks;
