@@ -386,7 +386,12 @@ async fn what_is_no_request_to_an_application_is_refused() {
     let house = House::start().await;
     let bearer = house.bearer();
     for (request, status) in [
-        (format!("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nAuthorization: {bearer}\r\n\r\n"), 501),
+        (
+            format!(
+                "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nAuthorization: {bearer}\r\nConnection: close\r\n\r\n"
+            ),
+            501,
+        ),
         (
             format!(
                 "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nAuthorization: {bearer}\r\nConnection: close\r\n\r\n"

@@ -212,6 +212,12 @@ impl Realm {
         name.bytes().all(is_plain).then(|| Self(name.to_owned()))
     }
 
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// RFC 6750 §3: no `error` when the credential is merely missing.
     fn challenge(&self, error: Option<&str>, description: &str) -> HeaderValue {
         let realm = &self.0;

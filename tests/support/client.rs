@@ -66,8 +66,9 @@ fn unchunk(mut body: &str) -> String {
 
 /// Sends a GET and returns the answer.
 pub(crate) async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Reply {
-    let headers: String =
+    let lines: Vec<_> =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = lines.concat();
     exchange(
         address,
         &format!("GET {path} HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n{headers}\r\n"),
