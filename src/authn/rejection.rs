@@ -197,7 +197,9 @@ impl<'a> Problem<'a> {
 
     fn to_json(&self) -> Bytes {
         // Strings and a number: serialising them cannot fail, and an empty body would still carry the status.
-        serde_json::to_vec(self).unwrap_or_default().into()
+        let mut text = serde_json::to_vec(self).unwrap_or_default();
+        text.push(b'\n');
+        text.into()
     }
 }
 
