@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Without a valid identity token in `Authorization`, `/me` answers 401 (or 503 while Apple's keys cannot be had).
-pub fn application(verifier: Verifier) -> Router {
+pub(crate) fn application(verifier: Verifier) -> Router {
     let layer = RequireIdentityLayer::new(Authenticator::new(verifier, Realm::default()));
     Router::new().route("/me", get(me)).layer(layer)
 }

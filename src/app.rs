@@ -157,6 +157,17 @@ impl App {
     }
 }
 
+/// Resolves on the first SIGTERM or SIGINT: for what runs without an [`App`].
+///
+/// # Errors
+///
+/// [`AppError::Signals`].
+pub async fn signalled() -> Result<(), AppError> {
+    let mut signals = Signals::install().map_err(AppError::Signals)?;
+    signals.next().await;
+    Ok(())
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
     TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })
 }
@@ -167,6 +178,11 @@ fn build_verifier(
     metrics: &Metrics,
     tasks: &TaskTracker,
 ) -> Result<Verifier, BuildError> {
+    if !settings.jwks_from.is_apple() {
+        warn!(
+            "the keys do not come from Apple: whoever provides them can be anybody to the application"
+        );
+    }
     let builder = Verifier::builder(settings.client_ids.clone())
         .issuer(settings.issuer.clone())
         .jwks_settings(settings.jwks.clone())

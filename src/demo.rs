@@ -1,15 +1,16 @@
 //! `siwa-proxy demo`: a toy Apple, an application that echoes what reaches it, and the proxy between them.
 
-use std::{error::Error, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use siwa_proxy::{
     app::App,
     clock::SystemClock,
-    config::Settings,
+    config::{Problems, Settings},
     sim::{Apple, echo::Echo, presets, token::TokenTemplate},
+    telemetry,
 };
 
-/// Where the demonstration listens.
+/// Show it all on this machine: a toy Apple, an echoing application, the proxy between them, and three curl lines.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoOptions {
     /// Where callers connect to.
@@ -21,20 +22,31 @@ pub(crate) struct DemoOptions {
 }
 
 /// Runs everything until a signal ends it.
-pub(crate) async fn run(options: DemoOptions) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let apple = Apple::start(Arc::new(SystemClock)).await?;
     let application = Echo::start().await?;
-    let app = App::bind(settings(&options, &apple, &application)?).await?;
-    let page = Page { apple: &apple, application: &application, proxy: app.address()?, admin: app.admin_address()? };
+    let settings = settings(&options, &apple, &application)?;
+    telemetry::init_log(settings.log())?;
+    let app = App::bind(settings).await?;
+    let page = Page {
+        apple: &apple,
+        application: &application,
+        proxy: app.address()?,
+        admin: app.admin_address()?,
+    };
     page.print();
     app.run_until_signalled().await?;
     Ok(())
 }
 
 /// What an operator would write for this application, with the simulator in Apple's place.
-fn settings(options: &DemoOptions, apple: &Apple, application: &Echo) -> Result<Settings, Box<dyn Error>> {
+fn settings(
+    options: &DemoOptions,
+    apple: &Apple,
+    application: &Echo,
+) -> Result<Settings, Problems> {
     let DemoOptions { listen, admin_listen } = options;
-    Ok(Settings::from_toml(&format!(
+    Settings::from_toml(&format!(
         r#"
         server.listen = "{listen}"
         server.admin_listen = "{admin_listen}"
@@ -46,7 +58,7 @@ fn settings(options: &DemoOptions, apple: &Apple, application: &Echo) -> Result<
         upstream = application.url(),
         client_id = presets::CLIENT_ID,
         jwks_url = apple.jwks_url(),
-    ))?)
+    ))
 }
 
 /// What the demonstration tells its visitor.

@@ -1,5 +1,12 @@
 //! The specification in sentences: every file is a behaviour, every test name a statement about it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has found something"
+)]
+
 mod support;
 
 mod genuine_tokens;
@@ -9,6 +16,7 @@ mod header_spoofing;
 mod proxying;
 mod shutdown;
 
+mod configuration;
 mod demo;
 mod library_use;
 

@@ -35,7 +35,8 @@ impl Demo {
         let mut words = self.curl_lines[line].split(" -H ");
         let url = words.next().unwrap().rsplit(' ').next().unwrap();
         let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-        let headers: Vec<_> = words.map(|word| word.trim_matches('\'').split_once(": ").unwrap()).collect();
+        let headers: Vec<_> =
+            words.map(|word| word.trim_matches('\'').split_once(": ").unwrap()).collect();
         get(address.parse::<SocketAddr>().unwrap(), &format!("/{path}"), &headers).await
     }
 }
@@ -54,12 +55,20 @@ async fn the_three_curl_lines_do_what_they_say() {
 
     let welcome = demo.send(0).await;
     assert_eq!(welcome.status, 200);
-    assert!(welcome.body.contains(presets::SUBJECT) && welcome.body.contains(presets::EMAIL), "{}", welcome.body);
+    assert!(
+        welcome.body.contains(presets::SUBJECT) && welcome.body.contains(presets::EMAIL),
+        "{}",
+        welcome.body
+    );
 
     let refused = demo.send(1).await;
     assert_eq!((refused.status, refused.json()["code"].as_str()), (401, Some("no_credential")));
 
     let spoofed = demo.send(2).await;
     assert_eq!(spoofed.status, 200);
-    assert!(spoofed.body.contains(presets::SUBJECT) && !spoofed.body.contains("somebody.else"), "{}", spoofed.body);
+    assert!(
+        spoofed.body.contains(presets::SUBJECT) && !spoofed.body.contains("somebody.else"),
+        "{}",
+        spoofed.body
+    );
 }

@@ -206,7 +206,9 @@ impl<'a> Problem<'a> {
 
     fn to_json(&self) -> Bytes {
         // Strings and a number: serialising them cannot fail, and an empty body would still carry the status.
-        serde_json::to_vec(self).unwrap_or_default().into()
+        let mut text = serde_json::to_vec(self).unwrap_or_default();
+        text.push(b'\n');
+        text.into()
     }
 }
 
@@ -219,6 +221,12 @@ impl Realm {
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         name.bytes().all(is_plain).then(|| Self(name.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// RFC 6750 §3: no `error` when the credential is merely missing.

@@ -1,12 +1,25 @@
 //! What the operator wrote, settled: past [`Settings`] nothing is validated again.
+//!
+//! Every setting has one name: `--jwks-url` is `SIWA_JWKS__URL` is `url` below `[jwks]`. What is written last wins, in
+//! the order defaults, file, environment, flags; where it was written is remembered, so that a problem can name its
+//! place. The sections (`sections/`) are the manual of the keys, and `config/reference.toml` is tested against them.
+
+mod byte_size;
+mod load;
+mod merge;
+mod names;
+mod problems;
+mod sections;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
+pub use self::{load::Flags, problems::Problems};
 use crate::{
     authn::{IdentityHeader, Realm, UnverifiedEmail},
     server::ServerSettings,
+    telemetry::LogSettings,
     upstream::{BodyLimits, CredentialForwarding, UpstreamSettings},
     verify::{ClientIds, Issuer, JwksSettings, TrustedUrl},
 };
@@ -59,23 +72,176 @@ pub(crate) enum JwksFrom {
     File(PathBuf),
 }
 
-/// How the log looks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// Which events are logged: a level, or `target=level` pairs.
-    pub filter: String,
-    /// For people or for programs.
-    pub format: LogFormat,
+impl JwksFrom {
+    /// Whether they are fetched from Apple itself.
+    pub(crate) fn is_apple(&self) -> bool {
+        *self == Self::Url(TrustedUrl::apple_keys())
+    }
 }
 
-/// For whom the log is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    /// One readable line an event.
-    Text,
-    /// One JSON object an event.
-    Json,
+impl Settings {
+    /// Settles the file that `flags` or `SIWA_CONFIG` name, if any, the environment and `flags`.
+    ///
+    /// # Errors
+    ///
+    /// All [`Problems`] at once.
+    pub fn load(flags: &Flags) -> Result<Self, Problems> {
+        load::load(flags, load::environment())
+    }
+
+    /// Settles a file with this `text`, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// All [`Problems`] at once; their places call the file `config.toml`.
+    pub fn from_toml(text: &str) -> Result<Self, Problems> {
+        load::from_toml("config.toml", text)
+    }
+
+    /// How the log looks.
+    #[must_use]
+    pub const fn log(&self) -> &LogSettings {
+        &self.log
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use toml::Table;
+
+    use super::*;
+    use crate::verify::ClaimRules;
+
+    const MINIMAL: &str = include_str!("../../config/minimal.toml");
+    const REFERENCE: &str = include_str!("../../config/reference.toml");
+
+    /// What is wrong with a file, line by line.
+    fn problems_of(text: &str) -> Vec<String> {
+        let problems = Settings::from_toml(text).unwrap_err().to_string();
+        problems.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_minimal_file_starts_with_the_defaults_of_the_types() {
+        let settings = Settings::from_toml(MINIMAL).unwrap();
+        assert_eq!(settings.listen.to_string(), "0.0.0.0:4180");
+        assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:4181");
+        assert_eq!(format!("{:?}", settings.server), format!("{:?}", ServerSettings::default()));
+        assert_eq!(settings.jwks, JwksSettings::default());
+        assert_eq!(settings.jwks_from, JwksFrom::Url(TrustedUrl::apple_keys()));
+        assert_eq!(settings.issuer, Issuer::apple());
+        assert_eq!(settings.leeway, ClaimRules::LEEWAY);
+        assert_eq!(settings.realm, Realm::default());
+        assert_eq!(settings.credential, CredentialForwarding::Remove);
+        assert_eq!(settings.log, LogSettings::default());
+        assert!(settings.trusted_peers.is_empty());
+    }
+
+    /// The keys of `table`, as `section.key`.
+    fn keys_in(table: &Table) -> Vec<String> {
+        let mut keys: Vec<String> = table
+            .iter()
+            .flat_map(|(section, keys)| {
+                keys.as_table().unwrap().keys().map(move |key| format!("{section}.{key}"))
+            })
+            .collect();
+        keys.sort();
+        keys
+    }
+
+    /// The reference with every key that it only shows.
+    fn reference_in_full() -> String {
+        let uncomment = |line: &str| {
+            let shown = line.strip_prefix("# ").filter(|shown| {
+                shown
+                    .split_once(" = ")
+                    .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+            });
+            shown.unwrap_or(line).to_owned() + "\n"
+        };
+        REFERENCE.lines().map(uncomment).collect()
+    }
+
+    #[test]
+    fn the_reference_has_every_key_in_its_order() {
+        let full: Table = reference_in_full().parse().unwrap();
+        let mut known: Vec<String> = sections::known_keys()
+            .into_iter()
+            .flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}.{key}")))
+            .collect();
+        let mut at = 0;
+        for key in &known {
+            let (section, key) = key.split_once('.').unwrap();
+            at += reference_in_full()[at..]
+                .find(&format!("\n{key} = "))
+                .unwrap_or_else(|| panic!("[{section}] {key} is not in its place"));
+        }
+        known.sort();
+        assert_eq!(keys_in(&full), known);
+    }
+
+    #[test]
+    fn the_reference_shows_the_defaults() {
+        let written: sections::Sections = toml::from_str(REFERENCE).unwrap();
+        assert_eq!(written, sections::Sections::default());
+        let defaults = Table::try_from(sections::Sections::default()).unwrap();
+        assert_eq!(keys_in(&REFERENCE.parse().unwrap()), keys_in(&defaults));
+    }
+
+    #[test]
+    fn the_reference_lacks_only_what_is_required() {
+        assert_eq!(
+        problems_of(REFERENCE),
+        [
+            "upstream.url: is missing: say where the application is, such as `http://127.0.0.1:3000`"
+                .to_owned(),
+            format!(
+                "apple.client_ids: no client id is given: name your app's bundle id or Services ID (from \
+                 config.toml:{})",
+                1 + REFERENCE.lines().position(|line| line == "client_ids = []").unwrap()
+            ),
+        ]
+    );
+        let full = reference_in_full().replace("client_ids = []", "client_ids = [\"a\"]");
+        let both = problems_of(&full);
+        assert!(
+            both.len() == 1 && both[0].starts_with("jwks.url: is set beside jwks.file"),
+            "{both:?}"
+        );
+    }
+
+    #[test]
+    fn what_can_be_written_becomes_what_is_used() {
+        let settings = Settings::from_toml(&format!(
+            "{MINIMAL}\n{}",
+            r#"
+        [server]
+        max_body_bytes = "1MiB"
+        h2_ping_interval = "0s"
+        trusted_peers = ["10.0.0.0/8", "::1"]
+        [jwks]
+        file = "/keys.json"
+        refresh_every = "50ms"
+        keep_while_failing = "50ms"
+        unknown_key_cooldown = "50ms"
+        [identity]
+        headers = ["x-apple-sub", "X-APPLE-CLIENT-ID", "X-Apple-Sub"]
+        unverified_email = "forward"
+        realm = "my app"
+        [log]
+        filter = "warn"
+        format = "json"
+        "#,
+        ))
+        .unwrap();
+        assert_eq!(settings.request_body.max_bytes, Some(1 << 20));
+        assert_eq!(settings.server.h2_ping_interval, None);
+        assert_eq!(settings.trusted_peers.len(), 2);
+        assert_eq!(settings.jwks_from, JwksFrom::File(PathBuf::from("/keys.json")));
+        assert_eq!(settings.jwks.unknown_key_cooldown, Duration::from_millis(50));
+        assert_eq!(settings.identity_headers, [IdentityHeader::Subject, IdentityHeader::ClientId]);
+        assert_eq!(settings.unverified_email, UnverifiedEmail::Forward);
+        assert_eq!(settings.realm.as_str(), "my app");
+        assert_eq!(settings.log().filter.as_str(), "warn");
+    }
 }

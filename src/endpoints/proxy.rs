@@ -115,7 +115,8 @@ impl Parts {
             .inc();
         self.metrics.request_seconds.observe(elapsed.as_secs_f64());
 
-        let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
+        // Whole microseconds: more digits are noise.
+        let elapsed_ms = (elapsed.as_secs_f64() * 1_000_000.0).round() / 1000.0;
         let (status, reason) = match outcome {
             Ok(response) => (response.status(), None),
             Err(rejection) => (rejection.status(), Some(rejection.to_string())),

@@ -122,7 +122,10 @@ fn application(received: Arc<Received>) -> Application {
 
 async fn answer(received: &Received, request: Request<Incoming>) -> Answer {
     let echoed = read(request).await?;
-    let json = serde_json::to_vec(&echoed);
+    let json = serde_json::to_vec(&echoed).map(|mut line| {
+        line.push(b'\n');
+        line
+    });
     remember(received, echoed);
     Ok(match json {
         Ok(json) => respond(StatusCode::OK, "application/json", json),

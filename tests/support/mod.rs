@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
-    client::{Reply, exchange, get, open, read_reply},
+    client::{Reply, exchange, exchange_h2, get, open, read_reply},
     recorder::{Recorder, Request},
 };
 

@@ -124,8 +124,9 @@ impl JwksCache {
         if let Some(key) = self.get(key_id) {
             return Ok(key);
         }
+        let asked_at = Instant::now();
         self.share_a_fetch().await;
-        self.get(key_id).ok_or_else(|| self.absence_of(key_id))
+        self.get(key_id).ok_or_else(|| self.absence_of(key_id, asked_at))
     }
 
     /// Waits until there is a first usable set.
@@ -168,9 +169,10 @@ impl JwksCache {
     }
 
     /// *No such key* needs a set that we just saw; anything less is *could not judge*.
-    fn absence_of(&self, key_id: &KeyId) -> VerifyError {
+    fn absence_of(&self, key_id: &KeyId, asked_at: Instant) -> VerifyError {
         let progress = self.progress.borrow();
-        let confirmed = progress.succeeded_at.is_some_and(|at| at.elapsed() <= self.cooldown);
+        let confirmed =
+            progress.succeeded_at.is_some_and(|at| at >= asked_at || at.elapsed() <= self.cooldown);
         if confirmed {
             return TokenFault::UnknownKey { key_id: key_id.clone() }.into();
         }

@@ -22,6 +22,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+mod log;
+
+pub use self::log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, init_log};
 use crate::clock::UnixTime;
 
 /// How one request ended: the labels of `siwa_requests_total`.

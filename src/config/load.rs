@@ -1,0 +1,481 @@
+//! File, environment and flags, each read into one pile. The only file that reads the environment.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use toml::{
+    Spanned, Value,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
+
+use super::{
+    Settings,
+    merge::Merged,
+    names::nearest,
+    problems::{Place, Problems},
+    sections::known_keys,
+};
+
+/// What begins the name of each of our variables.
+const PREFIX: &str = "SIWA_";
+/// Names the file, as `--config` does.
+const FILE_VARIABLE: &str = "SIWA_CONFIG";
+/// Names the file.
+const FILE_FLAG: &str = "--config";
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    file: Option<PathBuf>,
+    given: Vec<Flag>,
+}
+
+#[derive(Clone, Debug)]
+struct Flag {
+    name: &'static str,
+    section: &'static str,
+    key: &'static str,
+    values: Vec<String>,
+}
+
+impl Flags {
+    /// Reads `file`, if there is one.
+    #[must_use]
+    pub const fn new(file: Option<PathBuf>) -> Self {
+        Self { file, given: Vec::new() }
+    }
+
+    /// Says that the flag `name`, which stands for `key` of `section`, was given with `values`; without one it was not
+    /// given.
+    #[must_use]
+    pub fn with(
+        mut self,
+        name: &'static str,
+        (section, key): (&'static str, &'static str),
+        values: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let values: Vec<String> = values.into_iter().collect();
+        if !values.is_empty() {
+            self.given.push(Flag { name, section, key, values });
+        }
+        self
+    }
+}
+
+/// The environment of the process.
+pub(super) fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    env::vars_os()
+}
+
+/// Settles everything: defaults < file < `environment` < `flags`.
+pub(super) fn load(
+    flags: &Flags,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Settings, Problems> {
+    let variables: Vec<Variable> = environment.into_iter().filter_map(Variable::new).collect();
+    let mut merged = Merged::new();
+    if let Some((file, place)) = file(flags, &variables) {
+        match fs::read_to_string(&file) {
+            Ok(text) => add_text(&mut merged, &file.display().to_string(), &text),
+            Err(error) => note_unreadable(&mut merged, &file, place, &error),
+        }
+    }
+    for variable in variables {
+        add_variable(&mut merged, variable);
+    }
+    for Flag { name, section, key, values } in flags.given.clone() {
+        merged.put_words(section, key, values, Place::Flag(name));
+    }
+    merged.settle()
+}
+
+/// Settles a file alone.
+pub(super) fn from_toml(name: &str, text: &str) -> Result<Settings, Problems> {
+    let mut merged = Merged::new();
+    add_text(&mut merged, name, text);
+    merged.settle()
+}
+
+// === The file ===
+
+/// The file that is named, and where it is.
+fn file(flags: &Flags, variables: &[Variable]) -> Option<(PathBuf, Place)> {
+    if let Some(file) = &flags.file {
+        return Some((file.clone(), Place::Flag(FILE_FLAG)));
+    }
+    let variable = variables.iter().find(|variable| variable.name == FILE_VARIABLE)?;
+    Some((PathBuf::from(&variable.value), Place::Variable(variable.name.clone())))
+}
+
+fn note_unreadable(merged: &mut Merged, file: &Path, place: Place, error: &io::Error) {
+    let what = format!("cannot be read: {error}; name a file that can");
+    merged.problems().note_at(place, &file.display().to_string(), what);
+    merged.problems().excuse_all();
+}
+
+/// Adds the file `name` with this `text`.
+fn add_text(merged: &mut Merged, name: &str, text: &str) {
+    let place = |span: Range<usize>| Place::File {
+        name: name.to_owned(),
+        line: 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count(),
+    };
+    let table = match DeTable::parse(text) {
+        Ok(table) => table,
+        // The first error alone: most others follow from it, and half a file would look as if the other half had not
+        // been written.
+        Err(error) => {
+            let what = format!("is not TOML: {}", error.message());
+            merged.problems().note_at(place(error.span().unwrap_or_default()), name, what);
+            return merged.problems().excuse_all();
+        }
+    };
+    for (section, content) in table.into_inner() {
+        let at = place(section.span());
+        if let DeValue::Table(keys) = content.into_inner()
+            && merged.knows_section(section.as_ref())
+        {
+            add_section(merged, section.as_ref(), keys, &place);
+        } else {
+            merged.note_no_section(section.as_ref(), at);
+        }
+    }
+}
+
+fn add_section(
+    merged: &mut Merged,
+    section: &str,
+    keys: DeTable<'_>,
+    place: &impl Fn(Range<usize>) -> Place,
+) {
+    for (key, value) in keys {
+        let at = place(key.span());
+        match plain(value) {
+            Ok(value) => merged.put(section, key.as_ref(), value, at),
+            Err(error) => {
+                let name = format!("{section}.{}", key.as_ref());
+                merged.problems().excuse(&name);
+                merged.problems().note_at(at, &name, error.message());
+            }
+        }
+    }
+}
+
+/// The value without its place. Numbers that no integer holds are refused here.
+fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, toml::de::Error> {
+    Value::deserialize(ValueDeserializer::from(value))
+}
+
+// === The environment ===
+
+/// A variable with our prefix.
+struct Variable {
+    name: String,
+    value: OsString,
+}
+
+impl Variable {
+    fn new((name, value): (OsString, OsString)) -> Option<Self> {
+        let name = name.to_string_lossy().into_owned();
+        let is_ours = name.starts_with(PREFIX) && !is_service_link(&name);
+        is_ours.then_some(Self { name, value })
+    }
+}
+
+/// Kubernetes describes each Service of the namespace to every container in such variables, and one of them may well be
+/// called `siwa-proxy`: <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
+fn is_service_link(name: &str) -> bool {
+    let names_a_port = |(_, rest): (&str, &str)| rest.starts_with(|c: char| c.is_ascii_digit());
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.ends_with("_PORT")
+        || name.split_once("_PORT_").is_some_and(names_a_port)
+}
+
+fn add_variable(merged: &mut Merged, Variable { name, value }: Variable) {
+    if name == FILE_VARIABLE {
+        return;
+    }
+    let known = known_keys();
+    let mut all =
+        known.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, *key)));
+    let Some((section, key)) = all.find(|(section, key)| variable_of(section, key) == name) else {
+        return note_no_variable(merged, &name);
+    };
+    let place = Place::Variable(name.clone());
+    match value.into_string() {
+        Ok(text) => merged.put_text(section, key, &text, place),
+        Err(_bytes) => {
+            merged.problems().excuse(&format!("{section}.{key}"));
+            merged.problems().note_at(place, &format!("{section}.{key}"), "must be UTF-8");
+        }
+    }
+}
+
+/// The variable that stands for `key` of `section`.
+fn variable_of(section: &str, key: &str) -> String {
+    format!("{PREFIX}{}__{}", section.to_uppercase(), key.to_uppercase())
+}
+
+fn note_no_variable(merged: &mut Merged, name: &str) {
+    let known = known_keys();
+    let dotted: Vec<String> = known
+        .iter()
+        .flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}.{key}")))
+        .collect();
+    let wrong = name.strip_prefix(PREFIX).unwrap_or(name).replace("__", ".");
+    let what = match nearest(&wrong, dotted.iter().map(String::as_str)) {
+        Some(meant) => {
+            merged.problems().excuse(meant);
+            let (section, key) = meant.split_once('.').unwrap_or((meant, ""));
+            format!("is no variable of ours: did you mean {}?", variable_of(section, key))
+        }
+        None => "is no variable of ours: they are called SIWA_SECTION__KEY; remove it".to_owned(),
+    };
+    merged.problems().note_at(Place::Variable(name.to_owned()), name, what);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+    use crate::{
+        upstream::CredentialForwarding,
+        verify::{ClaimRules, ClientId},
+    };
+
+    const MINIMAL: &str = include_str!("../../config/minimal.toml");
+
+    /// What is wrong, line by line.
+    fn lines(settings: Result<Settings, Problems>) -> Vec<String> {
+        settings.unwrap_err().to_string().lines().map(str::to_owned).collect()
+    }
+
+    fn problems_of(text: &str) -> Vec<String> {
+        lines(Settings::from_toml(text))
+    }
+
+    /// The one problem with the minimal file and `more`.
+    fn problem_of(more: &str) -> String {
+        let problems = problems_of(&format!("{MINIMAL}\n{more}"));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems.into_iter().next().unwrap()
+    }
+
+    fn variables(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    /// Flags that suffice to start.
+    fn flags() -> Flags {
+        Flags::new(None)
+            .with("--client-id", ("apple", "client_ids"), ["com.example.app".to_owned()])
+            .with("--upstream", ("upstream", "url"), Some("http://127.0.0.1:3000".to_owned()))
+    }
+
+    fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("siwa.toml");
+        fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    const TEN_MISTAKES: &str = r#"[server]
+listen = "4180"
+max_header_bytes = "lots"
+trusted_peers = ["0.0.0.0/0"]
+
+[upstream]
+url = "https://app.internal"
+conect_timeout = "5s"
+
+[apple]
+client_id = "com.example.app"
+leeway = "10m"
+
+[jwks]
+url = "http://keys.example.com/"
+refresh_every = 900
+
+[lgo]
+filter = "debug"
+"#;
+
+    #[test]
+    fn ten_mistakes_are_ten_findings_each_with_its_place() {
+        let expected = [
+            "server.listen: invalid socket address syntax; write it like `\"0.0.0.0:4180\"` (from config.toml:2)",
+            "server.max_header_bytes: `lots` is no size; write it like `\"64KiB\"` (from config.toml:3)",
+            "server.trusted_peers: `0.0.0.0/0` is the whole Internet: list the proxies in front of this one (from \
+         config.toml:4)",
+            "upstream.url: must begin with http:// (from config.toml:7)",
+            "upstream.conect_timeout: is no key: did you mean `connect_timeout`? (from config.toml:8)",
+            "apple.client_id: is no key: did you mean `client_ids`? (from config.toml:11)",
+            "apple.leeway: is too long: `5m` is the most (from config.toml:12)",
+            "jwks.url: must be https, or http to a loopback host such as 127.0.0.1 (from config.toml:15)",
+            "jwks.refresh_every: invalid type: integer `900`, expected a duration; write it like `\"15m\"` (from \
+         config.toml:16)",
+            "lgo: is no section: did you mean [log]? (from config.toml:18)",
+        ];
+        assert_eq!(problems_of(TEN_MISTAKES), expected);
+    }
+
+    #[test]
+    fn a_syntax_error_hides_nothing_but_the_file() {
+        let (_folder, path) = written("[apple]\nclient_ids = [\"a\"\n[upstream\nurl = 1\n");
+        let flags = Flags::new(Some(path.clone()));
+        let problems = lines(load(&flags, variables(&[("SIWA_APPLE__LEEWAY", "soon")])));
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems.iter().any(|line| line.contains("is not TOML")), "{problems:?}");
+        assert!(problems.iter().any(|line| line.starts_with("apple.leeway")), "{problems:?}");
+
+        assert!(problems[0].contains(&format!("(from {}:", path.display())), "{problems:?}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_problem_and_nothing_is_called_missing() {
+        let problems =
+            lines(load(&Flags::new(None), variables(&[("SIWA_CONFIG", "/no/such.toml")])));
+        assert_eq!(
+            problems,
+            [
+                "/no/such.toml: cannot be read: No such file or directory (os error 2); name a file that can (from env \
+          SIWA_CONFIG)"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_is_met_with_the_known_ones() {
+        for (more, expected) in [
+            ("[logs]\n", "logs: is no section: did you mean [log]? (from config.toml:11)"),
+            (
+                "[log]\nurl = 1\n",
+                "log.url: is no key of [log]: write it below [upstream] (from config.toml:12)",
+            ),
+            (
+                "[verdicts]\nzzz = 1\n",
+                "verdicts.zzz: is no key: [verdicts] has capacity (from config.toml:12)",
+            ),
+        ] {
+            assert_eq!(problem_of(more), expected);
+        }
+        assert!(
+            problems_of("listen = 'x'\n").iter().any(|line| line
+                == "listen: is no section: write it below [server] (from config.toml:1)")
+        );
+        assert!(
+            problems_of("jwks = 3\n")[2].starts_with("jwks: is a section: write its keys below")
+        );
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
+        let (_folder, path) = written(
+            "[server]\nlisten = '127.0.0.1:1'\nadmin_listen = '127.0.0.1:2'\n[verdicts]\ncapacity = 3\n",
+        );
+        let flags = Flags { file: Some(path), ..flags() }.with(
+            "--listen",
+            ("server", "listen"),
+            Some("127.0.0.1:9".to_owned()),
+        );
+        let environment = variables(&[
+            ("SIWA_SERVER__LISTEN", "127.0.0.1:5"),
+            ("SIWA_SERVER__ADMIN_LISTEN", "127.0.0.1:6"),
+        ]);
+        let settings = load(&flags, environment).unwrap();
+        assert_eq!(settings.listen.port(), 9);
+        assert_eq!(settings.admin_listen.port(), 6);
+        assert_eq!(settings.verdict_capacity, 3);
+        assert_eq!(settings.leeway, ClaimRules::LEEWAY);
+    }
+
+    #[test]
+    fn the_environment_alone_suffices() {
+        let settings = load(
+            &Flags::default(),
+            variables(&[
+                ("SIWA_APPLE__CLIENT_IDS", "com.a, com.b"),
+                ("SIWA_UPSTREAM__URL", "http://app:8080"),
+                ("SIWA_UPSTREAM__FORWARD_CREDENTIAL", "true"),
+                ("SIWA_VERDICTS__CAPACITY", "7"),
+                ("SIWA_SERVER__MAX_BODY_BYTES", "4096"),
+                ("SIWA_SERVER__MAX_CONNECTIONS", "30"),
+                ("PATH", "/bin"),
+            ]),
+        )
+        .unwrap();
+        let ids: Vec<&str> = settings.client_ids.iter().map(ClientId::as_str).collect();
+        assert_eq!(ids, ["com.a", "com.b"]);
+        assert_eq!(settings.credential, CredentialForwarding::Keep);
+        assert_eq!(settings.verdict_capacity, 7);
+        assert_eq!(settings.server.max_connections.get(), 30);
+        assert_eq!(settings.request_body.max_bytes, Some(4096));
+    }
+
+    #[test]
+    fn a_repeated_flag_is_a_list() {
+        let two = ["com.a".to_owned(), "com.b".to_owned()];
+        let flags = flags().with("--client-id", ("apple", "client_ids"), two);
+        assert_eq!(load(&flags, []).unwrap().client_ids.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_problem_names_the_variable_or_the_flag() {
+        let flags = flags().with("--listen", ("server", "listen"), Some("4180".to_owned()));
+        let environment = variables(&[
+            ("SIWA_VERDICTS__CAPACITY", "many"),
+            ("SIWA_JWKS_URL", "https://a"),
+            ("SIWA_PASSWORD", "x"),
+            ("SIWA_UPSTREAM__FORWARD_CREDENTIAL", "yes"),
+        ]);
+        assert_eq!(
+            lines(load(&flags, environment)),
+            [
+                "SIWA_JWKS_URL: is no variable of ours: did you mean SIWA_JWKS__URL? (from env SIWA_JWKS_URL)",
+                "SIWA_PASSWORD: is no variable of ours: they are called SIWA_SECTION__KEY; remove it (from env \
+             SIWA_PASSWORD)",
+                "upstream.forward_credential: invalid type: string \"yes\", expected a boolean; write it like `false` (from \
+             env SIWA_UPSTREAM__FORWARD_CREDENTIAL)",
+                "verdicts.capacity: invalid type: string \"many\", expected u64; write it like `100000` (from env \
+             SIWA_VERDICTS__CAPACITY)",
+                "server.listen: invalid socket address syntax; write it like `0.0.0.0:4180` (from flag --listen)",
+            ]
+        );
+    }
+
+    #[test]
+    fn two_places_that_clash_are_both_named() {
+        let flags = flags().with("--jwks-file", ("jwks", "file"), Some("keys.json".to_owned()));
+        let problems = lines(load(&flags, variables(&[("SIWA_JWKS__URL", "https://a/keys")])));
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0].ends_with("(from env SIWA_JWKS__URL and flag --jwks-file)"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_a_problem() {
+        let name = OsString::from("SIWA_APPLE__ISSUER");
+        let problems = lines(load(&flags(), [(name, OsString::from_vec(vec![0xff]))]));
+        assert_eq!(problems, ["apple.issuer: must be UTF-8 (from env SIWA_APPLE__ISSUER)"]);
+    }
+
+    #[test]
+    fn what_kubernetes_says_about_a_service_called_siwa_is_no_mistake() {
+        let environment = variables(&[
+            ("SIWA_SERVICE_HOST", "10.0.0.1"),
+            ("SIWA_PROXY_SERVICE_PORT_HTTP", "80"),
+            ("SIWA_PROXY_PORT", "tcp://10.0.0.1:80"),
+            ("SIWA_PROXY_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ]);
+        assert!(load(&flags(), environment).is_ok());
+    }
+}

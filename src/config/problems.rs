@@ -1,0 +1,199 @@
+//! What is wrong with the settings: everything at once, each with its place.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fmt,
+};
+
+/// Where the operator wrote something.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// A line of a file, counted from 1.
+    File { name: String, line: usize },
+    /// A variable of the environment.
+    Variable(String),
+    /// A flag of the command line.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { name, line } => write!(f, "{name}:{line}"),
+            Self::Variable(name) => write!(f, "env {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// Everything that keeps settings from being used, one finding a line:
+/// `key: what is wrong and the mend (from FILE:LINE | env NAME | flag --name)`.
+#[derive(Debug, Default)]
+pub struct Problems {
+    found: Vec<Problem>,
+    /// Where each key that was set was set last, by its full name: `jwks.url`.
+    places: BTreeMap<String, Place>,
+    /// Keys whose value is unusable: a default stands in for it, of which nothing can be said.
+    spoiled: BTreeSet<String>,
+    /// Keys and sections that are probably there, under a wrong name: nothing can be said if they seem not to be set.
+    excused: BTreeSet<String>,
+    /// Part of what was written could not be read: all keys are excused.
+    unread: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Problem {
+    places: Vec<Place>,
+    key: String,
+    what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.what)?;
+        let places: Vec<String> = self.places.iter().map(Place::to_string).collect();
+        if places.is_empty() { Ok(()) } else { write!(f, " (from {})", places.join(" and ")) }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.found.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Problems {}
+
+impl Problems {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Notes what is wrong with the value of `key`.
+    pub(super) fn note(&mut self, key: &str, what: impl Into<String>) {
+        self.note_about(key, &[key], what.into());
+    }
+
+    /// Notes that the values of two keys do not go together.
+    pub(super) fn note_clash(&mut self, key: &str, other: &str, what: impl Into<String>) {
+        self.note_about(key, &[key, other], what.into());
+    }
+
+    fn note_about(&mut self, key: &str, keys: &[&str], what: String) {
+        if keys.iter().any(|key| self.is_unknowable(key)) {
+            return;
+        }
+        let places = keys.iter().filter_map(|key| self.places.get(*key).cloned()).collect();
+        self.found.push(Problem { places, key: key.to_owned(), what });
+    }
+
+    /// Notes a problem with something that is no key, or not a known one.
+    pub(super) fn note_at(&mut self, place: Place, name: &str, what: impl Into<String>) {
+        self.found.push(Problem { places: vec![place], key: name.to_owned(), what: what.into() });
+    }
+
+    /// Notes that the value of `key` is not even of the right kind. Its default stands in for it from here on, and
+    /// nothing more is said about it.
+    pub(super) fn note_unusable(&mut self, key: &str, what: impl Into<String>) {
+        self.note(key, what);
+        self.spoiled.insert(key.to_owned());
+    }
+
+    /// Does not call `key`, or the keys of a whole section, missing: it was written under a wrong name.
+    pub(super) fn excuse(&mut self, key: &str) {
+        self.excused.insert(key.to_owned());
+    }
+
+    /// Does not call any key missing: it may be in what could not be read.
+    pub(super) const fn excuse_all(&mut self) {
+        self.unread = true;
+    }
+
+    /// Remembers that `key` was set at `place`.
+    pub(super) fn set_at(&mut self, key: &str, place: Place) {
+        self.places.insert(key.to_owned(), place);
+    }
+
+    /// Where `key` was set.
+    pub(super) fn place_of(&self, key: &str) -> Option<&Place> {
+        self.places.get(key)
+    }
+
+    fn is_unknowable(&self, key: &str) -> bool {
+        let section = key.split('.').next().unwrap_or(key);
+        let is_excused =
+            self.unread || self.excused.contains(key) || self.excused.contains(section);
+        self.spoiled.contains(key) || (is_excused && !self.places.contains_key(key))
+    }
+
+    /// `settings`, if nothing was found.
+    pub(super) fn or<T>(mut self, settings: Option<T>) -> Result<T, Self> {
+        match settings {
+            Some(settings) if self.found.is_empty() => Ok(settings),
+            _ => {
+                // In the order in which an operator walks through a file; what has no place comes first.
+                self.found.sort();
+                Err(self)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(line: usize) -> Place {
+        Place::File { name: "a.toml".to_owned(), line }
+    }
+
+    fn report(problems: Problems) -> String {
+        problems.or(Some(())).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_problem_is_a_line_with_its_place_in_the_order_of_the_file() {
+        let mut problems = Problems::default();
+        problems.set_at("b.two", line(10));
+        problems.set_at("a.one", line(9));
+        problems.note("b.two", "is wrong");
+        problems.note("a.one", "is wrong too");
+        problems.note("c.three", "is missing");
+        problems.note_clash("a.one", "b.two", "are both set");
+        assert_eq!(
+            report(problems),
+            "c.three: is missing\n\
+             a.one: is wrong too (from a.toml:9)\n\
+             a.one: are both set (from a.toml:9 and a.toml:10)\n\
+             b.two: is wrong (from a.toml:10)"
+        );
+    }
+
+    #[test]
+    fn what_follows_from_a_problem_is_not_another() {
+        let mut problems = Problems::default();
+        problems.note_unusable("a.one", "is no number");
+        problems.note("a.one", "is missing");
+        problems.note_clash("a.two", "a.one", "is less than a.one");
+        problems.excuse("b");
+        problems.note("b.one", "is missing");
+        assert_eq!(report(problems), "a.one: is no number");
+    }
+
+    #[test]
+    fn nothing_is_missing_in_a_file_that_cannot_be_read() {
+        let mut problems = Problems::default();
+        problems.set_at("a.one", Place::Flag("--one"));
+        problems.excuse_all();
+        problems.note("a.one", "is wrong");
+        problems.note("a.two", "is missing");
+        assert_eq!(report(problems), "a.one: is wrong (from flag --one)");
+    }
+}

@@ -1,0 +1,218 @@
+//! The sections of the file, one documented struct each: the structs are the manual, and `config/reference.toml` is
+//! tested against them.
+//!
+//! A section `check`s itself and notes every problem; what it returns is of the types that use it.
+
+mod apple;
+mod identity;
+mod jwks;
+mod log;
+mod server;
+mod upstream;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+use self::{
+    apple::AppleSection, identity::IdentitySection, jwks::JwksSection, log::LogSection,
+    server::ServerSection, upstream::UpstreamSection,
+};
+use super::{Settings, names::keys_of, problems::Problems};
+use crate::verify::{TrustedUrl, VerifierBuilder};
+
+/// All that an operator can write.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sections {
+    server: ServerSection,
+    upstream: UpstreamSection,
+    apple: AppleSection,
+    jwks: JwksSection,
+    verdicts: VerdictsSection,
+    identity: IdentitySection,
+    log: LogSection,
+}
+
+/// The names of the keys of each section, in the order of the manual.
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 7] {
+    [
+        ("server", keys_of::<ServerSection>()),
+        ("upstream", keys_of::<UpstreamSection>()),
+        ("apple", keys_of::<AppleSection>()),
+        ("jwks", keys_of::<JwksSection>()),
+        ("verdicts", keys_of::<VerdictsSection>()),
+        ("identity", keys_of::<IdentitySection>()),
+        ("log", keys_of::<LogSection>()),
+    ]
+}
+
+/// A value to show for each key whose default shows nothing.
+pub(super) fn example_of(key: &str) -> Option<Value> {
+    let text = |text: &str| Value::from(text);
+    Some(match key {
+        "server.max_body_bytes" => text("10MiB"),
+        "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
+        "upstream.url" => text(UpstreamSection::EXAMPLE_URL),
+        "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
+        "jwks.url" => text(TrustedUrl::APPLE_KEYS),
+        "jwks.file" => text("/etc/siwa-proxy/apple-keys.json"),
+        _ => return None,
+    })
+}
+
+impl Sections {
+    /// Turns what was written into settings; `None` only with a problem noted.
+    pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
+        // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
+        let Self { server, upstream, apple, jwks, verdicts, identity, log } = self;
+
+        let server = server.check(problems);
+        let upstream = upstream.check(problems);
+        let apple = apple.check(problems);
+        let jwks = jwks.check(problems);
+        let verdict_capacity = verdicts.check();
+        let identity = identity.check(problems);
+        let log = log.check(problems);
+
+        let (server, apple, jwks) = (server?, apple?, jwks?);
+        let (upstream, credential) = upstream?;
+        let identity = identity?;
+        Some(Settings {
+            listen: server.listen,
+            admin_listen: server.admin_listen,
+            server: server.settings,
+            client_ids: apple.client_ids,
+            issuer: apple.issuer,
+            leeway: apple.leeway,
+            verdict_capacity,
+            jwks_from: jwks.from,
+            jwks: jwks.settings,
+            upstream,
+            credential,
+            identity_headers: identity.headers,
+            unverified_email: identity.unverified_email,
+            realm: identity.realm,
+            request_body: server.request_body,
+            trusted_peers: server.trusted_peers,
+            log: log?,
+        })
+    }
+}
+
+/// `[verdicts]`: the memory of tokens that were judged already.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct VerdictsSection {
+    /// Verdicts remembered at most; default 100 000. A remembered one saves an RSA verification each time its token
+    /// comes again, until the token expires. Size it after the people active within a day, a few hundred bytes each:
+    /// more costs memory, less costs time. 0 remembers none, and judges every request anew.
+    capacity: u64,
+}
+
+impl Default for VerdictsSection {
+    fn default() -> Self {
+        Self { capacity: VerifierBuilder::VERDICT_CAPACITY }
+    }
+}
+
+impl VerdictsSection {
+    const fn check(self) -> u64 {
+        let Self { capacity } = self;
+        capacity
+    }
+}
+
+/// Nothing here is sensibly longer than a year, and clocks overflow far beyond.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
+/// A duration that may be zero, where zero has a meaning.
+fn check_at_most(problems: &mut Problems, key: &str, longest: Duration, value: Duration) {
+    if value > longest {
+        let longest = humantime::format_duration(longest);
+        problems.note(key, format!("is too long: `{longest}` is the most"));
+    }
+}
+
+/// A duration that bounds something, which zero would forbid.
+fn check_positive(problems: &mut Problems, key: &str, value: Duration) {
+    if value.is_zero() {
+        problems.note(key, "must be more than zero, which would leave no time at all");
+    }
+    check_at_most(problems, key, LONGEST, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+
+    const MINIMAL: &str = include_str!("../../../config/minimal.toml");
+
+    /// What is wrong with a file, line by line.
+    fn problems_of(text: &str) -> Vec<String> {
+        let problems = Settings::from_toml(text).unwrap_err().to_string();
+        problems.lines().map(str::to_owned).collect()
+    }
+
+    /// The one problem with the minimal file and `more`.
+    fn problem_of(more: &str) -> String {
+        let problems = problems_of(&format!("{MINIMAL}\n{more}"));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn without_a_client_id_it_does_not_start() {
+        let problems = problems_of("[upstream]\nurl = 'http://127.0.0.1:3000'\n");
+        assert_eq!(
+            problems,
+            ["apple.client_ids: no client id is given: name your app's bundle id or Services ID"]
+        );
+    }
+
+    #[test]
+    fn each_illegal_client_id_is_named() {
+        let text =
+            "[upstream]\nurl = 'http://app'\n[apple]\nclient_ids = ['a b', 'com.example', '']\n";
+        let problems = problems_of(text);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems.iter().all(|line| line.ends_with("(from config.toml:4)")), "{problems:?}");
+    }
+
+    #[test]
+    fn each_check_speaks_once() {
+        for (more, key) in [
+            ("[server]\nlisten = '127.0.0.1:4181'", "server.admin_listen"),
+            ("[server]\nmax_connections = 0", "server.max_connections"),
+            ("[server]\nheader_read_timeout = '0s'", "server.header_read_timeout"),
+            ("[server]\nkeep_alive_timeout = '0s'", "server.keep_alive_timeout"),
+            ("[server]\nbody_idle_timeout = '0s'", "server.body_idle_timeout"),
+            ("[server]\ndrain_timeout = '2years'", "server.drain_timeout"),
+            ("[server]\nh2_ping_timeout = '0s'", "server.h2_ping_timeout"),
+            ("[server]\nh2_max_concurrent_streams = 0", "server.h2_max_concurrent_streams"),
+            ("[server]\nmax_header_bytes = '1KiB'", "server.max_header_bytes"),
+            ("[server]\nmax_header_bytes = '1GiB'", "server.max_header_bytes"),
+            ("[server]\nmax_body_bytes = -1", "server.max_body_bytes"),
+            ("[server]\ntrusted_peers = ['::/0']", "server.trusted_peers"),
+            ("[server]\ntrusted_peers = ['gateway']", "server.trusted_peers"),
+            ("[jwks]\nrefresh_every = '0s'", "jwks.refresh_every"),
+            ("[jwks]\nkeep_while_failing = '1m'", "jwks.keep_while_failing"),
+            ("[jwks]\nunknown_key_cooldown = '0s'", "jwks.unknown_key_cooldown"),
+            ("[jwks]\nfile = ''", "jwks.file"),
+            ("[jwks]\nurl = 'keys'", "jwks.url"),
+            ("[jwks]\nfile = 'a'\nurl = 'https://a'", "jwks.url"),
+            ("[verdicts]\ncapacity = -1", "verdicts.capacity"),
+            ("[identity]\nheaders = ['X-Siwa-Assertion']", "identity.headers"),
+            ("[identity]\nheaders = ['X-User']", "identity.headers"),
+            ("[identity]\nunverified_email = 'trust'", "identity.unverified_email"),
+            ("[identity]\nrealm = 'a\"b'", "identity.realm"),
+            ("[log]\nfilter = 'debgu'", "log.filter"),
+            ("[log]\nformat = 'xml'", "log.format"),
+        ] {
+            let problem = problem_of(more);
+            assert!(problem.starts_with(&format!("{key}: ")), "{more}: {problem}");
+            assert!(problem.contains("config.toml:12"), "{more}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What the command says about settings that it cannot use, and how it ends.
+
+use std::{
+    env, fs, io,
+    net::TcpListener,
+    process::{Command, Output},
+};
+
+/// The command, without settings from the environment of whoever runs the tests.
+fn siwa_proxy() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_siwa-proxy"));
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("SIWA_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// How it ended, and what it said on standard error.
+fn end_of(command: &mut Command) -> io::Result<(Option<i32>, String)> {
+    let Output { status, stdout, stderr } = command.output()?;
+    assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
+    Ok((status.code(), String::from_utf8_lossy(&stderr).into_owned()))
+}
+
+#[test]
+fn a_broken_file_is_reported_whole_and_nothing_starts() {
+    let folder = tempfile::tempdir().expect("a folder for the file");
+    let file = folder.path().join("siwa.toml");
+    let text = "[server]\nlisten = 4180\n\n[upstream]\nurl = \"https://app\"\n\n[aple]\nclient_ids = [\"a\"]\n";
+    fs::write(&file, text).expect("the file can be written");
+
+    let mut command = siwa_proxy();
+    command.args(["serve", "--log", "loud", "--config"]).arg(&file);
+    let (code, report) =
+        end_of(command.env("SIWA_JWKS__REFRESH_EVERY", "often")).expect("the binary runs");
+
+    assert_eq!(code, Some(64), "{report}");
+    let file = file.display();
+    let places = [
+        format!("(from {file}:2)"),
+        format!("(from {file}:5)"),
+        format!("(from {file}:7)"),
+        "(from env SIWA_JWKS__REFRESH_EVERY)".to_owned(),
+        "(from flag --log)".to_owned(),
+    ];
+    let lines: Vec<&str> = report.lines().collect();
+    assert_eq!(lines.len(), places.len(), "{report}");
+    for (line, place) in lines.iter().zip(&places) {
+        assert!(line.ends_with(place), "{line} should end with {place}");
+    }
+}
+
+#[test]
+fn without_a_client_id_nothing_starts() {
+    let (code, report) =
+        end_of(siwa_proxy().args(["serve", "--upstream", "http://127.0.0.1:3000"]))
+            .expect("the binary runs");
+    assert_eq!(code, Some(64), "{report}");
+    assert!(report.starts_with("apple.client_ids: no client id is given"), "{report}");
+}
+
+#[test]
+fn an_address_that_is_taken_ends_with_its_own_code() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it has an address").to_string();
+    let serve = ["serve", "--upstream", "http://127.0.0.1:3000", "--client-id", "com.example.app"];
+    let (code, report) =
+        end_of(siwa_proxy().args(serve).args(["--listen", &address])).expect("the binary runs");
+    assert_eq!(code, Some(69), "{report}");
+    assert!(report.starts_with(&format!("siwa-proxy: cannot listen on {address}: ")), "{report}");
+
+    let (code, report) =
+        end_of(siwa_proxy().args(["sim", "--listen", &address])).expect("the binary runs");
+    assert_eq!(code, Some(69), "{report}");
+}
+
+#[test]
+fn a_flag_that_does_not_exist_is_a_usage_error() {
+    let (code, report) =
+        end_of(siwa_proxy().args(["serve", "--lissten", "a"])).expect("the binary runs");
+    assert_eq!(code, Some(64), "{report}");
+    assert!(report.contains("--listen"), "{report}");
+}
+
+#[test]
+fn the_help_tells_the_defaults_of_the_reference() {
+    let reference = include_str!("../config/reference.toml");
+    let help = siwa_proxy().args(["serve", "--help"]).output().expect("the binary runs");
+    let help = String::from_utf8(help.stdout).expect("the help is text");
+    let told: Vec<&str> = help
+        .split("[default: ")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(']').map(|(default, _)| default))
+        .collect();
+    assert!(told.len() >= 5, "{help}");
+    for default in told {
+        assert!(reference.contains(&format!(" = \"{default}\"\n")), "{default} is no default");
+    }
+}
