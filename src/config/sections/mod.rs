@@ -4,22 +4,27 @@
 //! A section `check`s itself and notes every problem; what it returns is of the types that use it.
 
 mod apple;
+mod assertion;
+mod cors;
+mod headers;
 mod identity;
 mod jwks;
 mod log;
+pub(super) mod route;
 mod server;
 mod upstream;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use self::{
-    apple::AppleSection, identity::IdentitySection, jwks::JwksSection, log::LogSection,
+    apple::AppleSection, assertion::AssertionSection, cors::CorsSection, headers::HeadersSection,
+    identity::IdentitySection, jwks::JwksSection, log::LogSection, route::RouteSection,
     server::ServerSection, upstream::UpstreamSection,
 };
-use super::{Settings, names::keys_of, problems::Problems};
+use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::verify::{TrustedUrl, VerifierBuilder};
 
 /// All that an operator can write.
@@ -28,15 +33,20 @@ use crate::verify::{TrustedUrl, VerifierBuilder};
 pub(super) struct Sections {
     server: ServerSection,
     upstream: UpstreamSection,
+    upstreams: BTreeMap<String, UpstreamSection>,
+    route: Vec<RouteSection>,
     apple: AppleSection,
     jwks: JwksSection,
     verdicts: VerdictsSection,
     identity: IdentitySection,
+    assertion: AssertionSection,
+    headers: HeadersSection,
+    cors: CorsSection,
     log: LogSection,
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 7] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 10] {
     [
         ("server", keys_of::<ServerSection>()),
         ("upstream", keys_of::<UpstreamSection>()),
@@ -44,8 +54,17 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 7] {
         ("jwks", keys_of::<JwksSection>()),
         ("verdicts", keys_of::<VerdictsSection>()),
         ("identity", keys_of::<IdentitySection>()),
+        ("assertion", keys_of::<AssertionSection>()),
+        ("headers", keys_of::<HeadersSection>()),
+        ("cors", keys_of::<CorsSection>()),
         ("log", keys_of::<LogSection>()),
     ]
+}
+
+/// The names of the keys of each section that may be written several times, in a file alone: `[upstreams.NAME]`, and
+/// `[[route]]`.
+pub(super) fn known_groups() -> [(&'static str, &'static [&'static str]); 2] {
+    [("upstreams", keys_of::<UpstreamSection>()), ("route", keys_of::<RouteSection>())]
 }
 
 /// A value to show for each key whose default shows nothing.
@@ -55,6 +74,9 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "server.max_body_bytes" => text("10MiB"),
         "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
         "upstream.url" => text(UpstreamSection::EXAMPLE_URL),
+        "upstream.audience" => text("my-app"),
+        "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
+        "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
         "jwks.url" => text(TrustedUrl::APPLE_KEYS),
         "jwks.file" => text("/etc/siwa-proxy/apple-keys.json"),
@@ -66,18 +88,36 @@ impl Sections {
     /// Turns what was written into settings; `None` only with a problem noted.
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
-        let Self { server, upstream, apple, jwks, verdicts, identity, log } = self;
+        let Self {
+            server,
+            upstream,
+            upstreams,
+            route,
+            apple,
+            jwks,
+            verdicts,
+            identity,
+            assertion,
+            headers,
+            cors,
+            log,
+        } = self;
 
         let server = server.check(problems);
-        let upstream = upstream.check(problems);
+        let (upstreams, names) = check_upstreams(problems, upstream, upstreams);
         let apple = apple.check(problems);
+        let client_ids = apple.as_ref().map(|apple| &apple.client_ids);
+        let known = route::Known { upstreams: &names, client_ids };
+        let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
         let identity = identity.check(problems);
+        let assertion = assertion.check(problems);
+        let via = headers.check(problems);
+        let cors = cors.check(problems);
         let log = log.check(problems);
 
         let (server, apple, jwks) = (server?, apple?, jwks?);
-        let (upstream, credential) = upstream?;
         let identity = identity?;
         Some(Settings {
             listen: server.listen,
@@ -89,8 +129,11 @@ impl Sections {
             verdict_capacity,
             jwks_from: jwks.from,
             jwks: jwks.settings,
-            upstream,
-            credential,
+            upstreams: upstreams?,
+            routes: routes?,
+            cors,
+            via,
+            assertion,
             identity_headers: identity.headers,
             unverified_email: identity.unverified_email,
             realm: identity.realm,
@@ -99,6 +142,22 @@ impl Sections {
             log: log?,
         })
     }
+}
+
+/// All applications, that of `[upstream]` first, and the places of the others by their names.
+fn check_upstreams(
+    problems: &mut Problems,
+    first: UpstreamSection,
+    others: BTreeMap<String, UpstreamSection>,
+) -> (Option<Vec<UpstreamEntry>>, BTreeMap<String, usize>) {
+    let mut names = BTreeMap::new();
+    let mut checked = vec![first.check(problems, "upstream")];
+    for (name, section) in others {
+        let at = format!("upstreams.{name}");
+        names.insert(name, checked.len());
+        checked.push(section.check(problems, &at));
+    }
+    (checked.into_iter().collect(), names)
 }
 
 /// `[verdicts]`: the memory of tokens that were judged already.
