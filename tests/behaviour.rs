@@ -14,6 +14,7 @@ mod verification;
 
 mod header_spoofing;
 mod proxying;
+mod routing;
 mod shutdown;
 
 mod configuration;

@@ -137,30 +137,35 @@ fn add_text(merged: &mut Merged, name: &str, text: &str) {
     };
     for (section, content) in table.into_inner() {
         let at = place(section.span());
-        match content.into_inner() {
-            DeValue::Table(keys) if merged.knows_section(section.as_ref()) => {
-                add_section(merged, section.as_ref(), keys, &place);
-            }
-            content => match Members::of(section.as_ref(), content) {
+        let content = content.into_inner();
+        if !merged.knows_section(section.as_ref()) {
+            match Members::of(section.as_ref(), content) {
                 Some(members) => add_members(merged, section.as_ref(), members, &place),
                 None => merged.note_no_section(section.as_ref(), at),
-            },
+            }
+        } else if let DeValue::Table(keys) = content {
+            add_keys(merged, section.as_ref(), &Spot::Only, keys, &place);
+        } else {
+            merged.note_no_section(section.as_ref(), at);
         }
     }
 }
 
-fn add_section(
+/// Adds the keys of one section, the one of `group` at `spot`.
+fn add_keys(
     merged: &mut Merged,
-    section: &str,
+    group: &str,
+    spot: &Spot,
     keys: DeTable<'_>,
     place: &impl Fn(Range<usize>) -> Place,
 ) {
+    merged.add_member(group, spot);
     for (key, value) in keys {
         let at = place(key.span());
         match plain(value) {
-            Ok(value) => merged.put(section, key.as_ref(), value, at),
+            Ok(value) => merged.put_at(group, spot, key.as_ref(), value, at),
             Err(error) => {
-                let name = format!("{section}.{}", key.as_ref());
+                let name = format!("{}.{}", spot.section(group), key.as_ref());
                 merged.problems().excuse(&name);
                 merged.problems().note_at(at, &name, error.message());
             }
@@ -195,23 +200,12 @@ fn add_members(
     place: &impl Fn(Range<usize>) -> Place,
 ) {
     for (spot, member) in members {
-        let section = spot.section(group);
         let at = place(member.span());
-        match member.into_inner() {
-            DeValue::Table(keys) => {
-                merged.add_member(group, &spot);
-                for (key, value) in keys {
-                    let at = place(key.span());
-                    match plain(value) {
-                        Ok(value) => merged.put_at(group, &spot, key.as_ref(), value, at),
-                        Err(error) => {
-                            let name = format!("{section}.{}", key.as_ref());
-                            merged.problems().note_at(at, &name, error.message());
-                        }
-                    }
-                }
-            }
-            _ => merged.problems().note_at(at, &section, "must be a table of keys"),
+        if let DeValue::Table(keys) = member.into_inner() {
+            add_keys(merged, group, &spot, keys, place);
+        } else {
+            let section = spot.section(group);
+            merged.problems().note_at(at, &section, "must be a section with keys of its own");
         }
     }
 }

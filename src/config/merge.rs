@@ -39,10 +39,7 @@ impl Spot {
             (Self::Named(name), Value::Table(group)) => group.get_mut(name)?,
             _ => return None,
         };
-        match section {
-            Value::Table(keys) => Some(keys),
-            _ => None,
-        }
+        section.as_table_mut()
     }
 }
 

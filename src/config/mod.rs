@@ -205,13 +205,12 @@ mod tests {
 
     /// What is written below the name `section`: one section, or all of a group.
     fn members_of<'a>(section: &str, content: &'a toml::Value) -> Vec<&'a Table> {
-        match content {
-            toml::Value::Array(list) => list.iter().map(|it| it.as_table().unwrap()).collect(),
-            _ if section == "upstreams" => {
-                content.as_table().unwrap().values().map(|it| it.as_table().unwrap()).collect()
-            }
-            _ => vec![content.as_table().unwrap()],
-        }
+        let members: Vec<&toml::Value> = match (section, content) {
+            ("route", _) => content.as_array().unwrap().iter().collect(),
+            ("upstreams", _) => content.as_table().unwrap().values().collect(),
+            (_, section) => vec![section],
+        };
+        members.into_iter().map(|member| member.as_table().unwrap()).collect()
     }
 
     /// The reference with every key that it only shows.

@@ -43,14 +43,8 @@ impl CorsSection {
         let listed = listed.filter_map(|origin| check_origin(problems, origin)).collect();
         Cors {
             allow_origins: if is_any { AllowOrigins::Any } else { AllowOrigins::Listed(listed) },
-            credentials: match allow_credentials {
-                true => Credentials::Include,
-                false => Credentials::Omit,
-            },
-            preflight: match forward_preflight {
-                true => Preflight::Forward,
-                false => Preflight::Judge,
-            },
+            credentials: if allow_credentials { Credentials::Include } else { Credentials::Omit },
+            preflight: if forward_preflight { Preflight::Forward } else { Preflight::Judge },
         }
     }
 }

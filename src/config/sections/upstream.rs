@@ -104,9 +104,10 @@ impl UpstreamSection {
         let url = check_url(problems, &key("url"), url.as_ref())?;
 
         Some(UpstreamEntry {
-            credential: match forward_credential {
-                true => CredentialForwarding::Keep,
-                false => CredentialForwarding::Remove,
+            credential: if forward_credential {
+                CredentialForwarding::Keep
+            } else {
+                CredentialForwarding::Remove
             },
             host: match host {
                 HostKey::Keep => HostForwarding::Keep,
