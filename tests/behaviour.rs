@@ -9,7 +9,9 @@
 
 mod support;
 
+mod explain;
 mod genuine_tokens;
+mod policy;
 mod verification;
 
 mod header_spoofing;

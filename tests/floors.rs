@@ -49,7 +49,8 @@ const SIMULATOR_NAMED: &str = "only the binary and the tests know the simulator"
 const ENVIRONMENT: &str = "only config/load.rs reads the environment";
 const WALL_CLOCK: &str = "only clock.rs reads the wall clock; elsewhere time is an argument";
 const UNTRACKED: &str = "an untracked task outlives shutdown: spawn on the tracker";
-const NO_DECISION: &str = "only the command that shows an explanation names it: it reads claims that nobody signed";
+const NO_DECISION: &str =
+    "only the command that shows an explanation names it: it reads claims that nobody signed";
 const NO_SERVERS: &str = "verify/ does not know that HTTP servers exist";
 const NO_APPLE: &str = "server/ does not know that Apple exists";
 
