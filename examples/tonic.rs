@@ -34,7 +34,6 @@ pub(crate) async fn serve(
 }
 
 /// Handlers find the identity where this interceptor does.
-#[expect(clippy::result_large_err, reason = "interceptors answer so")]
 fn know_the_caller(request: Request<()>) -> Result<Request<()>, Status> {
     match request.extensions().get::<Arc<Identity>>() {
         Some(_identity) => Ok(request),

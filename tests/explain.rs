@@ -190,6 +190,7 @@ fn run(desk: &Desk, arguments: &[&str], input: &str) -> Output {
     let keys = folder.path().join("keys.json");
     fs::write(&keys, desk.jwk_set()).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_siwa-proxy"))
+        .env_clear()
         .args(["explain", "--at", "2027-01-15T08:00:00Z", "--jwks-file"])
         .arg(keys)
         .args(arguments)
@@ -219,6 +220,7 @@ fn the_exit_code_tells_whether_the_token_is_good() {
 #[test]
 fn keys_that_cannot_be_had_say_nothing_of_the_token() {
     let output = Command::new(env!("CARGO_BIN_EXE_siwa-proxy"))
+        .env_clear()
         .args(["explain", "--client-id", "a", "--jwks-file", "/nowhere/keys.json"])
         .stdin(Stdio::null())
         .output()

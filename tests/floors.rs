@@ -403,6 +403,8 @@ fn the_verifier_does_not_know_servers() {
     check("verify/jwks/source.rs", "use http::header; // unlike hyper", &[]);
     check("verify/jwks/source.rs", "use hyper::Request;", &[(1, NO_SERVERS)]);
     check("verify/mod.rs", "fn f(s: &dyn tower::Service) {}", &[(1, NO_SERVERS)]);
+    check("authn/mod.rs", "use crate::verify::explain::explain;", &[(1, NO_DECISION); 2]);
+    check("explain.rs", "use siwa_proxy::verify::explain::explain;", &[]);
 }
 
 #[test]

@@ -81,7 +81,11 @@ mod real_user_status {
     #[derive(Serialize, Deserialize)]
     struct Written(#[serde(with = "Key")] RealUserStatus);
 
-    #[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        clippy::ref_option,
+        reason = "serde hands over a reference to the field"
+    )]
     pub(super) fn serialize<S: Serializer>(
         status: &Option<RealUserStatus>,
         serializer: S,
@@ -119,7 +123,7 @@ impl PolicySection {
             problems.note("policy.required_claims", "must not hold an empty name");
         }
         let allow = check_allow(problems, allow_subjects, allow_emails);
-        let deny = check_members(problems, "deny", deny_subjects, deny_emails);
+        let deny = check_members(problems, "deny", deny_subjects, &deny_emails);
         let (allow, deny) = (allow?, deny?);
         Some(Policy::new(PolicyRules {
             client_ids: None,
@@ -155,7 +159,7 @@ fn check_allow(
     if subjects.is_none() && emails.is_none() {
         return Some(None);
     }
-    check_members(problems, "allow", subjects.unwrap_or_default(), emails.unwrap_or_default())
+    check_members(problems, "allow", subjects.unwrap_or_default(), &emails.unwrap_or_default())
         .map(Some)
 }
 
@@ -164,7 +168,7 @@ fn check_members(
     problems: &mut Problems,
     list: &str,
     subjects: Vec<String>,
-    emails: Vec<String>,
+    emails: &[String],
 ) -> Option<Members> {
     let mut good = true;
     for (place, subject) in (1..).zip(&subjects) {
@@ -175,7 +179,7 @@ fn check_members(
         }
     }
     let mut patterns = Vec::with_capacity(emails.len());
-    for (place, email) in (1..).zip(&emails) {
+    for (place, email) in (1..).zip(emails) {
         match email.parse::<EmailPattern>() {
             Ok(pattern) => patterns.push(pattern),
             Err(error) => {

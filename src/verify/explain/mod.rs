@@ -150,6 +150,7 @@ impl fmt::Debug for Explanation {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
 fn as_text<S: Serializer>(time: &UnixTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(time)
 }
@@ -191,9 +192,9 @@ pub struct Problem {
 impl ListedKeys {
     /// Those that can be used; what their issuer listed besides makes no key.
     fn names(&self) -> String {
-        let usable =
-            |kid: &&Box<str>| KeyId::new(kid).is_some_and(|kid| self.set.find(&kid).is_some());
-        listed(self.listed.iter().filter(usable).map(|kid| &**kid))
+        let is_usable =
+            |kid: &&str| KeyId::new(kid).is_some_and(|kid| self.set.find(&kid).is_some());
+        listed(self.listed.iter().map(|kid| &**kid).filter(is_usable))
     }
 }
 
