@@ -9,6 +9,7 @@
 
 mod support;
 
+mod forgery;
 mod genuine_tokens;
 mod verification;
 
