@@ -10,6 +10,7 @@
 mod support;
 
 mod explain;
+mod forgery;
 mod genuine_tokens;
 mod policy;
 mod verification;
