@@ -187,7 +187,7 @@ fn build_verifier(
             "the keys do not come from Apple: whoever provides them can be anybody to the application"
         );
     }
-    let builder = Verifier::builder(settings.client_ids.clone())
+    let mut builder = Verifier::builder(settings.client_ids.clone())
         .issuer(settings.issuer.clone())
         .jwks_settings(settings.jwks.clone())
         .leeway(settings.leeway)
@@ -195,6 +195,9 @@ fn build_verifier(
         .clock(Arc::clone(clock))
         .metrics(metrics.clone())
         .tasks(tasks.clone());
+    if let Some(age) = settings.max_token_age {
+        builder = builder.max_token_age(age);
+    }
     with_source(builder, &settings.jwks_from)?.build()
 }
 
@@ -220,7 +223,8 @@ fn build_router(
         Destination { upstream, rules: Arc::clone(rules) }
     });
     let proxy = Proxy::new(ProxyParts {
-        authenticator: Authenticator::new(verifier, settings.realm.clone()),
+        authenticator: Authenticator::new(verifier, settings.realm.clone())
+            .with_policy(settings.policy.clone()),
         routes,
         cors: settings.cors.clone(),
         trusted_peers: settings.trusted_peers.clone(),

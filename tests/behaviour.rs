@@ -9,7 +9,10 @@
 
 mod support;
 
+mod explain;
+mod forgery;
 mod genuine_tokens;
+mod policy;
 mod verification;
 
 mod header_spoofing;

@@ -5,10 +5,11 @@ use std::{fmt, time::Duration};
 use serde_json::Value;
 
 use super::{
-    error::{ClaimProblem, Printable, TokenFault},
+    error::{ClaimProblem, TokenFault},
     identity::{ClaimNames, ClientId, ClientIds, Email, Identity, RealUserStatus, Subject},
     json::Object,
     jwks::Issuer,
+    printable::Printable,
 };
 use crate::clock::UnixTime;
 

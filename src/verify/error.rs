@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use super::jwks::KeyId;
+use super::{jwks::KeyId, printable::Printable};
 use crate::clock::UnixTime;
 
 /// Whose fault a failure was. It decides status, log level and metric.
@@ -272,37 +272,6 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// A foreign value in a form that is safe to show: at most 100 characters, and visible ASCII only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Printable(Box<str>);
-
-impl Printable {
-    const LONGEST: usize = 100;
-
-    /// Shows of `foreign` what can be shown.
-    #[must_use]
-    pub fn new(foreign: &str) -> Self {
-        let visible = |c: char| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '?' };
-        let mut shown: String = foreign.chars().take(Self::LONGEST).map(visible).collect();
-        if foreign.chars().nth(Self::LONGEST).is_some() {
-            shown.push_str("...");
-        }
-        Self(if shown.is_empty() { "(nothing)".into() } else { shown.into() })
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Printable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// Why there is no key to judge with.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -358,18 +327,5 @@ impl FetchFault {
             Self::NotAJwkSet(_) => "not_a_jwk_set",
             Self::NoUsableKey { .. } => "no_usable_key",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_foreign_value_is_shown_short_and_in_visible_ascii() {
-        assert_eq!(Printable::new("com.example.app").as_str(), "com.example.app");
-        assert_eq!(Printable::new("a\r\nb\"é").as_str(), "a??b??");
-        assert_eq!(Printable::new("").as_str(), "(nothing)");
-        assert_eq!(Printable::new(&"x".repeat(500)).as_str().len(), 103);
     }
 }

@@ -21,6 +21,7 @@ pub mod explain;
 mod identity;
 mod json;
 mod jwks;
+mod printable;
 mod token;
 mod verdicts;
 
@@ -36,14 +37,15 @@ pub use self::{
     builder::{BuildError, VerifierBuilder},
     claims::{ClaimRules, SignedClaims},
     error::{
-        ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Mismatch, Part, Printable,
-        TokenFault, VerifyError,
+        ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Mismatch, Part, TokenFault,
+        VerifyError,
     },
     identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
     jwks::{
         Fetch, FileJwks, FixedJwks, HttpsJwks, Issuer, JwkSet, JwksCache, JwksSettings, JwksSource,
         KeyId, TrustedUrl, VerifyingKey,
     },
+    printable::Printable,
     token::UnverifiedToken,
 };
 use crate::{

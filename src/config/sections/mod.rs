@@ -10,6 +10,7 @@ mod headers;
 mod identity;
 mod jwks;
 mod log;
+mod policy;
 pub(super) mod route;
 mod server;
 mod upstream;
@@ -21,8 +22,8 @@ use toml::Value;
 
 use self::{
     apple::AppleSection, assertion::AssertionSection, cors::CorsSection, headers::HeadersSection,
-    identity::IdentitySection, jwks::JwksSection, log::LogSection, route::RouteSection,
-    server::ServerSection, upstream::UpstreamSection,
+    identity::IdentitySection, jwks::JwksSection, log::LogSection, policy::PolicySection,
+    route::RouteSection, server::ServerSection, upstream::UpstreamSection,
 };
 use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::verify::{TrustedUrl, VerifierBuilder};
@@ -38,6 +39,7 @@ pub(super) struct Sections {
     apple: AppleSection,
     jwks: JwksSection,
     verdicts: VerdictsSection,
+    policy: PolicySection,
     identity: IdentitySection,
     assertion: AssertionSection,
     headers: HeadersSection,
@@ -46,13 +48,14 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 10] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 11] {
     [
         ("server", keys_of::<ServerSection>()),
         ("upstream", keys_of::<UpstreamSection>()),
         ("apple", keys_of::<AppleSection>()),
         ("jwks", keys_of::<JwksSection>()),
         ("verdicts", keys_of::<VerdictsSection>()),
+        ("policy", keys_of::<PolicySection>()),
         ("identity", keys_of::<IdentitySection>()),
         ("assertion", keys_of::<AssertionSection>()),
         ("headers", keys_of::<HeadersSection>()),
@@ -78,6 +81,12 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
         "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
+        "apple.max_token_age" => text("1h"),
+        "policy.minimum_real_user_status" => text("likely_real"),
+        "policy.allow_subjects" => {
+            Value::Array(vec![text("001999.0a1b2c3d4e5f60718293a4b5c6d7e8f9.0918")])
+        }
+        "policy.allow_emails" => Value::Array(vec![text("example.com")]),
         "jwks.url" => text(TrustedUrl::APPLE_KEYS),
         "jwks.file" => text("/etc/siwa-proxy/apple-keys.json"),
         _ => return None,
@@ -96,6 +105,7 @@ impl Sections {
             apple,
             jwks,
             verdicts,
+            policy,
             identity,
             assertion,
             headers,
@@ -111,6 +121,7 @@ impl Sections {
         let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
+        let policy = policy.check(problems);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
         let via = headers.check(problems);
@@ -118,7 +129,7 @@ impl Sections {
         let log = log.check(problems);
 
         let (server, apple, jwks) = (server?, apple?, jwks?);
-        let identity = identity?;
+        let (policy, identity) = (policy?, identity?);
         Some(Settings {
             listen: server.listen,
             admin_listen: server.admin_listen,
@@ -126,6 +137,8 @@ impl Sections {
             client_ids: apple.client_ids,
             issuer: apple.issuer,
             leeway: apple.leeway,
+            max_token_age: apple.max_token_age,
+            policy,
             verdict_capacity,
             jwks_from: jwks.from,
             jwks: jwks.settings,
@@ -261,6 +274,15 @@ mod tests {
             ("[jwks]\nfile = ''", "jwks.file"),
             ("[jwks]\nurl = 'keys'", "jwks.url"),
             ("[jwks]\nfile = 'a'\nurl = 'https://a'", "jwks.url"),
+            ("[policy]\nrequire_email = 'yes'", "policy.require_email"),
+            ("[policy]\nprivate_relay = 'deny'", "policy.private_relay"),
+            ("[policy]\nminimum_real_user_status = 2", "policy.minimum_real_user_status"),
+            ("[policy]\nrequired_claims = ['']", "policy.required_claims"),
+            ("[policy]\nallow_subjects = []", "policy.allow_subjects"),
+            ("[policy]\nallow_emails = []", "policy.allow_emails"),
+            ("[policy]\nallow_emails = ['a b']", "policy.allow_emails"),
+            ("[policy]\ndeny_emails = ['@']", "policy.deny_emails"),
+            ("[policy]\ndeny_subjects = ['a b']", "policy.deny_subjects"),
             ("[verdicts]\ncapacity = -1", "verdicts.capacity"),
             ("[identity]\nheaders = ['X-Siwa-Assertion']", "identity.headers"),
             ("[identity]\nheaders = ['X-User']", "identity.headers"),

@@ -3,7 +3,8 @@
 use super::{
     super::{
         claims::ClaimRules,
-        error::{ClaimProblem, Malformation, Printable, TokenFault},
+        error::{ClaimProblem, Malformation, TokenFault},
+        printable::Printable,
     },
     ListedKeys, shown,
 };
@@ -11,6 +12,10 @@ use crate::clock::UnixTime;
 
 /// The audience of every project that runs inside Expo's development app.
 const EXPO_GO: &str = "host.exp.Exponent";
+
+/// A signature alone has 342 characters.
+const SHORTEST: usize = 342;
+const NO_TOKEN: &str = "send the whole identity token (`identityToken` in an app, `id_token` on the web): it is often mixed up with the authorization code, the user identifier or a part of itself";
 
 pub(super) fn mend(
     fault: &TokenFault,
@@ -70,14 +75,17 @@ fn of_malformation(malformation: &Malformation, text: &str) -> &'static str {
         Malformation::Parts(5) => {
             "send the identity token: five parts are an encrypted token (JWE), which Apple does not send"
         }
-        Malformation::Parts(_) | Malformation::Empty(_) => {
-            "send the whole identity token (`identityToken` in an app, `id_token` on the web): it is often mixed up with the authorization code, the user identifier or a part of itself"
-        }
+        Malformation::Parts(_) | Malformation::Empty(_) => NO_TOKEN,
         Malformation::Character if text.contains(char::is_whitespace) => {
             "send the token in one line: it holds white space, as a copy from a wrapped display does"
         }
         Malformation::Character => {
             "send the token as it came from Apple, without padding (`=`), quotes or encoding"
+        }
+        Malformation::Base64(_) | Malformation::Json(_, _) | Malformation::HeaderMember(_)
+            if text.len() < SHORTEST =>
+        {
+            NO_TOKEN
         }
         Malformation::Base64(_) => {
             "copy the token anew and whole: one of its characters was changed or is missing"
