@@ -172,6 +172,18 @@ async fn a_token_for_one_app_does_not_open_the_route_of_another() {
 }
 
 #[tokio::test]
+async fn a_route_has_a_policy_of_its_own() {
+    let house =
+        House::with("[[route]]\npath = '/mail/*'\n[route.policy]\nrequire_email = true").await;
+    let without = house.bearer_of(&TokenTemplate::no_email());
+    for (path, token, status) in
+        [("/mail/x", &without, 403), ("/mail/x", &house.bearer(), 200), ("/other", &without, 200)]
+    {
+        assert_eq!(house.get(path, &[("Authorization", token)]).await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn routes_lead_to_their_applications_by_method_host_and_path() {
     let other = Recorder::start().await;
     let house = House::with(&format!(

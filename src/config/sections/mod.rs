@@ -26,7 +26,10 @@ use self::{
     route::RouteSection, server::ServerSection, upstream::UpstreamSection,
 };
 use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
-use crate::verify::{TrustedUrl, VerifierBuilder};
+use crate::{
+    authn::Policy,
+    verify::{TrustedUrl, VerifierBuilder},
+};
 
 /// All that an operator can write.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -121,7 +124,7 @@ impl Sections {
         let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
-        let policy = policy.check(problems);
+        let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
         let via = headers.check(problems);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{RouteDestination, problems::Problems},
     check_positive,
+    policy::PolicySection,
 };
 use crate::{
     authn::{Policy, PolicyRules},
@@ -50,6 +51,11 @@ pub(super) struct RouteSection {
     /// get 403.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_ids: Option<Vec<String>>,
+
+    /// Who of them may pass here, with the keys of `[policy]`, which holds besides; default everybody. It is written below
+    /// the route, as `[route.policy]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<PolicySection>,
 
     /// Which application it leads to: the NAME of an `[upstreams.NAME]`; default `[upstream]`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +105,7 @@ impl Default for RouteSection {
             methods: Vec::new(),
             access: AccessKey::default(),
             client_ids: None,
+            policy: None,
             upstream: None,
             response_timeout: None,
             idle_timeout: None,
@@ -169,6 +176,7 @@ impl RouteSection {
             methods,
             access,
             client_ids,
+            policy,
             upstream,
             response_timeout,
             idle_timeout,
@@ -188,17 +196,21 @@ impl RouteSection {
         let path = PathPattern::parse(&path).map_err(|what| problems.note(&key("path"), what));
         let hosts = check_hosts(problems, &key("hosts"), &hosts);
         let methods = check_methods(problems, &key("methods"), &methods);
-        if access == AccessKey::Public && client_ids.is_some() {
-            let what = "says nothing where access is `public`, as no token is looked at: remove it";
-            problems.note_clash(&key("client_ids"), &key("access"), what);
+        for (name, is_set) in [("client_ids", client_ids.is_some()), ("policy", policy.is_some())] {
+            if is_set && access == AccessKey::Public {
+                let what = "says nothing where access is `public`, as no token is looked at";
+                problems.note_clash(&key(name), &key("access"), what);
+            }
         }
-        let policy = check_client_ids(problems, &key("client_ids"), client_ids, known.client_ids);
+        let client_ids =
+            check_client_ids(problems, &key("client_ids"), client_ids, known.client_ids);
+        let policy = check_policy(problems, &key("policy"), policy);
         let upstream = check_upstream(problems, &key("upstream"), upstream, known.upstreams);
 
         let destination = RouteDestination { upstream: upstream?, response_timeout, idle_timeout };
         let rule = Rule { path: path.ok()?, hosts, methods };
         let (access, ambiguous_paths) = (access.settled(), ambiguous_paths.settled());
-        let policy = policy?;
+        let policy = both(client_ids?, policy?);
         Some((rule, Route { name: name.into(), access, policy, ambiguous_paths, destination }))
     }
 
@@ -252,13 +264,14 @@ fn check_methods(problems: &mut Problems, key: &str, methods: &[String]) -> Vec<
 }
 
 /// A route narrows the list of all apps and never adds to it.
+#[expect(clippy::option_option, reason = "a problem, no list, a list")]
 fn check_client_ids(
     problems: &mut Problems,
     key: &str,
     ids: Option<Vec<String>>,
     all: Option<&ClientIds>,
-) -> Option<Policy> {
-    let Some(ids) = ids else { return Some(Policy::permissive()) };
+) -> Option<Option<ClientIds>> {
+    let Some(ids) = ids else { return Some(None) };
     let ids = ClientIds::new(&ids).map_err(|error| problems.note(key, error.to_string())).ok()?;
     for id in ids.iter().filter(|id| all.is_some_and(|all| !all.contains(id))) {
         let id = id.as_str();
@@ -268,7 +281,24 @@ fn check_client_ids(
             format!("`{id}` is not among apple.client_ids: its tokens are refused everywhere"),
         );
     }
-    Some(Policy::new(PolicyRules { client_ids: Some(ids), ..PolicyRules::default() }))
+    Some(Some(ids))
+}
+
+#[expect(clippy::option_option, reason = "a problem, no policy, a policy")]
+fn check_policy(
+    problems: &mut Problems,
+    at: &str,
+    section: Option<PolicySection>,
+) -> Option<Option<PolicyRules>> {
+    section.map_or(Some(None), |section| section.check(problems, at).map(Some))
+}
+
+/// One policy of both, or the one that says nothing: routes that say nothing agree.
+fn both(client_ids: Option<ClientIds>, rules: Option<PolicyRules>) -> Policy {
+    if client_ids.is_none() && rules.is_none() {
+        return Policy::permissive();
+    }
+    Policy::new(PolicyRules { client_ids, ..rules.unwrap_or_default() })
 }
 
 fn check_upstream(
