@@ -9,8 +9,10 @@
 
 mod support;
 
+mod differential;
 mod forgery;
 mod genuine_tokens;
+mod properties;
 mod verification;
 
 mod header_spoofing;

@@ -5,7 +5,7 @@
 
 mod attacks;
 mod legitimate;
-mod workshop;
+pub(crate) mod workshop;
 
 use siwa_proxy::{
     ClientIds, UnverifiedToken, Verifier, VerifyError,
