@@ -10,8 +10,10 @@
 mod support;
 
 mod differential;
+mod explain;
 mod forgery;
 mod genuine_tokens;
+mod policy;
 mod properties;
 mod verification;
 
