@@ -21,7 +21,7 @@ use crate::{
     server::ServerSettings,
     telemetry::LogSettings,
     upstream::{BodyLimits, CredentialForwarding, UpstreamSettings},
-    verify::{ClientIds, Issuer, JwksSettings, TrustedUrl},
+    verify::{ClientIds, HttpsOptions, Issuer, JwksSettings, TrustedUrl},
 };
 
 /// Everything that a running proxy needs to know, in the types that use it.
@@ -45,6 +45,12 @@ pub struct Settings {
     pub(crate) jwks_from: JwksFrom,
     /// How the keys are kept fresh.
     pub(crate) jwks: JwksSettings,
+    /// Where the last good set is kept.
+    pub(crate) jwks_cache_file: Option<PathBuf>,
+    /// How the key endpoint is reached.
+    pub(crate) jwks_https: HttpsOptions,
+    /// Whether what Apple publishes is compared with what is pinned.
+    pub(crate) canary: bool,
     /// The application.
     pub(crate) upstream: UpstreamSettings,
     /// What becomes of the credential.

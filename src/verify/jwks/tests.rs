@@ -2,17 +2,20 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
-use tokio::time::{advance, sleep};
+use tokio::time::{Instant, advance, sleep};
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{ManualClock, UnixTime};
 
-use super::super::error::FetchFault;
+use super::super::error::{FetchFault, KeysFault};
 
 /// Answers with a list of key ids, after `slowness`, or with a failure; counts how often it was asked.
 #[derive(Debug, Default)]
@@ -61,20 +64,35 @@ fn settings() -> JwksSettings {
     JwksSettings {
         refresh_every: Duration::from_mins(15),
         keep_while_failing: Duration::from_hours(1),
-        unknown_key_cooldown: Duration::from_secs(30),
+        ..JwksSettings::default()
     }
 }
 
 fn start(source: &Arc<Script>) -> JwksCache {
-    let (clock, tasks) = (Arc::new(SystemClock), TaskTracker::new());
-    JwksCache::start(
-        Arc::new(Arc::clone(source)),
-        Issuer::apple(),
-        settings(),
-        clock,
-        Metrics::new(),
-        &tasks,
-    )
+    start_with(source, settings())
+}
+
+fn start_with(source: &Arc<Script>, settings: JwksSettings) -> JwksCache {
+    start_all(vec![apples(source)], settings)
+}
+
+fn apples(source: &Arc<Script>) -> KeySource {
+    KeySource::new(Issuer::apple(), Arc::clone(source))
+}
+
+fn start_all(sources: Vec<KeySource>, settings: JwksSettings) -> JwksCache {
+    JwksCache::start(sources, &settings, &surroundings(NOW))
+}
+
+const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+fn surroundings(now: UnixTime) -> Surroundings {
+    let clock = Arc::new(ManualClock::at(now));
+    Surroundings { clock, metrics: Metrics::new(), tasks: TaskTracker::new() }
+}
+
+async fn key(keys: &JwksCache, kid: &str) -> Arc<VerifyingKey> {
+    keys.find(&KeyId::new(kid).unwrap()).await.unwrap().remove(0)
 }
 
 async fn find(keys: &JwksCache, kid: &str) -> &'static str {
@@ -164,7 +182,7 @@ async fn keys_are_refreshed_on_schedule() {
     let source = Script::answering([Ok(vec!["a"]), Ok(vec!["b"])]);
     let keys = start(&source);
     keys.ready().await;
-    let old = keys.find(&KeyId::new("a").unwrap()).await.unwrap();
+    let old = key(&keys, "a").await;
     sleep(Duration::from_mins(17)).await;
     assert_eq!(source.asked(), 2);
     assert!(old.is_withdrawn());
@@ -177,7 +195,7 @@ async fn the_last_good_set_is_kept_while_fetching_fails_and_withdrawn_after() {
     let source = Script::answering([Ok(vec!["a"]), Err(500)]);
     let keys = start(&source);
     keys.ready().await;
-    let key = keys.find(&KeyId::new("a").unwrap()).await.unwrap();
+    let key = key(&keys, "a").await;
     sleep(Duration::from_mins(59)).await;
     assert!(source.asked() > 10, "it tries again and again: {}", source.asked());
     assert_eq!(find(&keys, "a").await, "found");
@@ -220,4 +238,222 @@ async fn refreshes_of_a_fleet_spread_out() {
     assert!(at[0] >= 810 && at[19] <= 991, "{at:?}");
     at.dedup();
     assert!(at.len() > 5, "{at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_up_keys_never_move_the_scheduled_refresh() {
+    let source = Script::answering([Ok(vec!["a"])]);
+    let keys = start(&source);
+    keys.ready().await;
+    let (first, mut on_demand) = (Instant::now(), 0);
+    // One fetch on demand in every cooldown, for longer than a period.
+    while first.elapsed() < Duration::from_mins(17) {
+        let before = source.asked();
+        assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
+        on_demand += source.asked() - before;
+        sleep(Duration::from_secs(31)).await;
+    }
+    let scheduled = source.asked() - 1 - on_demand;
+    assert_eq!(scheduled, 1, "{on_demand} on demand");
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_up_keys_do_not_hasten_or_delay_the_next_try_after_a_failure() {
+    let source = Script::answering([Ok(vec!["a"]), Err(500)]);
+    let keys = start(&source);
+    keys.ready().await;
+    sleep(Duration::from_mins(17)).await;
+    let (began, before) = (Instant::now(), source.asked());
+    while began.elapsed() < Duration::from_mins(10) {
+        find(&keys, "made-up").await;
+        sleep(Duration::from_secs(5)).await;
+    }
+    // At most one a cooldown on demand, and one in 30 s to 60 s on schedule.
+    let fetches = source.asked() - before;
+    assert!((29..=41).contains(&fetches), "{fetches}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_that_comes_again_does_not_wait_for_a_fetch_that_runs() {
+    let source = Arc::new(Script { slowness: Duration::from_secs(5), ..Script::default() });
+    source.now_answers(Ok(vec!["a"]));
+    let brief = JwksSettings { refresh_every: Duration::from_secs(10), ..settings() };
+    let keys = start_with(&source, brief);
+    assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
+    // Into the next fetch, while the last is younger than the cooldown.
+    let asked = source.asked();
+    while source.asked() == asked {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let began = Instant::now();
+    assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(find(&keys, "another").await, "token_unknown_key");
+    assert!(began.elapsed() > Duration::ZERO, "a name that was not asked for before may be new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_once_unknown_is_found_when_a_fetch_brings_it() {
+    let source = Script::answering([Ok(vec!["a"])]);
+    let keys = start(&source);
+    assert_eq!(find(&keys, "b").await, "token_unknown_key");
+    source.now_answers(Ok(vec!["a", "b"]));
+    sleep(Duration::from_mins(17)).await;
+    assert_eq!(find(&keys, "b").await, "found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_ends_on_time_whatever_the_refresher_does() {
+    let source = Script::answering([Ok(vec!["a"]), Err(500)]);
+    let never = JwksSettings { refresh_every: Duration::from_mins(50), ..settings() };
+    let keys = start_with(&source, never);
+    keys.ready().await;
+    let key = key(&keys, "a").await;
+    advance(Duration::from_hours(1)).await;
+    // Nobody had a turn in between: the end is in the key.
+    assert!(key.is_withdrawn());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_key_stays_for_its_grace_and_ends_without_another_fetch() {
+    let source = Script::answering([Ok(vec!["goes", "stays"]), Ok(vec!["stays"])]);
+    let grace = JwksSettings { removed_key_grace: Duration::from_mins(10), ..settings() };
+    let keys = start_with(&source, grace);
+    let goes = key(&keys, "goes").await;
+    advance(Duration::from_secs(31)).await;
+    assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
+    assert_eq!(source.asked(), 2);
+    advance(Duration::from_mins(10) - Duration::from_secs(1)).await;
+    assert_eq!(find(&keys, "goes").await, "found");
+    assert_eq!(source.asked(), 2, "a key within its grace is at hand");
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(source.asked(), 2);
+    assert!(goes.is_withdrawn());
+    assert_eq!(find(&keys, "goes").await, "token_unknown_key");
+    assert_eq!(find(&keys, "stays").await, "found");
+}
+
+fn other() -> Issuer {
+    Issuer::new("https://other.example")
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_two_sources_answers_for_its_own_keys() {
+    let (first, second) =
+        (Script::answering([Ok(vec!["a", "both"])]), Script::answering([Ok(vec!["b", "both"])]));
+    let second_source = KeySource::new(other(), Arc::clone(&second));
+    let keys = start_all(vec![apples(&first), second_source], settings());
+    assert_eq!(key(&keys, "a").await.issuer(), &Issuer::apple());
+    assert_eq!(key(&keys, "b").await.issuer(), &other());
+    let both = keys.find(&KeyId::new("both").unwrap()).await.unwrap();
+    let issuers: Vec<_> = both.iter().map(|key| key.issuer().clone()).collect();
+    assert_eq!(issuers, [Issuer::apple(), other()]);
+    assert_eq!((first.asked(), second.asked()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_is_unknown_only_if_every_source_says_so() {
+    let (first, second) =
+        (Script::answering([Ok(vec!["a"])]), Script::answering([Ok(vec!["b"]), Err(500)]));
+    let second_source = KeySource::new(other(), Arc::clone(&second));
+    let keys = start_all(vec![apples(&first), second_source], settings());
+    keys.ready().await;
+    assert_eq!(find(&keys, "c").await, "token_unknown_key");
+    advance(Duration::from_secs(31)).await;
+    assert_eq!(find(&keys, "c").await, "unconfirmed");
+    assert_eq!(find(&keys, "a").await, "found");
+    assert_eq!(find(&keys, "b").await, "found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_keeps_nobody_from_anothers_new_key() {
+    let first = Script::answering([Ok(vec!["a"]), Ok(vec!["a", "new"])]);
+    let second = Arc::new(Script { slowness: Duration::from_hours(1), ..Script::default() });
+    second.now_answers(Ok(vec!["b"]));
+    let second_source = KeySource::new(other(), Arc::clone(&second));
+    let keys = start_all(vec![second_source, apples(&first)], settings());
+    assert_eq!(find(&keys, "a").await, "found");
+    let began = Instant::now();
+    assert_eq!(find(&keys, "new").await, "found");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ready_means_that_every_source_has_had_a_set() {
+    let (first, second) = (Script::answering([Ok(vec!["a"])]), Script::answering([Err(500)]));
+    let second_source = KeySource::new(other(), Arc::clone(&second));
+    let keys = start_all(vec![apples(&first), second_source], settings());
+    let waited = tokio::time::timeout(Duration::from_mins(5), keys.ready()).await;
+    assert!(waited.is_err());
+    assert_eq!(find(&keys, "a").await, "found", "who can be judged is judged all the same");
+    second.now_answers(Ok(vec!["b"]));
+    keys.ready().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_known_here_is_looked_for_elsewhere_under_the_cooldown() {
+    let (first, second) =
+        (Script::answering([Ok(vec!["same"])]), Script::answering([Ok(vec!["b"])]));
+    let second_source = KeySource::new(other(), Arc::clone(&second));
+    let keys = start_all(vec![apples(&first), second_source], settings());
+    keys.ready().await;
+    let name = KeyId::new("same").unwrap();
+    let here = keys.find(&name).await.unwrap();
+    for _ in 0..100 {
+        assert!(keys.find_elsewhere(&name, &here).await.unwrap().is_empty());
+    }
+    assert_eq!((first.asked(), second.asked()), (1, 2), "the first was not asked for its own");
+    second.now_answers(Ok(vec!["b", "same"]));
+    advance(Duration::from_secs(31)).await;
+    let there = keys.find_elsewhere(&name, &here).await.unwrap();
+    assert_eq!(there[0].issuer(), &other());
+}
+
+/// Waits for the writer, whose disk is slower than a paused clock.
+async fn written(path: &std::path::Path) {
+    while !path.exists() {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_during_an_outage_serves_from_disk_for_as_long_as_keys_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys");
+    let source = Script::answering([Ok(vec!["a"])]);
+    let keys = start_all(vec![apples(&source).cache_file(&path)], settings());
+    keys.ready().await;
+    written(&path).await;
+    drop(keys);
+
+    // 40 minutes later, Apple is out, and keys are kept for an hour.
+    let later = surroundings(NOW.saturating_add(Duration::from_mins(40)));
+    let source = Script::answering([Err(503)]);
+    let source = apples(&source).cache_file(&path);
+    let keys = JwksCache::start(vec![source], &settings(), &later);
+    keys.ready().await;
+    assert_eq!(find(&keys, "a").await, "found");
+    assert_eq!(find(&keys, "b").await, "unconfirmed", "what is on disk confirms nobody's absence");
+    let page = later.metrics.render(later.clock.now()).unwrap();
+    assert!(page.contains("siwa_jwks_age_seconds 2400"), "{page}");
+    let key = key(&keys, "a").await;
+    sleep(Duration::from_mins(19)).await;
+    assert!(!key.is_withdrawn());
+    sleep(Duration::from_mins(2)).await;
+    assert!(key.is_withdrawn());
+    assert_eq!(find(&keys, "a").await, "no set");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_cannot_be_written_is_a_metric_and_no_more() {
+    let source = Script::answering([Ok(vec!["a"])]);
+    let surroundings = surroundings(NOW);
+    let source = apples(&source).cache_file("/nonexistent/keys");
+    let keys = JwksCache::start(vec![source], &settings(), &surroundings);
+    assert_eq!(find(&keys, "a").await, "found");
+    let failed = r#"siwa_jwks_file_total{operation="store",result="failed"} 1"#;
+    while !surroundings.metrics.render(NOW).unwrap().contains(failed) {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(find(&keys, "a").await, "found");
 }
