@@ -9,7 +9,7 @@ use url::Url;
 use super::{super::error::FetchFault, Fetch, JwkSet, JwksSource, TrustedUrl};
 
 /// How an endpoint is reached where the direct way will not do. The default is the direct way, with the system's roots.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct HttpsOptions {
     /// A PEM file of the only certificate authorities to believe, in place of the system's: for a proxy that opens TLS,
@@ -17,13 +17,27 @@ pub struct HttpsOptions {
     pub ca_file: Option<PathBuf>,
     /// The forward proxy to go through, `http://` or `https://`. The environment (`HTTPS_PROXY`) is never asked.
     pub proxy: Option<Url>,
+    /// The longest that one fetch may take, connecting included: callers with an unknown key wait for it.
+    pub timeout: Duration,
+}
+
+impl Default for HttpsOptions {
+    fn default() -> Self {
+        Self::new(None, None)
+    }
 }
 
 impl HttpsOptions {
+    /// The same, with another limit to the time that one fetch may take.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
     /// With these certificate authorities and this proxy.
     #[must_use]
     pub const fn new(ca_file: Option<PathBuf>, proxy: Option<Url>) -> Self {
-        Self { ca_file, proxy }
+        Self { ca_file, proxy, timeout: HttpsJwks::TIMEOUT }
     }
 
     fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, HttpsError> {
@@ -47,6 +61,7 @@ impl fmt::Debug for HttpsOptions {
         f.debug_struct("HttpsOptions")
             .field("ca_file", &self.ca_file)
             .field("proxy", &proxy)
+            .field("timeout", &self.timeout)
             .finish()
     }
 }
@@ -106,7 +121,7 @@ impl Document {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(HttpsJwks::CONNECT_TIMEOUT)
-            .timeout(HttpsJwks::TIMEOUT);
+            .timeout(options.timeout);
         Ok(Self { client: options.apply(builder)?.build()?, url })
     }
 
@@ -154,7 +169,7 @@ pub struct HttpsJwks {
 }
 
 impl HttpsJwks {
-    /// The longest that one fetch may take.
+    /// The longest that one fetch may take, by default.
     pub const TIMEOUT: Duration = Duration::from_secs(5);
     /// The longest that connecting may take, TLS included.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -181,5 +196,55 @@ impl HttpsJwks {
 impl JwksSource for HttpsJwks {
     fn fetch(&self) -> Fetch<'_> {
         Box::pin(self.document.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    fn with(options: &HttpsOptions) -> Result<HttpsJwks, HttpsError> {
+        HttpsJwks::with_options(TrustedUrl::apple_keys(), options)
+    }
+
+    #[test]
+    fn a_file_of_certificate_authorities_must_hold_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        let options = HttpsOptions::new(Some(path.clone()), None);
+        assert!(matches!(with(&options), Err(HttpsError::CaFile { .. })));
+        std::fs::write(&path, "no certificate").unwrap();
+        assert!(matches!(with(&options), Err(HttpsError::NoCertificate { .. })));
+    }
+
+    #[test]
+    fn a_proxy_speaks_http_and_its_password_does_not_print() {
+        let through = |url: &str| HttpsOptions::new(None, Some(url.parse().unwrap()));
+        assert!(matches!(with(&through("socks5://127.0.0.1:9")), Err(HttpsError::ProxyScheme)));
+        let options = through("http://jane:hunter2@127.0.0.1:9");
+        with(&options).unwrap();
+        assert!(!format!("{options:?}").contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn keys_are_fetched_through_the_proxy_that_is_set() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let source = with(&HttpsOptions::new(None, Some(proxy))).unwrap();
+        let asked = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 39];
+            connection.read_exact(&mut head).await.unwrap();
+            connection.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap();
+            String::from_utf8(head).unwrap()
+        };
+        let (asked, answer) = tokio::join!(asked, source.fetch());
+        assert_eq!(asked, "CONNECT appleid.apple.com:443 HTTP/1.1\r");
+        assert_eq!(answer.unwrap_err().code(), "transport");
     }
 }

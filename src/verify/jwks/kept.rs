@@ -75,10 +75,10 @@ mod tests {
     use serde_json::json;
     use tokio::time::advance;
 
-    use super::*;
-    use crate::verify::Issuer;
+    use super::{super::Issuer, *};
 
     const HOUR: Duration = Duration::from_hours(1);
+    const DAY: Duration = Duration::from_hours(24);
 
     fn parse(keys: &[(&str, usize)]) -> JwkSet {
         let keys: Vec<_> = keys
@@ -95,8 +95,12 @@ mod tests {
         set.find(&KeyId::new(kid).unwrap()).cloned()
     }
 
+    fn after(time: Duration) -> Instant {
+        Instant::now().checked_add(time).unwrap()
+    }
+
     fn day() -> Instant {
-        Instant::now() + 24 * HOUR
+        after(DAY)
     }
 
     #[tokio::test(start_paused = true)]
@@ -149,8 +153,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_grace_does_not_outlast_the_set_that_last_held_the_key() {
-        let old = KeptSet::new(parse(&[("stays", 2048), ("goes", 2048)]), Instant::now() + HOUR);
-        let new = old.succeed(parse(&[("stays", 2048)]), day(), 24 * HOUR);
+        let old = KeptSet::new(parse(&[("stays", 2048), ("goes", 2048)]), after(HOUR));
+        let new = old.succeed(parse(&[("stays", 2048)]), day(), DAY);
         advance(HOUR).await;
         assert!(find(&new, "goes").is_none());
     }

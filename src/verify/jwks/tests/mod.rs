@@ -12,6 +12,9 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
 use tokio::time::{Instant, advance, sleep};
 
+mod restarts;
+mod sources;
+
 use super::*;
 use crate::clock::{ManualClock, UnixTime};
 
@@ -69,10 +72,10 @@ fn settings() -> JwksSettings {
 }
 
 fn start(source: &Arc<Script>) -> JwksCache {
-    start_with(source, settings())
+    start_with(source, &settings())
 }
 
-fn start_with(source: &Arc<Script>, settings: JwksSettings) -> JwksCache {
+fn start_with(source: &Arc<Script>, settings: &JwksSettings) -> JwksCache {
     start_all(vec![apples(source)], settings)
 }
 
@@ -80,8 +83,8 @@ fn apples(source: &Arc<Script>) -> KeySource {
     KeySource::new(Issuer::apple(), Arc::clone(source))
 }
 
-fn start_all(sources: Vec<KeySource>, settings: JwksSettings) -> JwksCache {
-    JwksCache::start(sources, &settings, &surroundings(NOW))
+fn start_all(sources: Vec<KeySource>, settings: &JwksSettings) -> JwksCache {
+    JwksCache::start(sources, settings, &surroundings(NOW))
 }
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
@@ -278,7 +281,7 @@ async fn garbage_that_comes_again_does_not_wait_for_a_fetch_that_runs() {
     let source = Arc::new(Script { slowness: Duration::from_secs(5), ..Script::default() });
     source.now_answers(Ok(vec!["a"]));
     let brief = JwksSettings { refresh_every: Duration::from_secs(10), ..settings() };
-    let keys = start_with(&source, brief);
+    let keys = start_with(&source, &brief);
     assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
     // Into the next fetch, while the last is younger than the cooldown.
     let asked = source.asked();
@@ -306,7 +309,7 @@ async fn a_name_once_unknown_is_found_when_a_fetch_brings_it() {
 async fn a_key_ends_on_time_whatever_the_refresher_does() {
     let source = Script::answering([Ok(vec!["a"]), Err(500)]);
     let never = JwksSettings { refresh_every: Duration::from_mins(50), ..settings() };
-    let keys = start_with(&source, never);
+    let keys = start_with(&source, &never);
     keys.ready().await;
     let key = key(&keys, "a").await;
     advance(Duration::from_hours(1)).await;
@@ -318,7 +321,7 @@ async fn a_key_ends_on_time_whatever_the_refresher_does() {
 async fn a_removed_key_stays_for_its_grace_and_ends_without_another_fetch() {
     let source = Script::answering([Ok(vec!["goes", "stays"]), Ok(vec!["stays"])]);
     let grace = JwksSettings { removed_key_grace: Duration::from_mins(10), ..settings() };
-    let keys = start_with(&source, grace);
+    let keys = start_with(&source, &grace);
     let goes = key(&keys, "goes").await;
     advance(Duration::from_secs(31)).await;
     assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
@@ -331,129 +334,4 @@ async fn a_removed_key_stays_for_its_grace_and_ends_without_another_fetch() {
     assert!(goes.is_withdrawn());
     assert_eq!(find(&keys, "goes").await, "token_unknown_key");
     assert_eq!(find(&keys, "stays").await, "found");
-}
-
-fn other() -> Issuer {
-    Issuer::new("https://other.example")
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_of_two_sources_answers_for_its_own_keys() {
-    let (first, second) =
-        (Script::answering([Ok(vec!["a", "both"])]), Script::answering([Ok(vec!["b", "both"])]));
-    let second_source = KeySource::new(other(), Arc::clone(&second));
-    let keys = start_all(vec![apples(&first), second_source], settings());
-    assert_eq!(key(&keys, "a").await.issuer(), &Issuer::apple());
-    assert_eq!(key(&keys, "b").await.issuer(), &other());
-    let both = keys.find(&KeyId::new("both").unwrap()).await.unwrap();
-    let issuers: Vec<_> = both.iter().map(|key| key.issuer().clone()).collect();
-    assert_eq!(issuers, [Issuer::apple(), other()]);
-    assert_eq!((first.asked(), second.asked()), (1, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_unknown_key_is_unknown_only_if_every_source_says_so() {
-    let (first, second) =
-        (Script::answering([Ok(vec!["a"])]), Script::answering([Ok(vec!["b"]), Err(500)]));
-    let second_source = KeySource::new(other(), Arc::clone(&second));
-    let keys = start_all(vec![apples(&first), second_source], settings());
-    keys.ready().await;
-    assert_eq!(find(&keys, "c").await, "token_unknown_key");
-    advance(Duration::from_secs(31)).await;
-    assert_eq!(find(&keys, "c").await, "unconfirmed");
-    assert_eq!(find(&keys, "a").await, "found");
-    assert_eq!(find(&keys, "b").await, "found");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_source_that_hangs_keeps_nobody_from_anothers_new_key() {
-    let first = Script::answering([Ok(vec!["a"]), Ok(vec!["a", "new"])]);
-    let second = Arc::new(Script { slowness: Duration::from_hours(1), ..Script::default() });
-    second.now_answers(Ok(vec!["b"]));
-    let second_source = KeySource::new(other(), Arc::clone(&second));
-    let keys = start_all(vec![second_source, apples(&first)], settings());
-    assert_eq!(find(&keys, "a").await, "found");
-    let began = Instant::now();
-    assert_eq!(find(&keys, "new").await, "found");
-    assert_eq!(began.elapsed(), Duration::ZERO);
-}
-
-#[tokio::test(start_paused = true)]
-async fn ready_means_that_every_source_has_had_a_set() {
-    let (first, second) = (Script::answering([Ok(vec!["a"])]), Script::answering([Err(500)]));
-    let second_source = KeySource::new(other(), Arc::clone(&second));
-    let keys = start_all(vec![apples(&first), second_source], settings());
-    let waited = tokio::time::timeout(Duration::from_mins(5), keys.ready()).await;
-    assert!(waited.is_err());
-    assert_eq!(find(&keys, "a").await, "found", "who can be judged is judged all the same");
-    second.now_answers(Ok(vec!["b"]));
-    keys.ready().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_name_known_here_is_looked_for_elsewhere_under_the_cooldown() {
-    let (first, second) =
-        (Script::answering([Ok(vec!["same"])]), Script::answering([Ok(vec!["b"])]));
-    let second_source = KeySource::new(other(), Arc::clone(&second));
-    let keys = start_all(vec![apples(&first), second_source], settings());
-    keys.ready().await;
-    let name = KeyId::new("same").unwrap();
-    let here = keys.find(&name).await.unwrap();
-    for _ in 0..100 {
-        assert!(keys.find_elsewhere(&name, &here).await.unwrap().is_empty());
-    }
-    assert_eq!((first.asked(), second.asked()), (1, 2), "the first was not asked for its own");
-    second.now_answers(Ok(vec!["b", "same"]));
-    advance(Duration::from_secs(31)).await;
-    let there = keys.find_elsewhere(&name, &here).await.unwrap();
-    assert_eq!(there[0].issuer(), &other());
-}
-
-/// Waits for the writer, whose disk is slower than a paused clock.
-async fn written(path: &std::path::Path) {
-    while !path.exists() {
-        sleep(Duration::from_millis(1)).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_restart_during_an_outage_serves_from_disk_for_as_long_as_keys_are_kept() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("keys");
-    let source = Script::answering([Ok(vec!["a"])]);
-    let keys = start_all(vec![apples(&source).cache_file(&path)], settings());
-    keys.ready().await;
-    written(&path).await;
-    drop(keys);
-
-    // 40 minutes later, Apple is out, and keys are kept for an hour.
-    let later = surroundings(NOW.saturating_add(Duration::from_mins(40)));
-    let source = Script::answering([Err(503)]);
-    let source = apples(&source).cache_file(&path);
-    let keys = JwksCache::start(vec![source], &settings(), &later);
-    keys.ready().await;
-    assert_eq!(find(&keys, "a").await, "found");
-    assert_eq!(find(&keys, "b").await, "unconfirmed", "what is on disk confirms nobody's absence");
-    let page = later.metrics.render(later.clock.now()).unwrap();
-    assert!(page.contains("siwa_jwks_age_seconds 2400"), "{page}");
-    let key = key(&keys, "a").await;
-    sleep(Duration::from_mins(19)).await;
-    assert!(!key.is_withdrawn());
-    sleep(Duration::from_mins(2)).await;
-    assert!(key.is_withdrawn());
-    assert_eq!(find(&keys, "a").await, "no set");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_disk_that_cannot_be_written_is_a_metric_and_no_more() {
-    let source = Script::answering([Ok(vec!["a"])]);
-    let surroundings = surroundings(NOW);
-    let source = apples(&source).cache_file("/nonexistent/keys");
-    let keys = JwksCache::start(vec![source], &settings(), &surroundings);
-    assert_eq!(find(&keys, "a").await, "found");
-    let failed = r#"siwa_jwks_file_total{operation="store",result="failed"} 1"#;
-    while !surroundings.metrics.render(NOW).unwrap().contains(failed) {
-        sleep(Duration::from_millis(1)).await;
-    }
-    assert_eq!(find(&keys, "a").await, "found");
 }
