@@ -9,7 +9,9 @@
 
 mod support;
 
+mod apple_history;
 mod genuine_tokens;
+mod key_rotation;
 mod verification;
 
 mod header_spoofing;
