@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -105,30 +105,28 @@ fn timeline() -> Timeline {
     timeline
 }
 
+/// A key for each name, made once: that takes longer than seven years do.
+static KEYS: LazyLock<HashMap<&str, SigningKey>> = LazyLock::new(|| {
+    let mut keys = HashMap::new();
+    for name in SETS.iter().flat_map(|(_, names)| *names).copied() {
+        keys.entry(name).or_insert_with(|| SigningKey::generate().with_kid(name));
+    }
+    keys
+});
+
 /// The key endpoint as it was at the time that the clock shows.
 #[derive(Clone, Debug)]
 struct Museum {
     clock: ManualClock,
     timeline: Arc<Timeline>,
-    keys: Arc<HashMap<&'static str, SigningKey>>,
     jwks: Arc<HashMap<&'static str, Value>>,
     asked: Arc<Mutex<usize>>,
 }
 
 impl Museum {
     fn new(clock: ManualClock) -> Self {
-        let mut keys = HashMap::new();
-        for name in SETS.iter().flat_map(|(_, names)| *names).copied() {
-            keys.entry(name).or_insert_with(|| SigningKey::generate().with_kid(name));
-        }
-        let jwks = keys.iter().map(|(name, key)| (*name, key.jwk())).collect();
-        Self {
-            clock,
-            timeline: Arc::new(timeline()),
-            keys: Arc::new(keys),
-            jwks: Arc::new(jwks),
-            asked: Arc::default(),
-        }
+        let jwks = KEYS.iter().map(|(name, key)| (*name, key.jwk())).collect();
+        Self { clock, timeline: Arc::new(timeline()), jwks: Arc::new(jwks), asked: Arc::default() }
     }
 
     fn published_at(&self, time: UnixTime) -> &[&'static str] {
@@ -141,7 +139,7 @@ impl Museum {
     fn signing_at(&self, time: UnixTime) -> &SigningKey {
         let later = self.published_at(time.saturating_add(DAY + MINUTE));
         let name = self.published_at(time).iter().find(|name| later.contains(name));
-        &self.keys[name.expect("sets overlap")]
+        &KEYS[name.expect("sets overlap")]
     }
 
     /// The keys that are published no more, and have not been for `while_`.
@@ -154,7 +152,7 @@ impl Museum {
         let recent = self.published_at(earlier);
         past.iter()
             .filter(|name| !now.contains(name) && !recent.contains(name))
-            .map(|name| &self.keys[name])
+            .map(|name| &KEYS[name])
             .collect()
     }
 
@@ -332,7 +330,7 @@ async fn apples_past_is_the_same_with_a_grace_which_no_key_outlives() {
 #[tokio::test(start_paused = true)]
 async fn a_key_withdrawn_while_its_tokens_live_is_refused_at_the_next_fetch() {
     let replay = Replay::from("2024-06-26", settings(Duration::ZERO)).await;
-    let going = replay.museum.keys["lVHdOx8ltR"].clone();
+    let going = KEYS["lVHdOx8ltR"].clone();
     replay.pass(23 * HOUR).await;
     let token = replay.mint_with(&going);
     assert_eq!(replay.code(&token).await, "accepted");
@@ -347,7 +345,7 @@ async fn a_key_withdrawn_while_its_tokens_live_is_refused_at_the_next_fetch() {
 #[tokio::test(start_paused = true)]
 async fn a_key_withdrawn_while_its_tokens_live_is_refused_when_its_grace_ends() {
     let replay = Replay::from("2024-07-17", settings(12 * HOUR)).await;
-    let going = replay.museum.keys["Bh6H7rHVmb"].clone();
+    let going = KEYS["Bh6H7rHVmb"].clone();
     replay.pass(23 * HOUR).await;
     let token = replay.mint_with(&going);
     assert_eq!(replay.code(&token).await, "accepted");
