@@ -10,8 +10,11 @@
 mod support;
 
 mod apple_history;
+mod differential;
+mod forgery;
 mod genuine_tokens;
 mod key_rotation;
+mod properties;
 mod verification;
 
 mod header_spoofing;

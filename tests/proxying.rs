@@ -8,7 +8,7 @@ use siwa_proxy::{
 };
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{House, Reply, exchange, open, read_reply};
+use crate::support::{House, Reply, exchange, exchange_h2, open, read_reply};
 
 #[tokio::test]
 async fn a_good_token_is_forwarded_as_an_identity_and_nothing_else_changes() {
@@ -63,6 +63,30 @@ async fn bodies_stream_both_ways() {
     let received = house.application.requests().remove(1);
     assert_eq!(received.header("transfer-encoding"), ["chunked"]);
     assert!(received.header("content-length").is_empty());
+}
+
+#[tokio::test]
+async fn an_http_2_caller_is_served_like_any_other() {
+    let house = House::start().await;
+    let request = |bearer: &str| {
+        http::Request::post(format!("http://app.example{}", "/a%2Fb?q"))
+            .header("authorization", bearer)
+            .header("x-apple-sub", "spoof")
+            .header("cookie", "a=1")
+            .body("thing".to_owned())
+            .unwrap()
+    };
+    let reply = exchange_h2(house.address, request(&house.bearer())).await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "hello"));
+    let received = house.application.only_request();
+    assert!(received.head.starts_with("POST /a%2Fb?q HTTP/1.1\r\n"), "{}", received.head);
+    assert_eq!(received.header("host"), ["app.example"]);
+    assert_eq!(received.header("x-apple-sub"), [presets::SUBJECT]);
+    assert!(received.body.contains("thing"));
+
+    let reply = exchange_h2(house.address, request("Bearer not-a-token")).await;
+    assert_eq!((reply.status, reply.json()["code"].as_str()), (401, Some("token_malformed")));
+    assert_eq!(house.application.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
-    client::{Reply, exchange, get, open, read_reply},
+    client::{Reply, exchange, exchange_h2, get, open, read_reply},
     recorder::{Recorder, Request},
 };
 
@@ -25,7 +25,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running proxy, its Apple and its application.
 pub(crate) struct House {
-    pub(crate) apple: Apple,
+    pub(crate) apple: Arc<Apple>,
     pub(crate) application: Recorder,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -59,7 +59,7 @@ impl House {
         clock: Arc<dyn Clock>,
         before: impl FnOnce(&Apple),
     ) -> Self {
-        let apple = Apple::start(Arc::clone(&clock)).await.unwrap();
+        let apple = Arc::new(Apple::start(Arc::clone(&clock)).await.unwrap());
         before(&apple);
         let application = Recorder::start().await;
         let settings = settings(&apple.jwks_url(), application.address, extra);
