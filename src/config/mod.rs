@@ -25,8 +25,8 @@ use crate::{
         BodyLimits, CredentialForwarding, HostForwarding, Pseudonym, TrustedPeers, UpstreamSettings,
     },
     verify::{
-        ClaimRules, ClientIds, FetchFault, FileJwks, HttpsJwks, Issuer, JwksSettings, JwksSource,
-        TrustedUrl,
+        ClaimRules, ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings,
+        JwksSource, TrustedUrl,
     },
 };
 
@@ -55,6 +55,12 @@ pub struct Settings {
     pub(crate) jwks_from: JwksFrom,
     /// How the keys are kept fresh.
     pub(crate) jwks: JwksSettings,
+    /// Where the last good set is kept.
+    pub(crate) jwks_cache_file: Option<PathBuf>,
+    /// How the key endpoint is reached.
+    pub(crate) jwks_https: HttpsOptions,
+    /// Whether what Apple publishes is compared with what is pinned.
+    pub(crate) canary: bool,
     /// The applications; that of `[upstream]` is the first.
     pub(crate) upstreams: Vec<UpstreamEntry>,
     /// What is asked of which requests, and where they go.
@@ -182,7 +188,8 @@ impl Settings {
     pub async fn fetch_jwks(&self) -> Result<Bytes, FetchFault> {
         match &self.jwks_from {
             JwksFrom::Url(url) => {
-                let source = HttpsJwks::new(url.clone()).map_err(FetchFault::transport)?;
+                let source = HttpsJwks::with_options(url.clone(), &self.jwks_https)
+                    .map_err(FetchFault::transport)?;
                 source.fetch().await
             }
             JwksFrom::File(path) => FileJwks::new(path.clone()).fetch().await,

@@ -11,7 +11,7 @@ use siwa_proxy::{
 };
 
 /// When all of this happens.
-pub(super) const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 
 /// The tools of a forger, and Apple's own signature to begin with.
 pub(super) struct Workshop {
@@ -121,6 +121,6 @@ impl Workshop {
     }
 }
 
-pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
