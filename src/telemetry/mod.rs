@@ -24,7 +24,7 @@ use prometheus_client::{
 
 mod log;
 
-pub use self::log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, init_log};
+pub use self::log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, causes, init_log};
 use crate::clock::UnixTime;
 
 /// How one request ended: the labels of `siwa_requests_total`.
