@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -13,9 +13,11 @@ use crate::{
     endpoints::Proxy,
     server::{Admin, Drained, Readiness, Server, ServerSettings, Signals},
     telemetry::Metrics,
-    upstream::{ForwardingRules, Upstream},
+    upstream::{ForwardingRules, Streams, Upstream},
     verify::{BuildError, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
 };
+
+pub use crate::upstream::TlsError;
 
 /// A proxy with its sockets bound, ready to run.
 #[derive(Debug)]
@@ -41,6 +43,9 @@ pub enum AppError {
     /// The verifier cannot be built.
     #[error("cannot set up the verifier")]
     Verifier(#[from] BuildError),
+    /// TLS towards the application cannot be set up.
+    #[error("cannot set up TLS towards the application")]
+    UpstreamTls(#[from] TlsError),
     /// The signals that end a process cannot be heard.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -125,7 +130,15 @@ impl App {
             info!("ready");
         }));
 
-        let proxy = build_proxy(&settings, verifier, &metrics);
+        let streams = Streams::default();
+        let _none_outlives_this_future = streams.end_on_drop();
+        let upstream = Upstream::new(
+            settings.upstream.clone(),
+            tasks.clone(),
+            streams.clone(),
+            metrics.clone(),
+        )?;
+        let proxy = build_proxy(&settings, verifier, upstream, &metrics);
         let door = Admin::new(readiness.clone(), metrics.clone(), clock);
         // The second server's connections are nobody's concern, and health is told until the last request is done.
         let stop_admin = CancellationToken::new();
@@ -137,15 +150,21 @@ impl App {
 
         let listening = public.local_addr().map(|address| address.to_string()).unwrap_or_default();
         info!(address = listening, "listening");
-        let drained = {
-            let red = shutdown.clone();
-            let readiness = readiness.clone();
-            tasks.spawn(async move {
+        tasks.spawn({
+            let (red, readiness) = (shutdown.clone(), readiness.clone());
+            async move {
                 red.cancelled().await;
                 readiness.drain();
-            });
-            Server::new(settings.server, metrics).serve(public, proxy, shutdown).await
+            }
+        });
+        let drain_timeout = settings.server.drain_timeout;
+        let serving = Server::new(settings.server, metrics).serve(public, proxy, shutdown.clone());
+        let deadline = async {
+            shutdown.cancelled().await;
+            Instant::now() + drain_timeout
         };
+        let (drained, deadline) = tokio::join!(serving, deadline);
+        streams.drain_until(deadline).await;
         match drained {
             Drained::All => info!("every request was finished"),
             Drained::Aborted { connections } => warn!(connections, "dropped at the deadline"),
@@ -201,7 +220,12 @@ fn with_source(builder: VerifierBuilder, from: &JwksFrom) -> Result<VerifierBuil
     })
 }
 
-fn build_proxy(settings: &Settings, verifier: Verifier, metrics: &Metrics) -> Proxy {
+fn build_proxy(
+    settings: &Settings,
+    verifier: Verifier,
+    upstream: Upstream,
+    metrics: &Metrics,
+) -> Proxy {
     let authenticator = Authenticator::new(verifier, settings.realm.clone());
     let identity_headers = IdentityHeaders::new(
         settings.identity_headers.clone(),
@@ -213,6 +237,5 @@ fn build_proxy(settings: &Settings, verifier: Verifier, metrics: &Metrics) -> Pr
         credential: settings.credential,
         trusted_peers: settings.trusted_peers.clone(),
     };
-    let upstream = Upstream::new(settings.upstream.clone());
     Proxy::new(authenticator, rules, settings.request_body, upstream, metrics.clone())
 }

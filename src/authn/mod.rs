@@ -6,7 +6,7 @@ mod identity_headers;
 mod layer;
 mod rejection;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
@@ -43,6 +43,12 @@ impl Authenticator {
             Some(Credential::Bearer(token)) => Ok(self.verifier.verify(&token).await?),
             None => Err(Rejection::NoCredential),
         }
+    }
+
+    /// How long `identity` will still be taken for unexpired.
+    #[must_use]
+    pub fn remaining(&self, identity: &Identity) -> Duration {
+        self.verifier.remaining(identity)
     }
 
     /// What the challenge of a rejection names.

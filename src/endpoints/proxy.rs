@@ -18,7 +18,7 @@ use tracing::info;
 use crate::{
     authn::{Authenticator, Rejection, RejectionBody},
     telemetry::{Metrics, RequestLabels},
-    upstream::{BodyLimits, ForwardingRules, StreamedBody, Upstream, UpstreamRequest},
+    upstream::{BodyLimits, ForwardingRules, StreamedBody, UpgradeWish, Upstream, UpstreamRequest},
 };
 
 /// What the proxy answers with.
@@ -73,15 +73,23 @@ impl Proxy {
 impl Parts {
     async fn forward(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<Response<StreamedBody>, Rejection> {
         let identity = self.authenticator.require(request.headers()).await?;
         self.check_announced_length(request.headers())?;
+        let wish = UpgradeWish::of(&mut request);
         let headers = self.rules.identity_headers.clone();
         let request = request.map(|body| StreamedBody::of_request(body, self.limits, headers));
         let request = UpstreamRequest::on_behalf_of(request, &identity, peer, &self.rules)?;
-        self.upstream.send(request).await.map_err(|error| {
+        let response = match wish {
+            None => self.upstream.send(request).await,
+            Some(wish) => {
+                let token_ends = Instant::now() + self.authenticator.remaining(&identity);
+                self.upstream.send_with_wish(request, wish, token_ends).await
+            }
+        };
+        response.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "upstream failed");
             error.into_rejection()
         })

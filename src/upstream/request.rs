@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, PROXY_AUTHENTICATE,
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE,
         PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
     },
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::PathAndQuery,
 };
 use ipnet::IpNet;
 
@@ -61,6 +61,9 @@ impl<B> UpstreamRequest<B> {
         remove_hop_by_hop(headers);
         // The body's length is told by the body: two opinions about it are how requests are smuggled.
         headers.remove(CONTENT_LENGTH);
+        // Whoever takes the body's first byte from us invites the client to send it (RFC 9110 §10.1.1): the server answers
+        // 100 when the connection to the application asks for the body, so that the application has nothing to invite.
+        headers.remove(EXPECT);
         if rules.credential == CredentialForwarding::Remove {
             headers.remove(AUTHORIZATION);
         }
@@ -74,18 +77,9 @@ impl<B> UpstreamRequest<B> {
         Ok(Self { request: Request::from_parts(parts, body) })
     }
 
-    /// The request as it is sent to the application at `scheme` and `authority`.
-    pub(super) fn addressed_to(
-        self,
-        scheme: Scheme,
-        authority: Authority,
-    ) -> Result<Request<B>, http::Error> {
-        let (mut parts, body) = self.request.into_parts();
-        let mut uri = parts.uri.into_parts();
-        uri.scheme = Some(scheme);
-        uri.authority = Some(authority);
-        parts.uri = Uri::from_parts(uri)?;
-        Ok(Request::from_parts(parts, body))
+    /// The request as it is sent to the application.
+    pub(super) fn into_inner(self) -> Request<B> {
+        self.request
     }
 }
 

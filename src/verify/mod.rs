@@ -22,7 +22,7 @@ mod jwks;
 mod token;
 mod verdicts;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -99,6 +99,12 @@ impl Verifier {
         self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);
         self.metrics.judge_seconds.observe(started.elapsed().as_secs_f64());
         Ok(identity)
+    }
+
+    /// How long `identity` will still be taken for unexpired, leeway included.
+    #[must_use]
+    pub fn remaining(&self, identity: &Identity) -> Duration {
+        self.rules.last_use(identity).saturating_since(self.clock.now())
     }
 
     /// Waits until tokens can be judged: until a first usable key set is there.
