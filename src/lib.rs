@@ -89,7 +89,8 @@
 //!    unexpired *now*?
 //! 4. **rebuild** (`upstream/request.rs`): hop-by-hop headers off, credential off, `Forwarded` set, identity headers
 //!    stripped, identity headers set;
-//! 5. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts;
+//! 5. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts, on a connection that is kept, made or, after
+//!    a granted wish for another protocol, joined with the client's until the token ends;
 //! 6. **answer**: hop-by-hop headers off, streamed back; one log line, one counter, one histogram.
 //!
 //! Any early exit is a [`Rejection`], and one table renders it.

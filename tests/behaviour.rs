@@ -14,7 +14,11 @@ mod verification;
 
 mod header_spoofing;
 mod proxying;
+mod real_programs;
 mod shutdown;
+mod streaming;
+mod upgrades;
+mod upstream;
 
 mod configuration;
 mod demo;

@@ -35,6 +35,8 @@ pub(crate) struct StreamedBody {
     limits: BodyLimits,
     passed: u64,
     silence: Option<Pin<Box<Sleep>>>,
+    /// Its head tells the length of a body that does not come.
+    head_only: bool,
     /// When it has to be over, come what may.
     deadline: Option<Pin<Box<Sleep>>>,
     activity: Activity,
@@ -61,11 +63,18 @@ impl StreamedBody {
             limits,
             passed: 0,
             silence: None,
+            head_only: false,
             deadline: None,
             activity: Activity::new(),
             _stopwatch: None,
             strip_trailers: None,
         }
+    }
+
+    /// The body that a 304 has not. hyper would remove the `Content-Length` from before an end that it sees coming, though
+    /// there it tells what a 200 would have (RFC 9110 §15.4.5, §8.6).
+    pub(super) fn head_only(self) -> Self {
+        Self { head_only: true, ..self }
     }
 
     /// The body, broken off at `deadline`.
@@ -128,11 +137,11 @@ impl Body for StreamedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        !self.head_only && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        if self.head_only { SizeHint::default() } else { self.inner.size_hint() }
     }
 }
 

@@ -215,7 +215,9 @@ impl Upstream {
         let total = self.metrics.upstream_total_seconds.get_or_create(&class).clone();
 
         let limits = BodyLimits { idle_timeout: self.settings.idle_timeout, max_bytes: None };
-        let body = StreamedBody::of_response(body, limits)
+        let body = StreamedBody::of_response(body, limits);
+        let body = if parts.status == StatusCode::NOT_MODIFIED { body.head_only() } else { body };
+        let body = body
             .until(self.settings.total_timeout.map(|total| started + total))
             .measured_by(Stopwatch::new(started, total));
         Response::from_parts(parts, body)
