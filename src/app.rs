@@ -202,7 +202,7 @@ fn build_verifier(
             "the keys do not come from Apple: whoever provides them can be anybody to the application"
         );
     }
-    let builder = Verifier::builder(settings.client_ids.clone())
+    let mut builder = Verifier::builder(settings.client_ids.clone())
         .issuer(settings.issuer.clone())
         .jwks_settings(settings.jwks.clone())
         .leeway(settings.leeway)
@@ -210,6 +210,9 @@ fn build_verifier(
         .clock(Arc::clone(clock))
         .metrics(metrics.clone())
         .tasks(tasks.clone());
+    if let Some(age) = settings.max_token_age {
+        builder = builder.max_token_age(age);
+    }
     with_source(builder, &settings.jwks_from)?.build()
 }
 
@@ -226,7 +229,8 @@ fn build_proxy(
     upstream: Upstream,
     metrics: &Metrics,
 ) -> Proxy {
-    let authenticator = Authenticator::new(verifier, settings.realm.clone());
+    let authenticator =
+        Authenticator::new(verifier, settings.realm.clone()).with_policy(settings.policy.clone());
     let identity_headers = IdentityHeaders::new(
         settings.identity_headers.clone(),
         settings.unverified_email,

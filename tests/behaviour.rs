@@ -9,7 +9,12 @@
 
 mod support;
 
+mod differential;
+mod explain;
+mod forgery;
 mod genuine_tokens;
+mod policy;
+mod properties;
 mod verification;
 
 mod header_spoofing;

@@ -13,15 +13,19 @@ mod sections;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use bytes::Bytes;
 use ipnet::IpNet;
 
 pub use self::{load::Flags, problems::Problems};
 use crate::{
-    authn::{IdentityHeader, Realm, UnverifiedEmail},
+    authn::{IdentityHeader, Policy, Realm, UnverifiedEmail},
     server::ServerSettings,
     telemetry::LogSettings,
     upstream::{BodyLimits, CredentialForwarding, UpstreamSettings},
-    verify::{ClientIds, Issuer, JwksSettings, TrustedUrl},
+    verify::{
+        ClaimRules, ClientIds, FetchFault, FileJwks, HttpsJwks, Issuer, JwksSettings, JwksSource,
+        TrustedUrl,
+    },
 };
 
 /// Everything that a running proxy needs to know, in the types that use it.
@@ -39,6 +43,10 @@ pub struct Settings {
     pub(crate) issuer: Issuer,
     /// How far clocks may differ.
     pub(crate) leeway: Duration,
+    /// How long ago a token may have been issued.
+    pub(crate) max_token_age: Option<Duration>,
+    /// Who may pass, wherever they go.
+    pub(crate) policy: Policy,
     /// How many verdicts are remembered at most.
     pub(crate) verdict_capacity: u64,
     /// Where the keys come from.
@@ -98,6 +106,37 @@ impl Settings {
         load::from_toml("config.toml", text)
     }
 
+    /// The rules by which tokens are judged.
+    #[must_use]
+    pub fn claim_rules(&self) -> ClaimRules {
+        let rules = ClaimRules::new(self.client_ids.clone(), self.leeway);
+        match self.max_token_age {
+            Some(age) => rules.with_max_token_age(age),
+            None => rules,
+        }
+    }
+
+    /// Whose tokens are accepted.
+    #[must_use]
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Gets the text of the key set, once.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchFault`].
+    pub async fn fetch_jwks(&self) -> Result<Bytes, FetchFault> {
+        match &self.jwks_from {
+            JwksFrom::Url(url) => {
+                let source = HttpsJwks::new(url.clone()).map_err(FetchFault::transport)?;
+                source.fetch().await
+            }
+            JwksFrom::File(path) => FileJwks::new(path.clone()).fetch().await,
+        }
+    }
+
     /// How the log looks.
     #[must_use]
     pub const fn log(&self) -> &LogSettings {
@@ -110,7 +149,6 @@ mod tests {
     use toml::Table;
 
     use super::*;
-    use crate::verify::ClaimRules;
 
     const MINIMAL: &str = include_str!("../../config/minimal.toml");
     const REFERENCE: &str = include_str!("../../config/reference.toml");

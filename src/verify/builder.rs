@@ -26,6 +26,7 @@ pub struct VerifierBuilder {
     source: Option<Arc<dyn JwksSource>>,
     jwks: JwksSettings,
     leeway: Duration,
+    max_token_age: Option<Duration>,
     verdict_capacity: u64,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -43,6 +44,7 @@ impl VerifierBuilder {
             source: None,
             jwks: JwksSettings::default(),
             leeway: ClaimRules::LEEWAY,
+            max_token_age: None,
             verdict_capacity: Self::VERDICT_CAPACITY,
             clock: Arc::new(SystemClock),
             metrics: Metrics::new(),
@@ -71,6 +73,12 @@ impl VerifierBuilder {
     /// How far clocks may differ: [`ClaimRules::LEEWAY`] by default, [`ClaimRules::LONGEST_LEEWAY`] at most.
     pub const fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
+        self
+    }
+
+    /// How long ago a token may have been issued; until it expires by default, which is a day for Apple's.
+    pub const fn max_token_age(mut self, age: Duration) -> Self {
+        self.max_token_age = Some(age);
         self
     }
 
@@ -117,9 +125,13 @@ impl VerifierBuilder {
             self.metrics.clone(),
             &self.tasks,
         );
+        let mut rules = ClaimRules::new(self.client_ids, self.leeway);
+        if let Some(age) = self.max_token_age {
+            rules = rules.with_max_token_age(age);
+        }
         Ok(Verifier {
             keys,
-            rules: Arc::new(ClaimRules::new(self.client_ids, self.leeway)),
+            rules: Arc::new(rules),
             verdicts: VerdictCache::new(self.verdict_capacity)?,
             clock: self.clock,
             metrics: self.metrics,

@@ -13,12 +13,15 @@
     clippy::as_conversions
 )]
 
+mod bindings;
 mod builder;
 mod claims;
 mod error;
+pub mod explain;
 mod identity;
 mod json;
 mod jwks;
+mod printable;
 mod token;
 mod verdicts;
 
@@ -26,12 +29,15 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+#[cfg(test)]
+pub(crate) use self::claims::fixtures;
 use self::verdicts::{TokenDigest, VerdictCache};
 pub use self::{
+    bindings::ExpectedNonce,
     builder::{BuildError, VerifierBuilder},
     claims::{ClaimRules, SignedClaims},
     error::{
-        ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Part, Printable, TokenFault,
+        ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Mismatch, Part, TokenFault,
         VerifyError,
     },
     identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
@@ -39,6 +45,7 @@ pub use self::{
         Fetch, FileJwks, FixedJwks, HttpsJwks, Issuer, JwkSet, JwksCache, JwksSettings, JwksSource,
         KeyId, TrustedUrl, VerifyingKey,
     },
+    printable::Printable,
     token::UnverifiedToken,
 };
 use crate::{
@@ -79,7 +86,7 @@ impl Verifier {
         };
 
         // A remembered verdict says the token was good once. Whether it still is depends on the time.
-        self.rules.check_unexpired(&identity, now)?;
+        self.rules.check_time(&identity, now)?;
         Ok(identity)
     }
 
@@ -93,7 +100,7 @@ impl Verifier {
         let started = Instant::now();
         let key = self.keys.find(token.key_id()?).await?;
         let claims = token.open(&key)?;
-        let identity = Arc::new(self.rules.accept(claims, now)?);
+        let identity = Arc::new(self.rules.prove(claims, now)?);
 
         let lives_for = self.rules.last_use(&identity).saturating_since(now);
         self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);

@@ -2,13 +2,17 @@
 
 use std::net::SocketAddr;
 
+use http::{HeaderName, HeaderValue};
+use http_body_util::BodyExt;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
-use super::PATIENCE;
+use super::{PATIENCE, spawn};
 
 /// An HTTP/1.1 answer, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,4 +98,23 @@ pub(crate) async fn read_reply(stream: &mut TcpStream) -> Reply {
     let mut text = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut text)).await.expect("an answer in time").unwrap();
     Reply::parse(&text)
+}
+
+/// Sends `request` in HTTP/2 with prior knowledge (RFC 9113 §3.3) and returns the answer.
+pub(crate) async fn exchange_h2(address: SocketAddr, request: http::Request<String>) -> Reply {
+    let io = TokioIo::new(open(address).await);
+    let (mut requests, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    spawn(connection);
+    let response = requests.send_request(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let headers = head.headers.iter().map(header).collect();
+    Reply {
+        status: head.status.as_u16(),
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    }
 }

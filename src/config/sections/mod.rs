@@ -7,6 +7,7 @@ mod apple;
 mod identity;
 mod jwks;
 mod log;
+mod policy;
 mod server;
 mod upstream;
 
@@ -17,7 +18,7 @@ use toml::Value;
 
 use self::{
     apple::AppleSection, identity::IdentitySection, jwks::JwksSection, log::LogSection,
-    server::ServerSection, upstream::UpstreamSection,
+    policy::PolicySection, server::ServerSection, upstream::UpstreamSection,
 };
 use super::{Settings, names::keys_of, problems::Problems};
 use crate::verify::{TrustedUrl, VerifierBuilder};
@@ -31,18 +32,20 @@ pub(super) struct Sections {
     apple: AppleSection,
     jwks: JwksSection,
     verdicts: VerdictsSection,
+    policy: PolicySection,
     identity: IdentitySection,
     log: LogSection,
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 7] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 8] {
     [
         ("server", keys_of::<ServerSection>()),
         ("upstream", keys_of::<UpstreamSection>()),
         ("apple", keys_of::<AppleSection>()),
         ("jwks", keys_of::<JwksSection>()),
         ("verdicts", keys_of::<VerdictsSection>()),
+        ("policy", keys_of::<PolicySection>()),
         ("identity", keys_of::<IdentitySection>()),
         ("log", keys_of::<LogSection>()),
     ]
@@ -61,6 +64,12 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "upstream.server_name" => text("app.internal"),
         "upstream.total_timeout" => text("5m"),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
+        "apple.max_token_age" => text("1h"),
+        "policy.minimum_real_user_status" => text("likely_real"),
+        "policy.allow_subjects" => {
+            Value::Array(vec![text("001999.0a1b2c3d4e5f60718293a4b5c6d7e8f9.0918")])
+        }
+        "policy.allow_emails" => Value::Array(vec![text("example.com")]),
         "jwks.url" => text(TrustedUrl::APPLE_KEYS),
         "jwks.file" => text("/etc/siwa-proxy/apple-keys.json"),
         _ => return None,
@@ -71,19 +80,20 @@ impl Sections {
     /// Turns what was written into settings; `None` only with a problem noted.
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
-        let Self { server, upstream, apple, jwks, verdicts, identity, log } = self;
+        let Self { server, upstream, apple, jwks, verdicts, policy, identity, log } = self;
 
         let server = server.check(problems);
         let upstream = upstream.check(problems);
         let apple = apple.check(problems);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
+        let policy = policy.check(problems);
         let identity = identity.check(problems);
         let log = log.check(problems);
 
         let (server, apple, jwks) = (server?, apple?, jwks?);
         let (upstream, credential) = upstream?;
-        let identity = identity?;
+        let (policy, identity) = (policy?, identity?);
         Some(Settings {
             listen: server.listen,
             admin_listen: server.admin_listen,
@@ -91,6 +101,8 @@ impl Sections {
             client_ids: apple.client_ids,
             issuer: apple.issuer,
             leeway: apple.leeway,
+            max_token_age: apple.max_token_age,
+            policy,
             verdict_capacity,
             jwks_from: jwks.from,
             jwks: jwks.settings,
@@ -207,6 +219,15 @@ mod tests {
             ("[jwks]\nfile = ''", "jwks.file"),
             ("[jwks]\nurl = 'keys'", "jwks.url"),
             ("[jwks]\nfile = 'a'\nurl = 'https://a'", "jwks.url"),
+            ("[policy]\nrequire_email = 'yes'", "policy.require_email"),
+            ("[policy]\nprivate_relay = 'deny'", "policy.private_relay"),
+            ("[policy]\nminimum_real_user_status = 2", "policy.minimum_real_user_status"),
+            ("[policy]\nrequired_claims = ['']", "policy.required_claims"),
+            ("[policy]\nallow_subjects = []", "policy.allow_subjects"),
+            ("[policy]\nallow_emails = []", "policy.allow_emails"),
+            ("[policy]\nallow_emails = ['a b']", "policy.allow_emails"),
+            ("[policy]\ndeny_emails = ['@']", "policy.deny_emails"),
+            ("[policy]\ndeny_subjects = ['a b']", "policy.deny_subjects"),
             ("[verdicts]\ncapacity = -1", "verdicts.capacity"),
             ("[identity]\nheaders = ['X-Siwa-Assertion']", "identity.headers"),
             ("[identity]\nheaders = ['X-User']", "identity.headers"),
