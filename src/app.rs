@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use http::HeaderValue;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -14,9 +14,11 @@ use crate::{
     endpoints::{Destination, Page, Pages, Proxy, ProxyParts, Router},
     server::{Admin, Drained, Readiness, Server, ServerSettings, Signals},
     telemetry::Metrics,
-    upstream::{ForwardingRules, Upstream},
+    upstream::{ForwardingRules, Streams, Upstream},
     verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
 };
+
+pub use crate::upstream::TlsError;
 
 /// A proxy with its sockets bound, ready to run.
 #[derive(Debug)]
@@ -42,6 +44,9 @@ pub enum AppError {
     /// The verifier cannot be built.
     #[error("cannot set up the verifier")]
     Verifier(#[from] BuildError),
+    /// TLS towards the application cannot be set up.
+    #[error("cannot set up TLS towards the application")]
+    UpstreamTls(#[from] TlsError),
     /// The signals that end a process cannot be heard.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -126,7 +131,15 @@ impl App {
             info!("ready");
         }));
 
-        let router = build_router(&settings, verifier, &clock, &metrics);
+        let streams = Streams::default();
+        let _none_outlives_this_future = streams.end_on_drop();
+        let surroundings = Surroundings {
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+            tasks: tasks.clone(),
+            streams: streams.clone(),
+        };
+        let router = build_router(&settings, verifier, &surroundings)?;
         let mut door = Admin::new(readiness.clone(), metrics.clone(), clock);
         if let Some(assertion) = &settings.assertion {
             door = door.with_page(AssertionKeys::PATH, JWK_SET, assertion.keys.page());
@@ -141,15 +154,21 @@ impl App {
 
         let listening = public.local_addr().map(|address| address.to_string()).unwrap_or_default();
         info!(address = listening, "listening");
-        let drained = {
-            let red = shutdown.clone();
-            let readiness = readiness.clone();
-            tasks.spawn(async move {
+        tasks.spawn({
+            let (red, readiness) = (shutdown.clone(), readiness.clone());
+            async move {
                 red.cancelled().await;
                 readiness.drain();
-            });
-            Server::new(settings.server, metrics).serve(public, router, shutdown).await
+            }
+        });
+        let drain_timeout = settings.server.drain_timeout;
+        let serving = Server::new(settings.server, metrics).serve(public, router, shutdown.clone());
+        let deadline = async {
+            shutdown.cancelled().await;
+            Instant::now() + drain_timeout
         };
+        let (drained, deadline) = tokio::join!(serving, deadline);
+        streams.drain_until(deadline).await;
         match drained {
             Drained::All => info!("every request was finished"),
             Drained::Aborted { connections } => warn!(connections, "dropped at the deadline"),
@@ -225,15 +244,23 @@ fn with_canary(builder: VerifierBuilder, settings: &Settings) -> VerifierBuilder
     }
 }
 
+/// What every room of one running proxy shares.
+struct Surroundings {
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    streams: Streams,
+}
+
 fn build_router(
     settings: &Settings,
     verifier: Verifier,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-) -> Router {
+    surroundings: &Surroundings,
+) -> Result<Router, TlsError> {
     let entries = settings.upstreams.iter();
-    let applications: Vec<_> =
-        entries.map(|entry| build_destination(settings, entry, clock, metrics)).collect();
+    let applications = entries
+        .map(|entry| build_destination(settings, entry, surroundings))
+        .collect::<Result<Vec<_>, _>>()?;
     let routes = settings.routes.clone().map(|to| {
         let Destination { upstream, rules } = &applications[to.upstream];
         let upstream = upstream.with_timeouts(to.response_timeout, to.idle_timeout);
@@ -246,7 +273,7 @@ fn build_router(
         cors: settings.cors.clone(),
         trusted_peers: settings.trusted_peers.clone(),
         limits: settings.request_body,
-        metrics: metrics.clone(),
+        metrics: surroundings.metrics.clone(),
     });
     let published = settings.assertion.iter().filter(|it| it.published == Published::Everywhere);
     let page = |it: &AssertionSettings| Page {
@@ -254,7 +281,7 @@ fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    Router::new(Pages::new(published.map(page)), proxy)
+    Ok(Router::new(Pages::new(published.map(page)), proxy))
 }
 
 /// RFC 7517 §8.5.2.
@@ -263,9 +290,9 @@ const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json"
 fn build_destination(
     settings: &Settings,
     entry: &UpstreamEntry,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-) -> Destination {
+    surroundings: &Surroundings,
+) -> Result<Destination, TlsError> {
+    let Surroundings { clock, metrics, .. } = surroundings;
     let mut identity_headers = IdentityHeaders::new(
         settings.identity_headers.clone(),
         settings.unverified_email,
@@ -282,5 +309,11 @@ fn build_destination(
         host: entry.host.clone(),
         via: settings.via.clone(),
     };
-    Destination { upstream: Upstream::new(entry.settings.clone()), rules: Arc::new(rules) }
+    let upstream = Upstream::new(
+        entry.settings.clone(),
+        surroundings.tasks.clone(),
+        surroundings.streams.clone(),
+        metrics.clone(),
+    )?;
+    Ok(Destination { upstream, rules: Arc::new(rules) })
 }

@@ -95,7 +95,8 @@
 //!    unexpired *now*, and not too old? Then [`Policy`]: may they, everywhere and here?
 //! 5. **rebuild** (`upstream/request.rs`): hop-by-hop headers off, credential off, `Forwarded` set, identity headers
 //!    stripped, identity headers set;
-//! 6. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts;
+//! 6. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts, on a connection that is kept, made or, after
+//!    a granted wish for another protocol, joined with the client's until the token ends;
 //! 7. **answer**: hop-by-hop headers off, streamed back; one log line, one counter, one histogram.
 //!
 //! Any early exit is a [`Rejection`], and one table renders it.

@@ -21,8 +21,12 @@ mod verification;
 
 mod header_spoofing;
 mod proxying;
+mod real_programs;
 mod routing;
 mod shutdown;
+mod streaming;
+mod upgrades;
+mod upstream;
 
 mod configuration;
 mod demo;

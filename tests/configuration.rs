@@ -28,7 +28,7 @@ fn end_of(command: &mut Command) -> io::Result<(Option<i32>, String)> {
 fn a_broken_file_is_reported_whole_and_nothing_starts() {
     let folder = tempfile::tempdir().expect("a folder for the file");
     let file = folder.path().join("siwa.toml");
-    let text = "[server]\nlisten = 4180\n\n[upstream]\nurl = \"https://app\"\n\n[aple]\nclient_ids = [\"a\"]\n";
+    let text = "[server]\nlisten = 4180\n\n[upstream]\nurl = \"https://app/base\"\n\n[aple]\nclient_ids = [\"a\"]\n";
     fs::write(&file, text).expect("the file can be written");
 
     let mut command = siwa_proxy();

@@ -9,7 +9,7 @@ mod layer;
 mod policy;
 mod rejection;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
@@ -78,6 +78,12 @@ impl Authenticator {
         self.policy.check(&identity)?;
         here.check(&identity)?;
         Ok(Some(identity))
+    }
+
+    /// How long `identity` will still be taken for unexpired.
+    #[must_use]
+    pub fn remaining(&self, identity: &Identity) -> Duration {
+        self.verifier.remaining(identity)
     }
 
     /// What the challenge of a rejection names.

@@ -336,7 +336,7 @@ max_header_bytes = "lots"
 trusted_peers = ["0.0.0.0/0"]
 
 [upstream]
-url = "https://app.internal"
+url = "https://app.internal/base"
 conect_timeout = "5s"
 
 [apple]
@@ -358,7 +358,8 @@ filter = "debug"
             "server.max_header_bytes: `lots` is no size; write it like `\"64KiB\"` (from config.toml:3)",
             "server.trusted_peers: `0.0.0.0/0` is the whole Internet: list the proxies in front of this one (from \
          config.toml:4)",
-            "upstream.url: must begin with http:// (from config.toml:7)",
+            "upstream.url: must end after host and port: paths are forwarded byte for byte, so there is none to add (from \
+         config.toml:7)",
             "upstream.conect_timeout: is no key: did you mean `connect_timeout`? (from config.toml:8)",
             "apple.client_id: is no key: did you mean `client_ids`? (from config.toml:11)",
             "apple.leeway: is too long: `5m` is the most (from config.toml:12)",

@@ -315,8 +315,9 @@ mod tests {
             ),
         ]
     );
-        let full =
-            reference_in_full().replace("client_ids = []", "client_ids = [\"com.example.app\"]");
+        let full = reference_in_full()
+            .replace("client_ids = []", "client_ids = [\"com.example.app\"]")
+            .replace("url = \"http://127.0.0.1:3000\"", "url = \"https://app\"");
         let both = problems_of(&full);
         assert!(
             both.len() == 1 && both[0].starts_with("jwks.url: is set beside jwks.file"),

@@ -26,7 +26,7 @@ use crate::{
     telemetry::{Metrics, RequestLabels, RouteLabel},
     upstream::{
         Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, TrustedPeers,
-        Upstream, UpstreamRequest, X_REQUEST_ID, host_of,
+        UpgradeWish, Upstream, UpstreamRequest, X_REQUEST_ID, host_of,
     },
     verify::Identity,
 };
@@ -133,6 +133,8 @@ impl ProxyParts {
         if matches!(admitted, Admitted::AsPreflight) {
             keep_to_the_method(request.headers_mut());
         }
+        let wish = UpgradeWish::of(&mut request);
+        let token_ends = self.end_of(&admitted);
         let Destination { upstream, rules } = &route.destination;
         let headers = rules.identity_headers.clone();
         let request = request.map(|body| StreamedBody::of_request(body, self.limits, headers));
@@ -147,7 +149,11 @@ impl ProxyParts {
                 UpstreamRequest::anonymous(request, arrival, rules, CredentialForwarding::Remove)
             }
         }?;
-        upstream.send(request).await.map_err(|error| {
+        let response = match wish {
+            None => upstream.send(request).await,
+            Some(wish) => upstream.send_with_wish(request, wish, token_ends).await,
+        };
+        response.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "upstream failed");
             error.into_rejection()
         })
@@ -174,6 +180,12 @@ impl ProxyParts {
                 Ok(identity.map_or_else(anonymously, Admitted::As))
             }
         }
+    }
+
+    /// When the token ends that opened the door, if one did.
+    fn end_of(&self, admitted: &Admitted) -> Option<Instant> {
+        let Admitted::As(identity) = admitted else { return None };
+        Instant::now().checked_add(self.authenticator.remaining(identity))
     }
 
     fn check_announced_length(&self, headers: &HeaderMap) -> Result<(), Rejection> {

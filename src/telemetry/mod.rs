@@ -84,6 +84,29 @@ pub struct FetchLabels {
     pub result: &'static str,
 }
 
+/// What the application answered: the label of the times it took.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabels {
+    /// `1xx` to `5xx`, or `other`.
+    pub status: &'static str,
+}
+
+impl StatusLabels {
+    /// The class of `status` (RFC 9110 §15).
+    #[must_use]
+    pub fn of(status: http::StatusCode) -> Self {
+        let status = match status.as_u16() / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "other",
+        };
+        Self { status }
+    }
+}
+
 /// What became of the key set on disk: the labels of `siwa_jwks_file_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct JwksFileLabels {
@@ -121,6 +144,16 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Identity headers that a client sent and that were removed.
     pub spoofed_headers_stripped: Counter,
+    /// Seconds that connecting to the application took, its name's lookup and TLS included.
+    pub upstream_connect_seconds: Histogram,
+    /// Seconds from a rebuilt request to the head of the application's response, by class of status.
+    pub upstream_first_byte_seconds: Family<StatusLabels, Histogram, fn() -> Histogram>,
+    /// Seconds from a rebuilt request to the end of the application's response, by class of status.
+    pub upstream_total_seconds: Family<StatusLabels, Histogram, fn() -> Histogram>,
+    /// Requests sent again because the kept connection had ended before anything of them was sent.
+    pub upstream_retries: Counter,
+    /// Upgraded streams (WebSocket) open now.
+    pub upgraded_streams: Gauge,
     /// Tokens looked at, by verdict-cache outcome.
     pub verdicts: Family<VerdictLabels, Counter>,
     /// Seconds that judging one token took on a verdict-cache miss, a wait for keys included.
@@ -152,6 +185,10 @@ impl Default for Metrics {
     }
 }
 
+fn upstream_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.5, 13))
+}
+
 impl Metrics {
     /// A fresh set of metrics, all at zero.
     #[must_use]
@@ -162,6 +199,11 @@ impl Metrics {
         let requests_in_flight = Gauge::default();
         let connections = Gauge::default();
         let spoofed_headers_stripped = Counter::default();
+        let upstream_connect_seconds = Histogram::new(exponential_buckets(0.000_1, 2.5, 14));
+        let upstream_first_byte_seconds = Family::new_with_constructor(upstream_histogram as fn() -> Histogram);
+        let upstream_total_seconds = Family::new_with_constructor(upstream_histogram as fn() -> Histogram);
+        let upstream_retries = Counter::default();
+        let upgraded_streams = Gauge::default();
         let verdicts = Family::default();
         let judge_seconds = Histogram::new(exponential_buckets(0.000_01, 2.5, 14));
         let jwks_fetches = Family::default();
@@ -180,6 +222,11 @@ impl Metrics {
         r.register("requests_in_flight", "Requests being worked on now", requests_in_flight.clone());
         r.register("connections", "Connections open now on the public listener", connections.clone());
         r.register("spoofed_headers_stripped", "Identity headers that clients sent and that were removed", spoofed_headers_stripped.clone());
+        r.register_with_unit("upstream_connect", "Connecting to the application, name lookup and TLS included", Unit::Seconds, upstream_connect_seconds.clone());
+        r.register_with_unit("upstream_first_byte", "From a rebuilt request to the head of the application's response, by class of status", Unit::Seconds, upstream_first_byte_seconds.clone());
+        r.register_with_unit("upstream_total", "From a rebuilt request to the end of the application's response, by class of status", Unit::Seconds, upstream_total_seconds.clone());
+        r.register("upstream_retries", "Requests sent again because the kept connection had ended before anything of them was sent", upstream_retries.clone());
+        r.register("upgraded_streams", "Upgraded streams (WebSocket) open now", upgraded_streams.clone());
         r.register("verdicts", "Tokens looked at, by verdict-cache outcome", verdicts.clone());
         r.register_with_unit("judge", "Judging one token that the verdict cache did not hold", Unit::Seconds, judge_seconds.clone());
         r.register("jwks_fetches", "Attempts to fetch the key set, by result", jwks_fetches.clone());
@@ -194,6 +241,7 @@ impl Metrics {
 
         Self {
             requests, request_seconds, requests_in_flight, connections, spoofed_headers_stripped, verdicts,
+            upstream_connect_seconds, upstream_first_byte_seconds, upstream_total_seconds, upstream_retries, upgraded_streams,
             judge_seconds, jwks_fetches, jwks_keys, jwks_keys_skipped, jwks_refetches_suppressed,
             jwks_file, apple_drift, apple_drift_checks, emails_left_out,
             jwks_age, jwks_fetched_at: Arc::new(AtomicU64::new(0)), registry: Arc::new(r),

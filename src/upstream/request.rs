@@ -3,11 +3,11 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-        TE, TRANSFER_ENCODING, UPGRADE, VIA,
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
     },
     request::Parts,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::PathAndQuery,
 };
 
 use super::arrival::Arrival;
@@ -108,6 +108,9 @@ impl<B> UpstreamRequest<B> {
         remove_hop_by_hop(headers);
         // The body's length is told by the body: two opinions about it are how requests are smuggled.
         headers.remove(CONTENT_LENGTH);
+        // Whoever takes the body's first byte from us invites the client to send it (RFC 9110 §10.1.1): the server answers
+        // 100 when the connection to the application asks for the body, so that the application has nothing to invite.
+        headers.remove(EXPECT);
         if credential == CredentialForwarding::Remove {
             headers.remove(AUTHORIZATION);
         }
@@ -122,18 +125,9 @@ impl<B> UpstreamRequest<B> {
         Ok(Self { request: Request::from_parts(parts, body) })
     }
 
-    /// The request as it is sent to the application at `scheme` and `authority`.
-    pub(super) fn addressed_to(
-        self,
-        scheme: Scheme,
-        authority: Authority,
-    ) -> Result<Request<B>, http::Error> {
-        let (mut parts, body) = self.request.into_parts();
-        let mut uri = parts.uri.into_parts();
-        uri.scheme = Some(scheme);
-        uri.authority = Some(authority);
-        parts.uri = Uri::from_parts(uri)?;
-        Ok(Request::from_parts(parts, body))
+    /// The request as it is sent to the application.
+    pub(super) fn into_inner(self) -> Request<B> {
+        self.request
     }
 }
 

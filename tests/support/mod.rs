@@ -1,6 +1,7 @@
 //! The tests' small vocabulary: a proxy with a toy Apple beside it and a recording application behind it, and a client
 //! that writes bytes.
 
+mod application;
 mod client;
 mod recorder;
 
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
+    application::{application, read_head, serve_http},
     client::{Reply, exchange, exchange_h2, get, open, read_reply},
     recorder::{Recorder, Request},
 };

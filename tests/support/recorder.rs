@@ -99,6 +99,23 @@ impl Recorder {
         requests.remove(0)
     }
 
+    /// Waits until `count` requests have arrived whole.
+    pub(crate) async fn received(&self, count: usize) {
+        let mut watching = self.requests.subscribe();
+        let arrived = watching.wait_for(|requests| requests.len() >= count);
+        drop(
+            tokio::time::timeout(super::PATIENCE, arrived)
+                .await
+                .expect("the request arrives")
+                .unwrap(),
+        );
+    }
+
+    /// How many connections have been made.
+    pub(crate) fn connections(&self) -> usize {
+        *self.connections.borrow()
+    }
+
     /// Waits until `count` connections have been made.
     pub(crate) async fn connected(&self, count: usize) {
         let mut watching = self.connections.subscribe();

@@ -83,6 +83,11 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "upstream.audience" => text("my-app"),
         "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
         "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
+        "upstream.ca_file" => text("/etc/siwa-proxy/app-ca.pem"),
+        "upstream.client_certificate_file" => text("/etc/siwa-proxy/client.pem"),
+        "upstream.client_key_file" => text("/etc/siwa-proxy/client-key.pem"),
+        "upstream.server_name" => text("app.internal"),
+        "upstream.total_timeout" => text("5m"),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
         "apple.max_token_age" => text("1h"),
         "policy.minimum_real_user_status" => text("likely_real"),
@@ -308,5 +313,29 @@ mod tests {
             assert!(problem.starts_with(&format!("{key}: ")), "{more}: {problem}");
             assert!(problem.contains("config.toml:12"), "{more}: {problem}");
         }
+    }
+
+    #[test]
+    fn each_check_of_the_application_speaks_once() {
+        for (key, value) in [
+            ("ca_file", "ca.pem"),
+            ("server_name", "app"),
+            ("client_key_file", "key.pem"),
+            ("client_certificate_file", "a"),
+            ("protocol", "http3"),
+            ("total_timeout", "0s"),
+            ("header_case", "upper"),
+            ("upgrades", "always"),
+        ] {
+            let text = format!(
+                "[upstream]\nurl = 'http://app'\n{key} = '{value}'\n[apple]\nclient_ids = ['com.example.app']\n"
+            );
+            let problems = problems_of(&text);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with(&format!("upstream.{key}: ")), "{problems:?}");
+        }
+        let text =
+            "[upstream]\nurl = 'h2c://app'\nprotocol = 'http1'\n[apple]\nclient_ids = ['a']\n";
+        assert!(problems_of(text)[0].starts_with("upstream.protocol: must be `h2`"));
     }
 }
