@@ -266,7 +266,8 @@ mod tests {
                 let is_header = shown.starts_with('[') && shown.ends_with(']');
                 is_header
                     || shown.split_once(" = ").is_some_and(|(key, _)| {
-                        key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                        key.chars()
+                            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
                     })
             });
             shown.unwrap_or(line).to_owned() + "\n"
