@@ -14,7 +14,7 @@ use crate::{
     server::{Admin, Drained, Readiness, Server, ServerSettings, Signals},
     telemetry::Metrics,
     upstream::{ForwardingRules, Upstream},
-    verify::{BuildError, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
+    verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
 };
 
 /// A proxy with its sockets bound, ready to run.
@@ -194,14 +194,31 @@ fn build_verifier(
     if let Some(age) = settings.max_token_age {
         builder = builder.max_token_age(age);
     }
-    with_source(builder, &settings.jwks_from)?.build()
+    with_canary(with_source(builder, settings)?, settings).build()
 }
 
-fn with_source(builder: VerifierBuilder, from: &JwksFrom) -> Result<VerifierBuilder, BuildError> {
-    Ok(match from {
-        JwksFrom::Url(url) => builder.jwks_source(HttpsJwks::new(url.clone())?),
+fn with_source(
+    builder: VerifierBuilder,
+    settings: &Settings,
+) -> Result<VerifierBuilder, BuildError> {
+    let builder = match &settings.jwks_cache_file {
+        Some(path) => builder.cache_file(path),
+        None => builder,
+    };
+    Ok(match &settings.jwks_from {
+        JwksFrom::Url(url) => {
+            builder.jwks_source(HttpsJwks::with_options(url.clone(), &settings.jwks_https)?)
+        }
         JwksFrom::File(path) => builder.jwks_source(FileJwks::new(path.clone())),
     })
+}
+
+fn with_canary(builder: VerifierBuilder, settings: &Settings) -> VerifierBuilder {
+    if settings.canary {
+        builder.canary(CanarySettings::default().https(settings.jwks_https.clone()))
+    } else {
+        builder
+    }
 }
 
 fn build_proxy(settings: &Settings, verifier: Verifier, metrics: &Metrics) -> Proxy {

@@ -9,10 +9,12 @@
 
 mod support;
 
+mod apple_history;
 mod differential;
 mod explain;
 mod forgery;
 mod genuine_tokens;
+mod key_rotation;
 mod policy;
 mod properties;
 mod verification;

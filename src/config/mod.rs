@@ -23,8 +23,8 @@ use crate::{
     telemetry::LogSettings,
     upstream::{BodyLimits, CredentialForwarding, UpstreamSettings},
     verify::{
-        ClaimRules, ClientIds, FetchFault, FileJwks, HttpsJwks, Issuer, JwksSettings, JwksSource,
-        TrustedUrl,
+        ClaimRules, ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings,
+        JwksSource, TrustedUrl,
     },
 };
 
@@ -53,6 +53,12 @@ pub struct Settings {
     pub(crate) jwks_from: JwksFrom,
     /// How the keys are kept fresh.
     pub(crate) jwks: JwksSettings,
+    /// Where the last good set is kept.
+    pub(crate) jwks_cache_file: Option<PathBuf>,
+    /// How the key endpoint is reached.
+    pub(crate) jwks_https: HttpsOptions,
+    /// Whether what Apple publishes is compared with what is pinned.
+    pub(crate) canary: bool,
     /// The application.
     pub(crate) upstream: UpstreamSettings,
     /// What becomes of the credential.
@@ -130,7 +136,8 @@ impl Settings {
     pub async fn fetch_jwks(&self) -> Result<Bytes, FetchFault> {
         match &self.jwks_from {
             JwksFrom::Url(url) => {
-                let source = HttpsJwks::new(url.clone()).map_err(FetchFault::transport)?;
+                let source = HttpsJwks::with_options(url.clone(), &self.jwks_https)
+                    .map_err(FetchFault::transport)?;
                 source.fetch().await
             }
             JwksFrom::File(path) => FileJwks::new(path.clone()).fetch().await,

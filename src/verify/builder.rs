@@ -1,6 +1,6 @@
 //! The decisions that a [`Verifier`] needs, in the order of their weight: for which apps (no default), whose keys, and how.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -9,7 +9,10 @@ use super::{
     Verifier,
     claims::ClaimRules,
     identity::ClientIds,
-    jwks::{HttpsJwks, Issuer, JwksCache, JwksSettings, JwksSource, TrustedUrl},
+    jwks::{
+        CanarySettings, HttpsError, HttpsJwks, Issuer, JwksCache, JwksSettings, JwksSource,
+        KeySource, Surroundings, TrustedUrl,
+    },
     verdicts::VerdictCache,
 };
 use crate::{
@@ -24,6 +27,9 @@ pub struct VerifierBuilder {
     client_ids: ClientIds,
     issuer: Issuer,
     source: Option<Arc<dyn JwksSource>>,
+    cache_file: Option<PathBuf>,
+    further_sources: Vec<KeySource>,
+    canary: Option<CanarySettings>,
     jwks: JwksSettings,
     leeway: Duration,
     max_token_age: Option<Duration>,
@@ -42,6 +48,9 @@ impl VerifierBuilder {
             client_ids,
             issuer: Issuer::apple(),
             source: None,
+            cache_file: None,
+            further_sources: Vec::new(),
+            canary: None,
             jwks: JwksSettings::default(),
             leeway: ClaimRules::LEEWAY,
             max_token_age: None,
@@ -61,6 +70,25 @@ impl VerifierBuilder {
     /// Whom the keys speak for, instead of Apple: a simulator.
     pub fn issuer(mut self, issuer: Issuer) -> Self {
         self.issuer = issuer;
+        self
+    }
+
+    /// Where the last good set is kept, so that a restart during an outage serves: see [`KeySource::cache_file`].
+    pub fn cache_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cache_file = Some(path.into());
+        self
+    }
+
+    /// Accepts the tokens of a further issuer besides, by keys of its own: `source` cannot speak for anybody else.
+    pub fn add_source(mut self, source: KeySource) -> Self {
+        self.further_sources.push(source);
+        self
+    }
+
+    /// Has what Apple publishes compared with what is pinned, which changes nothing: a log line and a metric tell of a
+    /// difference. Off by default.
+    pub fn canary(mut self, settings: CanarySettings) -> Self {
+        self.canary = Some(settings);
         self
     }
 
@@ -117,14 +145,17 @@ impl VerifierBuilder {
             Some(source) => source,
             None => Arc::new(HttpsJwks::new(TrustedUrl::apple_keys())?),
         };
-        let keys = JwksCache::start(
-            source,
-            self.issuer,
-            self.jwks,
-            Arc::clone(&self.clock),
-            self.metrics.clone(),
-            &self.tasks,
-        );
+        let first = KeySource::of(self.issuer.clone(), source, self.cache_file);
+        let sources = [first].into_iter().chain(self.further_sources).collect();
+        let surroundings = Surroundings {
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.clone(),
+            tasks: self.tasks,
+        };
+        let keys = JwksCache::start(sources, &self.jwks, &surroundings);
+        if let Some(canary) = self.canary {
+            keys.watch(canary, self.issuer, &surroundings)?;
+        }
         let mut rules = ClaimRules::new(self.client_ids, self.leeway);
         if let Some(age) = self.max_token_age {
             rules = rules.with_max_token_age(age);
@@ -151,5 +182,5 @@ pub enum BuildError {
     Randomness(#[from] aws_lc_rs::error::Unspecified),
     /// The HTTPS client cannot be set up.
     #[error("the client for the key endpoint cannot be set up")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] HttpsError),
 }

@@ -173,6 +173,11 @@ impl TokenFault {
         }
     }
 
+    /// Whether another key of the same name could have made the difference.
+    pub(super) const fn is_about_the_key(&self) -> bool {
+        matches!(self, Self::Signature(_) | Self::Issuer { .. })
+    }
+
     pub(super) fn missing(claim: &'static str) -> Self {
         Self::Claim { claim, problem: ClaimProblem::Missing }
     }
@@ -294,6 +299,12 @@ pub enum FetchFault {
     /// Another status than 200.
     #[error("the key endpoint answered with status {0}")]
     Status(u16),
+    /// A web page, whatever the status: Apple's edge answers so in trouble, and so do captive portals.
+    #[error("the key endpoint answered with an HTML page")]
+    Html,
+    /// Compressed, which we did not ask for: 64 KiB of it could be any length.
+    #[error("the key endpoint answered with a content encoding that was not asked for")]
+    ContentEncoding,
     /// Longer than any key set.
     #[error("the key set has more than {limit} bytes")]
     Oversized {
@@ -323,6 +334,8 @@ impl FetchFault {
         match self {
             Self::Transport(_) => "transport",
             Self::Status(_) => "status",
+            Self::Html => "html",
+            Self::ContentEncoding => "content_encoding",
             Self::Oversized { .. } => "oversized",
             Self::NotAJwkSet(_) => "not_a_jwk_set",
             Self::NoUsableKey { .. } => "no_usable_key",
