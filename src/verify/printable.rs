@@ -10,8 +10,7 @@ impl Printable {
     const LONGEST: usize = 100;
 
     /// Shows of `foreign` what can be shown.
-    #[must_use]
-    pub fn new(foreign: &str) -> Self {
+    pub(crate) fn new(foreign: &str) -> Self {
         let visible = |c: char| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '?' };
         let mut shown: String = foreign.chars().take(Self::LONGEST).map(visible).collect();
         if foreign.chars().nth(Self::LONGEST).is_some() {

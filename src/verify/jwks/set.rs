@@ -11,22 +11,18 @@ use super::{Issuer, KeyId, VerifyingKey, key::bits};
 
 /// The keys of one issuer that can verify RS256, by name.
 #[derive(Clone, Debug)]
-pub struct JwkSet {
+pub(crate) struct JwkSet {
     keys: HashMap<KeyId, Arc<VerifyingKey>>,
     skipped: usize,
 }
 
 impl JwkSet {
     /// The longest set that is read, in bytes. Apple's has about 1,450.
-    pub const MAX_BYTES: usize = 64 * 1024;
+    pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
     /// Reads the set of `issuer`. A key that cannot be used is skipped, as RFC 7517 §5 says; so is a second one under the
-    /// same name.
-    ///
-    /// # Errors
-    ///
-    /// [`FetchFault`] when the text is no JWK Set, or no key in it is usable.
-    pub fn parse(text: &[u8], issuer: &Issuer) -> Result<Self, FetchFault> {
+    /// same name. The fault is that the text is no JWK Set, or that no key in it is usable.
+    pub(crate) fn parse(text: &[u8], issuer: &Issuer) -> Result<Self, FetchFault> {
         if text.len() > Self::MAX_BYTES {
             return Err(FetchFault::Oversized { limit: Self::MAX_BYTES });
         }
@@ -58,31 +54,22 @@ impl JwkSet {
     }
 
     /// The key of that name.
-    #[must_use]
-    pub fn find(&self, key_id: &KeyId) -> Option<&Arc<VerifyingKey>> {
+    pub(crate) fn find(&self, key_id: &KeyId) -> Option<&Arc<VerifyingKey>> {
         self.keys.get(key_id)
     }
 
     /// How many keys are usable.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether no key is usable, which no parsed set is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
     /// How many keys were skipped.
-    #[must_use]
-    pub const fn skipped(&self) -> usize {
+    pub(crate) const fn skipped(&self) -> usize {
         self.skipped
     }
 
     /// All of them, in no order.
-    pub fn keys(&self) -> impl Iterator<Item = &Arc<VerifyingKey>> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<VerifyingKey>> {
         self.keys.values()
     }
 
