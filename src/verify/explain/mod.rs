@@ -11,7 +11,7 @@ mod text;
 
 use std::{error::Error as _, fmt, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use self::{found::Found, steps::Step};
@@ -19,7 +19,7 @@ use super::{
     claims::ClaimRules,
     error::{FetchFault, TokenFault},
     identity::{ClientId, ClientIds, Identity},
-    jwks::{Issuer, JwkSet, KeyId},
+    jwks::{self, Issuer, JwkSet, KeyId},
     printable::Printable,
     token::UnverifiedToken,
 };
@@ -121,13 +121,8 @@ impl ListedKeys {
     ///
     /// [`FetchFault`] when it is none, or holds no usable key.
     pub fn parse(text: &[u8], issuer: Issuer) -> Result<Self, FetchFault> {
-        #[derive(Deserialize)]
-        struct Listed {
-            keys: Vec<Value>,
-        }
         let set = JwkSet::parse(text, &issuer)?;
-        let Listed { keys } = serde_json::from_slice(text)
-            .map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
+        let keys = jwks::listed(text).map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
         let kid = |key: &Value| key.get("kid").and_then(Value::as_str).map(Box::from);
         Ok(Self { set, listed: keys.iter().filter_map(kid).collect(), issuer })
     }

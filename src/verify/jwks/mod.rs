@@ -45,7 +45,10 @@ pub use self::{
     key::{Issuer, KeyId},
     source::{Fetch, FileJwks, FixedJwks, JwksSource, TrustedUrl},
 };
-pub(super) use self::{key::VerifyingKey, set::JwkSet};
+pub(super) use self::{
+    key::VerifyingKey,
+    set::{JwkSet, listed},
+};
 use super::error::{TokenFault, VerifyError};
 use crate::{clock::Clock, telemetry::Metrics};
 

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, de::Error as _};
+use serde_json::{Map, Value};
 
 use super::super::error::FetchFault;
 use super::{Issuer, KeyId, VerifyingKey, key::bits};
@@ -26,16 +26,11 @@ impl JwkSet {
         if text.len() > Self::MAX_BYTES {
             return Err(FetchFault::Oversized { limit: Self::MAX_BYTES });
         }
-        let WireSet { keys: wire_keys } = serde_json::from_slice(text)
-            .map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
+        let wire_keys = listed(text).map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
 
         let mut set = Self { keys: HashMap::with_capacity(wire_keys.len()), skipped: 0 };
         for wire_key in wire_keys {
-            set.add(
-                serde_json::from_value(wire_key)
-                    .ok()
-                    .and_then(|wire: WireKey| wire.into_key(issuer)),
-            );
+            set.add(WireKey::read(wire_key).and_then(|wire| wire.into_key(issuer)));
         }
         if set.keys.is_empty() {
             Err(FetchFault::NoUsableKey { skipped: set.skipped })
@@ -105,9 +100,13 @@ pub(super) enum Adoption {
     Unlisted,
 }
 
-#[derive(Deserialize)]
-struct WireSet {
-    keys: Vec<Value>,
+/// What stands in the array `keys`, keys or not. A derived reader would take `[[…]]` for an object with that one member.
+pub(crate) fn listed(text: &[u8]) -> Result<Vec<Value>, serde_json::Error> {
+    let mut set: Map<String, Value> = serde_json::from_slice(text)?;
+    match set.remove("keys") {
+        Some(Value::Array(keys)) => Ok(keys),
+        _ => Err(serde_json::Error::custom("no array `keys`")),
+    }
 }
 
 /// A JWK (RFC 7517 §4, RFC 7518 §6.3.1) as far as we read it.
@@ -126,6 +125,10 @@ struct WireKey {
 impl WireKey {
     /// RSA is refused below the first size by everybody, above the second by the library: bits of the modulus.
     const SIZES: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+    fn read(wire: Value) -> Option<Self> {
+        wire.is_object().then(|| serde_json::from_value(wire).ok())?
+    }
 
     fn into_key(self, issuer: &Issuer) -> Option<VerifyingKey> {
         let signs = self.public_key_use.as_deref().is_none_or(|purpose| purpose == "sig")
@@ -187,6 +190,7 @@ mod tests {
             with("kid", json!("")),
             with("kid", json!(7)),
             json!("nonsense"),
+            json!(["RSA", "odd", "sig", null, "RS256", modulus(2048), "AQAB"]),
         ];
         for odd in bad {
             let set = parse(&[odd.clone(), key("good")]).unwrap();
@@ -217,7 +221,10 @@ mod tests {
 
     #[test]
     fn what_is_not_a_jwk_set_is_a_fault() {
-        for text in ["", "<html>Apple</html>", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":["#] {
+        let nameless = json!([[key("a")]]).to_string();
+        for text in
+            ["", "<html>Apple</html>", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":["#, &nameless]
+        {
             assert_eq!(
                 JwkSet::parse(text.as_bytes(), &Issuer::apple()).unwrap_err().code(),
                 "not_a_jwk_set",
