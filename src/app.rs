@@ -2,15 +2,16 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    authn::{Authenticator, IdentityHeaders},
+    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders},
     clock::{Clock, SystemClock},
-    config::{JwksFrom, Settings},
-    endpoints::Proxy,
+    config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
+    endpoints::{Destination, Page, Pages, Proxy, ProxyParts, Router},
     server::{Admin, Drained, Readiness, Server, ServerSettings, Signals},
     telemetry::Metrics,
     upstream::{ForwardingRules, Upstream},
@@ -125,8 +126,11 @@ impl App {
             info!("ready");
         }));
 
-        let proxy = build_proxy(&settings, verifier, &metrics);
-        let door = Admin::new(readiness.clone(), metrics.clone(), clock);
+        let router = build_router(&settings, verifier, &clock, &metrics);
+        let mut door = Admin::new(readiness.clone(), metrics.clone(), clock);
+        if let Some(assertion) = &settings.assertion {
+            door = door.with_page(AssertionKeys::PATH, JWK_SET, assertion.keys.page());
+        }
         // The second server's connections are nobody's concern, and health is told until the last request is done.
         let stop_admin = CancellationToken::new();
         tasks.spawn({
@@ -144,7 +148,7 @@ impl App {
                 red.cancelled().await;
                 readiness.drain();
             });
-            Server::new(settings.server, metrics).serve(public, proxy, shutdown).await
+            Server::new(settings.server, metrics).serve(public, router, shutdown).await
         };
         match drained {
             Drained::All => info!("every request was finished"),
@@ -221,19 +225,62 @@ fn with_canary(builder: VerifierBuilder, settings: &Settings) -> VerifierBuilder
     }
 }
 
-fn build_proxy(settings: &Settings, verifier: Verifier, metrics: &Metrics) -> Proxy {
-    let authenticator =
-        Authenticator::new(verifier, settings.realm.clone()).with_policy(settings.policy.clone());
-    let identity_headers = IdentityHeaders::new(
+fn build_router(
+    settings: &Settings,
+    verifier: Verifier,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Router {
+    let entries = settings.upstreams.iter();
+    let applications: Vec<_> =
+        entries.map(|entry| build_destination(settings, entry, clock, metrics)).collect();
+    let routes = settings.routes.clone().map(|to| {
+        let Destination { upstream, rules } = &applications[to.upstream];
+        let upstream = upstream.with_timeouts(to.response_timeout, to.idle_timeout);
+        Destination { upstream, rules: Arc::clone(rules) }
+    });
+    let proxy = Proxy::new(ProxyParts {
+        authenticator: Authenticator::new(verifier, settings.realm.clone())
+            .with_policy(settings.policy.clone()),
+        routes,
+        cors: settings.cors.clone(),
+        trusted_peers: settings.trusted_peers.clone(),
+        limits: settings.request_body,
+        metrics: metrics.clone(),
+    });
+    let published = settings.assertion.iter().filter(|it| it.published == Published::Everywhere);
+    let page = |it: &AssertionSettings| Page {
+        path: AssertionKeys::PATH,
+        content_type: JWK_SET,
+        body: it.keys.page(),
+    };
+    Router::new(Pages::new(published.map(page)), proxy)
+}
+
+/// RFC 7517 §8.5.2.
+const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json");
+
+fn build_destination(
+    settings: &Settings,
+    entry: &UpstreamEntry,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Destination {
+    let mut identity_headers = IdentityHeaders::new(
         settings.identity_headers.clone(),
         settings.unverified_email,
         metrics.clone(),
     );
+    if let Some(AssertionSettings { keys, issuer, .. }) = &settings.assertion {
+        let (keys, issuer, clock) = (keys.clone(), Arc::clone(issuer), Arc::clone(clock));
+        let assertion = Assertion::new(keys, issuer, entry.audience.as_str(), clock);
+        identity_headers = identity_headers.with_assertion(assertion);
+    }
     let rules = ForwardingRules {
         identity_headers,
-        credential: settings.credential,
-        trusted_peers: settings.trusted_peers.clone(),
+        credential: entry.credential,
+        host: entry.host.clone(),
+        via: settings.via.clone(),
     };
-    let upstream = Upstream::new(settings.upstream.clone());
-    Proxy::new(authenticator, rules, settings.request_body, upstream, metrics.clone())
+    Destination { upstream: Upstream::new(entry.settings.clone()), rules: Arc::new(rules) }
 }

@@ -21,6 +21,7 @@ mod verification;
 
 mod header_spoofing;
 mod proxying;
+mod routing;
 mod shutdown;
 
 mod configuration;

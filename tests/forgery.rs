@@ -87,10 +87,10 @@ async fn no_attack_passes_the_proxy_cold_or_warm() {
             let request = request_with(token.as_bytes());
             let reply = exchange(house.address, request).await;
             // Bytes that no field value may hold end at the HTTP parser, which knows no problem details.
-            let found = serde_json::from_str::<serde_json::Value>(&reply.body).map_or_else(
-                |_| "bad_field_value".to_owned(),
-                |problem| problem["code"].as_str().unwrap().to_owned(),
-            );
+            let found = match serde_json::from_str::<serde_json::Value>(&reply.body) {
+                Ok(problem) => problem["code"].as_str().unwrap().to_owned(),
+                Err(_) => "bad_field_value".to_owned(),
+            };
             let legal = !token.bytes().any(|byte| byte < b' ' || byte == 0x7f);
             let expected = if legal { fault } else { "bad_field_value" };
             if found != expected || reply.status == 200 {

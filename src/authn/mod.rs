@@ -1,5 +1,6 @@
 //! One request head meets the verifier: the single decision behind every door.
 
+mod assertion;
 mod body;
 mod credential;
 mod email_pattern;
@@ -14,6 +15,7 @@ use http::HeaderMap;
 
 use self::credential::Credential;
 pub use self::{
+    assertion::{Assertion, AssertionKeys, InvalidAssertionKey},
     body::RejectionBody,
     email_pattern::{EmailPattern, InvalidEmailPattern},
     identity_headers::{IdentityHeader, IdentityHeaders, UnverifiedEmail},

@@ -12,7 +12,7 @@ use std::{
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
     metrics::{
         counter::Counter,
         family::Family,
@@ -24,7 +24,7 @@ use prometheus_client::{
 
 mod log;
 
-pub use self::log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, init_log};
+pub use self::log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, causes, init_log};
 use crate::clock::UnixTime;
 
 /// How one request ended: the labels of `siwa_requests_total`.
@@ -32,10 +32,42 @@ use crate::clock::UnixTime;
 pub struct RequestLabels {
     /// The door it came through: `proxy` or `layer`.
     pub door: &'static str,
+    /// The route: its configured name, `default` for what no rule matches, `none` for what has no route.
+    pub route: RouteLabel,
     /// `forwarded`, or the reason code of the rejection, e.g. `token_expired`.
     pub outcome: &'static str,
     /// Whose fault a rejection was: `none`, `caller`, `apple`, `upstream` or `us`.
     pub fault: &'static str,
+}
+
+/// The name of a route, as a label: one of those that are configured, so that there are no more than those.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RouteLabel(Arc<str>);
+
+impl RouteLabel {
+    /// The route called `name`.
+    #[must_use]
+    pub fn new(name: &Arc<str>) -> Self {
+        Self(Arc::clone(name))
+    }
+
+    /// No route.
+    #[must_use]
+    pub fn none() -> Self {
+        Self("none".into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl EncodeLabelValue for RouteLabel {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
 }
 
 /// Where a verdict came from: the label of `siwa_verdicts_total`.
@@ -79,7 +111,7 @@ pub struct DriftCheckLabels {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Requests answered, by door, outcome and fault.
+    /// Requests answered, by door, route, outcome and fault.
     pub requests: Family<RequestLabels, Counter>,
     /// Seconds from a request's head to its response's head.
     pub request_seconds: Histogram,
@@ -143,7 +175,7 @@ impl Metrics {
         let jwks_age = Gauge::default();
 
         let mut r = Registry::with_prefix("siwa");
-        r.register("requests", "Requests answered, by door, outcome and whose fault a rejection was", requests.clone());
+        r.register("requests", "Requests answered, by door, route, outcome and whose fault a rejection was", requests.clone());
         r.register_with_unit("request", "From a request's head to its response's head", Unit::Seconds, request_seconds.clone());
         r.register("requests_in_flight", "Requests being worked on now", requests_in_flight.clone());
         r.register("connections", "Connections open now on the public listener", connections.clone());
@@ -208,12 +240,17 @@ mod tests {
     #[test]
     fn a_counter_is_rendered_with_its_labels() {
         let metrics = Metrics::new();
-        let labels = RequestLabels { door: "proxy", outcome: "forwarded", fault: "none" };
+        let labels = RequestLabels {
+            door: "proxy",
+            route: RouteLabel::none(),
+            outcome: "forwarded",
+            fault: "none",
+        };
         metrics.requests.get_or_create(&labels).inc();
         let page = metrics.render(UnixTime::from_secs(0)).unwrap();
         assert!(
             page.contains(
-                r#"siwa_requests_total{door="proxy",outcome="forwarded",fault="none"} 1"#
+                r#"siwa_requests_total{door="proxy",route="none",outcome="forwarded",fault="none"} 1"#
             ),
             "{page}"
         );

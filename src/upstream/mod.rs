@@ -1,12 +1,13 @@
 //! The application behind us: a pooled client that takes [`UpstreamRequest`]s and nothing else.
 
+mod arrival;
 mod body;
 mod request;
 
 use std::{error::Error, io, pin::pin, time::Duration};
 
 use http::{
-    Response,
+    HeaderValue, Response,
     uri::{Authority, Scheme},
 };
 use hyper::body::Incoming;
@@ -19,8 +20,11 @@ use url::Url;
 
 use self::body::Activity;
 pub(crate) use self::{
+    arrival::{Arrival, TrustedPeers, X_REQUEST_ID},
     body::{BodyFault, BodyLimits, StreamedBody},
-    request::{CredentialForwarding, ForwardingRules, UpstreamRequest},
+    request::{
+        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest, host_of,
+    },
 };
 use crate::authn::Rejection;
 
@@ -48,6 +52,16 @@ impl UpstreamUrl {
         }
         let authority = url.authority().parse().map_err(|_invalid| "must name a host")?;
         Ok(Self(authority))
+    }
+
+    /// Host and port, as `Host` names them.
+    pub(crate) fn host(&self) -> HeaderValue {
+        HeaderValue::from_str(self.0.as_str()).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    /// The address as text.
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.0)
     }
 }
 
@@ -85,6 +99,14 @@ impl Upstream {
             .pool_idle_timeout(settings.pool_idle_timeout)
             .build(connector);
         Self { client, settings }
+    }
+
+    /// The same application over the same connections, under timeouts of its own where there are some.
+    pub(crate) fn with_timeouts(&self, response: Option<Duration>, idle: Option<Duration>) -> Self {
+        let mut other = self.clone();
+        other.settings.response_timeout = response.unwrap_or(self.settings.response_timeout);
+        other.settings.idle_timeout = idle.unwrap_or(self.settings.idle_timeout);
+        other
     }
 
     /// Sends `request` and returns the response with its body still to come.

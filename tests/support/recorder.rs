@@ -35,6 +35,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// The request line.
+    pub(crate) fn line(&self) -> &str {
+        self.head.lines().next().unwrap()
+    }
+
     /// All header lines whose name reads as `name`, in the order of arrival.
     pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));

@@ -4,24 +4,32 @@
 //! A section `check`s itself and notes every problem; what it returns is of the types that use it.
 
 mod apple;
+mod assertion;
+mod cors;
+mod headers;
 mod identity;
 mod jwks;
 mod log;
 mod policy;
+pub(super) mod route;
 mod server;
 mod upstream;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use self::{
-    apple::AppleSection, identity::IdentitySection, jwks::JwksSection, log::LogSection,
-    policy::PolicySection, server::ServerSection, upstream::UpstreamSection,
+    apple::AppleSection, assertion::AssertionSection, cors::CorsSection, headers::HeadersSection,
+    identity::IdentitySection, jwks::JwksSection, log::LogSection, policy::PolicySection,
+    route::RouteSection, server::ServerSection, upstream::UpstreamSection,
 };
-use super::{Settings, names::keys_of, problems::Problems};
-use crate::verify::{TrustedUrl, VerifierBuilder};
+use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
+use crate::{
+    authn::Policy,
+    verify::{TrustedUrl, VerifierBuilder},
+};
 
 /// All that an operator can write.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,16 +37,21 @@ use crate::verify::{TrustedUrl, VerifierBuilder};
 pub(super) struct Sections {
     server: ServerSection,
     upstream: UpstreamSection,
+    upstreams: BTreeMap<String, UpstreamSection>,
+    route: Vec<RouteSection>,
     apple: AppleSection,
     jwks: JwksSection,
     verdicts: VerdictsSection,
     policy: PolicySection,
     identity: IdentitySection,
+    assertion: AssertionSection,
+    headers: HeadersSection,
+    cors: CorsSection,
     log: LogSection,
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 8] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 11] {
     [
         ("server", keys_of::<ServerSection>()),
         ("upstream", keys_of::<UpstreamSection>()),
@@ -47,8 +60,17 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 8] {
         ("verdicts", keys_of::<VerdictsSection>()),
         ("policy", keys_of::<PolicySection>()),
         ("identity", keys_of::<IdentitySection>()),
+        ("assertion", keys_of::<AssertionSection>()),
+        ("headers", keys_of::<HeadersSection>()),
+        ("cors", keys_of::<CorsSection>()),
         ("log", keys_of::<LogSection>()),
     ]
+}
+
+/// The names of the keys of each section that may be written several times, in a file alone: `[upstreams.NAME]`, and
+/// `[[route]]`.
+pub(super) fn known_groups() -> [(&'static str, &'static [&'static str]); 2] {
+    [("upstreams", keys_of::<UpstreamSection>()), ("route", keys_of::<RouteSection>())]
 }
 
 /// A value to show for each key whose default shows nothing.
@@ -58,6 +80,9 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "server.max_body_bytes" => text("10MiB"),
         "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
         "upstream.url" => text(UpstreamSection::EXAMPLE_URL),
+        "upstream.audience" => text("my-app"),
+        "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
+        "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
         "apple.max_token_age" => text("1h"),
         "policy.minimum_real_user_status" => text("likely_real"),
@@ -78,19 +103,38 @@ impl Sections {
     /// Turns what was written into settings; `None` only with a problem noted.
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
-        let Self { server, upstream, apple, jwks, verdicts, policy, identity, log } = self;
+        let Self {
+            server,
+            upstream,
+            upstreams,
+            route,
+            apple,
+            jwks,
+            verdicts,
+            policy,
+            identity,
+            assertion,
+            headers,
+            cors,
+            log,
+        } = self;
 
         let server = server.check(problems);
-        let upstream = upstream.check(problems);
+        let (upstreams, names) = check_upstreams(problems, upstream, upstreams);
         let apple = apple.check(problems);
+        let client_ids = apple.as_ref().map(|apple| &apple.client_ids);
+        let known = route::Known { upstreams: &names, client_ids };
+        let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
-        let policy = policy.check(problems);
+        let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
+        let assertion = assertion.check(problems);
+        let via = headers.check(problems);
+        let cors = cors.check(problems);
         let log = log.check(problems);
 
         let (server, apple, jwks) = (server?, apple?, jwks?);
-        let (upstream, credential) = upstream?;
         let (policy, identity) = (policy?, identity?);
         Some(Settings {
             listen: server.listen,
@@ -107,8 +151,11 @@ impl Sections {
             jwks_cache_file: jwks.cache_file,
             jwks_https: jwks.https,
             canary: jwks.canary,
-            upstream,
-            credential,
+            upstreams: upstreams?,
+            routes: routes?,
+            cors,
+            via,
+            assertion,
             identity_headers: identity.headers,
             unverified_email: identity.unverified_email,
             realm: identity.realm,
@@ -117,6 +164,22 @@ impl Sections {
             log: log?,
         })
     }
+}
+
+/// All applications, that of `[upstream]` first, and the places of the others by their names.
+fn check_upstreams(
+    problems: &mut Problems,
+    first: UpstreamSection,
+    others: BTreeMap<String, UpstreamSection>,
+) -> (Option<Vec<UpstreamEntry>>, BTreeMap<String, usize>) {
+    let mut names = BTreeMap::new();
+    let mut checked = vec![first.check(problems, "upstream")];
+    for (name, section) in others {
+        let at = format!("upstreams.{name}");
+        names.insert(name, checked.len());
+        checked.push(section.check(problems, &at));
+    }
+    (checked.into_iter().collect(), names)
 }
 
 /// `[verdicts]`: the memory of tokens that were judged already.

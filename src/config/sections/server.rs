@@ -13,7 +13,10 @@ use super::{
     super::{byte_size::ByteSize, problems::Problems},
     LONGEST, check_at_most, check_positive,
 };
-use crate::{server::ServerSettings, upstream::BodyLimits};
+use crate::{
+    server::ServerSettings,
+    upstream::{BodyLimits, TrustedPeers},
+};
 
 /// `[server]`: where the proxy listens, and how patient it is with those who connect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,7 +113,7 @@ pub(super) struct Checked {
     pub(super) admin_listen: SocketAddr,
     pub(super) settings: ServerSettings,
     pub(super) request_body: BodyLimits,
-    pub(super) trusted_peers: Vec<IpNet>,
+    pub(super) trusted_peers: TrustedPeers,
 }
 
 impl ServerSection {
@@ -146,7 +149,7 @@ impl ServerSection {
         if h2_max_concurrent_streams == 0 {
             problems.note("server.h2_max_concurrent_streams", "must be at least 1");
         }
-        let trusted_peers = check_peers(problems, &trusted_peers);
+        let trusted_peers = TrustedPeers::new(check_peers(problems, &trusted_peers));
 
         let settings = ServerSettings {
             max_connections,

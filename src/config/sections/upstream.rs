@@ -1,14 +1,18 @@
-//! `[upstream]`.
+//! `[upstream]` and `[upstreams.NAME]`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{super::problems::Problems, check_positive};
-use crate::upstream::{CredentialForwarding, UpstreamSettings, UpstreamUrl};
+use super::{
+    super::{UpstreamEntry, problems::Problems},
+    check_positive,
+};
+use crate::upstream::{CredentialForwarding, HostForwarding, UpstreamSettings, UpstreamUrl};
 
-/// `[upstream]`: the application behind the proxy, and how long it may take.
+/// `[upstream]`: the application behind the proxy, and how long it may take. `[upstreams.NAME]`, with the same keys, is
+/// another one, for the routes that name it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct UpstreamSection {
@@ -40,6 +44,25 @@ pub(super) struct UpstreamSection {
     /// Whether `Authorization` goes on to the application; default `false`: it has no use for the token, and cannot leak
     /// what it does not have. `true` for an application that verifies the token itself.
     forward_credential: bool,
+
+    /// Which `Host` the application is told. `keep`, the default: the one that the caller asked for, so that it can make
+    /// links that work. `upstream`: its own, from `url`, for an application that answers to no other name.
+    /// `X-Forwarded-Host` tells the caller's in any case.
+    host: HostKey,
+
+    /// What the application calls itself, and compares with `aud` of `X-Siwa-Assertion`; default its `url`. Two
+    /// applications must not share it, or one of them can pass on to the other what it was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<String>,
+}
+
+/// How [`HostForwarding`] is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum HostKey {
+    #[default]
+    Keep,
+    Upstream,
 }
 
 impl Default for UpstreamSection {
@@ -51,6 +74,8 @@ impl Default for UpstreamSection {
             idle_timeout: Duration::from_mins(1),
             pool_idle_timeout: Duration::from_secs(4),
             forward_credential: CredentialForwarding::default() == CredentialForwarding::Keep,
+            host: HostKey::default(),
+            audience: None,
         }
     }
 }
@@ -58,10 +83,8 @@ impl Default for UpstreamSection {
 impl UpstreamSection {
     pub(super) const EXAMPLE_URL: &str = "http://127.0.0.1:3000";
 
-    pub(super) fn check(
-        self,
-        problems: &mut Problems,
-    ) -> Option<(UpstreamSettings, CredentialForwarding)> {
+    /// `at` is the name of the section: `upstream`, or `upstreams.NAME`.
+    pub(super) fn check(self, problems: &mut Problems, at: &str) -> Option<UpstreamEntry> {
         let Self {
             url,
             connect_timeout,
@@ -69,38 +92,45 @@ impl UpstreamSection {
             idle_timeout,
             pool_idle_timeout,
             forward_credential,
+            host,
+            audience,
         } = self;
 
-        check_positive(problems, "upstream.connect_timeout", connect_timeout);
-        check_positive(problems, "upstream.response_timeout", response_timeout);
-        check_positive(problems, "upstream.idle_timeout", idle_timeout);
-        check_positive(problems, "upstream.pool_idle_timeout", pool_idle_timeout);
-        let url = check_url(problems, url.as_ref())?;
+        let key = |key: &str| format!("{at}.{key}");
+        check_positive(problems, &key("connect_timeout"), connect_timeout);
+        check_positive(problems, &key("response_timeout"), response_timeout);
+        check_positive(problems, &key("idle_timeout"), idle_timeout);
+        check_positive(problems, &key("pool_idle_timeout"), pool_idle_timeout);
+        let url = check_url(problems, &key("url"), url.as_ref())?;
 
-        let credential = if forward_credential {
-            CredentialForwarding::Keep
-        } else {
-            CredentialForwarding::Remove
-        };
-        let settings = UpstreamSettings {
-            url,
-            connect_timeout,
-            response_timeout,
-            idle_timeout,
-            pool_idle_timeout,
-        };
-        Some((settings, credential))
+        Some(UpstreamEntry {
+            credential: if forward_credential {
+                CredentialForwarding::Keep
+            } else {
+                CredentialForwarding::Remove
+            },
+            host: match host {
+                HostKey::Keep => HostForwarding::Keep,
+                HostKey::Upstream => HostForwarding::Upstream(url.host()),
+            },
+            audience: audience.unwrap_or_else(|| url.origin()),
+            settings: UpstreamSettings {
+                url,
+                connect_timeout,
+                response_timeout,
+                idle_timeout,
+                pool_idle_timeout,
+            },
+        })
     }
 }
 
-fn check_url(problems: &mut Problems, url: Option<&Url>) -> Option<UpstreamUrl> {
+fn check_url(problems: &mut Problems, key: &str, url: Option<&Url>) -> Option<UpstreamUrl> {
     let Some(url) = url else {
         let example = UpstreamSection::EXAMPLE_URL;
-        problems.note(
-            "upstream.url",
-            format!("is missing: say where the application is, such as `{example}`"),
-        );
+        problems
+            .note(key, format!("is missing: say where the application is, such as `{example}`"));
         return None;
     };
-    UpstreamUrl::new(url).map_err(|what| problems.note("upstream.url", what)).ok()
+    UpstreamUrl::new(url).map_err(|what| problems.note(key, what)).ok()
 }
