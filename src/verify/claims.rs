@@ -426,6 +426,24 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_private_and_verified_only_if_apple_says_so() {
+        let email = |flags: Value| {
+            let mut claims = json!({"email": "0123456789@privaterelay.appleid.com"});
+            claims.as_object_mut().unwrap().extend(flags.as_object().unwrap().clone());
+            let identity = identity_with(claims);
+            let email = identity.email().unwrap();
+            (email.is_verified(), email.is_private())
+        };
+        assert_eq!(email(json!({})), (false, false));
+        assert_eq!(email(json!({"email_verified": true})), (true, false));
+        assert_eq!(email(json!({"is_private_email": "true"})), (false, true));
+        assert_eq!(
+            email(json!({"email_verified": "true", "is_private_email": false})),
+            (true, false)
+        );
+    }
+
+    #[test]
     fn a_notification_is_never_an_identity() {
         assert_eq!(fault("events", json!("{}")), "token_notification");
         assert_eq!(fault("events", json!({"type": "consent-revoked"})), "token_notification");

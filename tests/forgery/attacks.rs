@@ -20,7 +20,6 @@ macro_rules! attacks {
 
 const DAY: u64 = 86_400;
 
-#[expect(clippy::too_many_lines, reason = "a table is as long as it is")]
 #[rustfmt::skip] // A table is read as a table.
 #[expect(clippy::too_many_lines, reason = "a table is as long as it is")]
 pub(super) fn all() -> Vec<Attack> {
