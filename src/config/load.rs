@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::{
         upstream::CredentialForwarding,
-        verify::{ClaimRules, ClientId},
+        verify::{ClientId, VerifierBuilder},
     };
 
     const MINIMAL: &str = include_str!("../../config/minimal.toml");
@@ -438,7 +438,7 @@ filter = "debug"
         assert_eq!(settings.listen.port(), 9);
         assert_eq!(settings.admin_listen.port(), 6);
         assert_eq!(settings.verdict_capacity, 3);
-        assert_eq!(settings.leeway, ClaimRules::LEEWAY);
+        assert_eq!(settings.leeway, VerifierBuilder::LEEWAY);
     }
 
     #[test]
