@@ -1,18 +1,22 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{error::Error, io, net::SocketAddr, sync::Arc};
 
-use tokio::net::TcpListener;
+use http::{HeaderMap, Response};
+use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    authn::{Authenticator, IdentityHeaders},
+    authn::{Authenticator, IdentityHeaders, Realm, Rejection, RejectionBody},
     clock::{Clock, SystemClock},
     config::{JwksFrom, Settings},
-    endpoints::Proxy,
-    server::{Admin, Drained, Readiness, Server, ServerSettings, Signals},
-    telemetry::Metrics,
+    endpoints::{Proxy, ProxyBody},
+    server::{
+        Admin, Drained, Inherited, Limit, Limits, ListenOn, Listener, Readiness, Server,
+        ServerSettings, Signals, Tls,
+    },
+    telemetry::{Metrics, RequestLabels},
     upstream::{ForwardingRules, Upstream},
     verify::{BuildError, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
 };
@@ -20,8 +24,10 @@ use crate::{
 /// A proxy with its sockets bound, ready to run.
 #[derive(Debug)]
 pub struct App {
-    public: TcpListener,
-    admin: TcpListener,
+    public: Vec<Listener>,
+    admin: Vec<Listener>,
+    tls: Option<Tls>,
+    metrics: Metrics,
     settings: Settings,
     clock: Arc<dyn Clock>,
 }
@@ -30,14 +36,17 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}")]
+    /// A place cannot be listened on.
+    #[error("cannot listen on {place}")]
     Listen {
-        /// Which.
-        address: SocketAddr,
+        /// Which, as it is configured.
+        place: String,
         /// Why not.
         source: io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("cannot set up TLS")]
+    Tls(#[source] Box<dyn Error + Send + Sync>),
     /// The verifier cannot be built.
     #[error("cannot set up the verifier")]
     Verifier(#[from] BuildError),
@@ -47,15 +56,29 @@ pub enum AppError {
 }
 
 impl App {
-    /// Binds the sockets that `settings` name.
+    /// Binds the sockets that `settings` name, and reads the certificate if there is to be one.
     ///
     /// # Errors
     ///
-    /// [`AppError::Listen`].
+    /// [`AppError::Listen`], [`AppError::Tls`].
     pub async fn bind(settings: Settings) -> Result<Self, AppError> {
-        let public = listen(settings.listen).await?;
-        let admin = listen(settings.admin_listen).await?;
-        Ok(Self { public, admin, settings, clock: Arc::new(SystemClock) })
+        let metrics = Metrics::new();
+        let tls = match settings.tls.clone() {
+            None => None,
+            Some(files) => Some(
+                Tls::load(files, metrics.clone())
+                    .await
+                    .map_err(|error| AppError::Tls(error.into()))?,
+            ),
+        };
+        let mut inherited = Inherited::default();
+        // The admin listener first: of what systemd hands over it takes one, and the public ones may take the rest.
+        let admin = listen(&settings.admin_listen, &mut inherited).await?;
+        let mut public = Vec::new();
+        for on in &settings.listen {
+            public.extend(listen(on, &mut inherited).await?);
+        }
+        Ok(Self { public, admin, tls, metrics, settings, clock: Arc::new(SystemClock) })
     }
 
     /// Tells the time by `clock`, for tests that move it.
@@ -64,22 +87,22 @@ impl App {
         Self { clock, ..self }
     }
 
-    /// Where callers connect to.
+    /// Where callers connect to: the first TCP address.
     ///
     /// # Errors
     ///
-    /// When the system does not tell.
+    /// There is none.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.public.local_addr()
+        first_address(&self.public)
     }
 
     /// Where health and metrics are served.
     ///
     /// # Errors
     ///
-    /// When the system does not tell.
+    /// Not on a TCP address.
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
-        self.admin.local_addr()
+        first_address(&self.admin)
     }
 
     /// Runs until SIGTERM or SIGINT, then finishes what is in flight; a second signal drops it.
@@ -112,41 +135,50 @@ impl App {
     ///
     /// [`AppError::Verifier`] when it cannot start.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let Self { public, admin, settings, clock } = self;
-        let (metrics, readiness, tasks) =
-            (Metrics::new(), Readiness::default(), TaskTracker::new());
+        let Self { public, admin, tls, metrics, settings, clock } = self;
+        let (readiness, tasks) = (Readiness::default(), TaskTracker::new());
         let verifier = build_verifier(&settings, &clock, &metrics, &tasks)?;
 
         let keys = readiness.latch("keys");
-        let (waiting, stop) = (verifier.clone(), shutdown.clone());
-        tasks.spawn(stop.run_until_cancelled_owned(async move {
+        let waiting = verifier.clone();
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(async move {
             waiting.ready().await;
             keys.open();
             info!("ready");
         }));
-
-        let proxy = build_proxy(&settings, verifier, &metrics);
-        let door = Admin::new(readiness.clone(), metrics.clone(), clock);
         // The second server's connections are nobody's concern, and health is told until the last request is done.
         let stop_admin = CancellationToken::new();
         tasks.spawn({
+            let door = Admin::new(readiness.clone(), metrics.clone(), clock);
             let server = Server::new(ServerSettings::default(), Metrics::new());
             let serving = server.serve(admin, door, CancellationToken::new());
             stop_admin.clone().run_until_cancelled_owned(serving)
         });
 
-        let listening = public.local_addr().map(|address| address.to_string()).unwrap_or_default();
-        info!(address = listening, "listening");
-        let drained = {
-            let red = shutdown.clone();
-            let readiness = readiness.clone();
-            tasks.spawn(async move {
-                red.cancelled().await;
+        let limits = Limits::new(settings.limits.clone(), metrics.clone());
+        tasks.spawn(stop_admin.clone().run_until_cancelled_owned(limits.clone().keep_small()));
+        if let Some(tls) = tls.clone() {
+            tasks.spawn(stop_admin.clone().run_until_cancelled_owned(tls.keep_fresh()));
+        }
+        let close = CancellationToken::new();
+        tasks.spawn({
+            let (close, delay) = (close.clone(), settings.drain_delay);
+            async move {
+                shutdown.cancelled().await;
                 readiness.drain();
-            });
-            Server::new(settings.server, metrics).serve(public, proxy, shutdown).await
-        };
-        match drained {
+                // Whoever balances load needs a moment to notice; until then we go on as before.
+                sleep(delay).await;
+                close.cancel();
+            }
+        });
+
+        for listener in &public {
+            info!(address = listener.describe(), "listening");
+        }
+        let proxy = build_proxy(&settings, verifier, &metrics);
+        let refuse = refusal(settings.realm.clone(), metrics.clone());
+        let server = Server::new(settings.server, metrics).with_tls(tls);
+        match server.serve(public, limits.in_front_of(proxy, refuse), close).await {
             Drained::All => info!("every request was finished"),
             Drained::Aborted { connections } => warn!(connections, "dropped at the deadline"),
         }
@@ -168,8 +200,32 @@ pub async fn signalled() -> Result<(), AppError> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })
+async fn listen(on: &ListenOn, inherited: &mut Inherited) -> Result<Vec<Listener>, AppError> {
+    Listener::bind(on, inherited)
+        .await
+        .map_err(|source| AppError::Listen { place: on.to_string(), source })
+}
+
+fn first_address(listeners: &[Listener]) -> io::Result<SocketAddr> {
+    let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, "no TCP address is listened on");
+    listeners.iter().find_map(Listener::address).ok_or_else(none)
+}
+
+/// The answer to a request that met a limit: one of the table, like every other no.
+fn refusal(
+    realm: Realm,
+    metrics: Metrics,
+) -> impl Fn(Limit, &HeaderMap) -> Response<ProxyBody> + Clone + Send + 'static {
+    move |limit, asked_by| {
+        let rejection = match limit {
+            Limit::Requests => Rejection::Shed,
+            Limit::Rate(retry_after) => Rejection::RateLimited { retry_after },
+            Limit::Time(limit) => Rejection::RequestTimedOut { limit },
+        };
+        let (outcome, fault) = (rejection.code(), rejection.fault().as_str());
+        metrics.requests.get_or_create(&RequestLabels { door: "proxy", outcome, fault }).inc();
+        rejection.render(asked_by, &realm).map(RejectionBody::rejected)
+    }
 }
 
 fn build_verifier(

@@ -107,6 +107,7 @@ pub mod config;
 pub mod sim;
 
 mod endpoints;
+mod peers;
 mod server;
 mod upstream;
 

@@ -2,4 +2,4 @@
 
 mod proxy;
 
-pub(crate) use self::proxy::Proxy;
+pub(crate) use proxy::{Proxy, ProxyBody};

@@ -1,7 +1,8 @@
 //! The accept loop: a permit, then a connection; trouble is waited out and never ends the loop.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::ready, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -45,18 +46,32 @@ pub(super) struct Acceptor<A> {
     listener: A,
     permits: Arc<Semaphore>,
     shutdown: CancellationToken,
+    errors: Counter,
     failing: bool,
 }
 
 impl<A: Accept> Acceptor<A> {
-    pub(super) fn new(listener: A, permits: Arc<Semaphore>, shutdown: CancellationToken) -> Self {
-        Self { listener, permits, shutdown, failing: false }
+    pub(super) fn new(
+        listener: A,
+        permits: Arc<Semaphore>,
+        shutdown: CancellationToken,
+        errors: Counter,
+    ) -> Self {
+        Self { listener, permits, shutdown, errors, failing: false }
     }
 
-    /// The next connection; `None` from shutdown on.
+    /// The next connection; `None` from shutdown on, when those that wait in the backlog are taken as well: to their
+    /// peers they are open, and closing the listener would reset them with their requests.
     pub(super) async fn next(&mut self) -> Option<(A::Io, SocketAddr, OwnedSemaphorePermit)> {
         let shutdown = self.shutdown.clone();
-        shutdown.run_until_cancelled(self.accept()).await.flatten()
+        match shutdown.run_until_cancelled(self.accept()).await {
+            Some(connection) => connection,
+            None => tokio::select! {
+                biased;
+                waiting = self.accept() => waiting,
+                () = ready(()) => None,
+            },
+        }
     }
 
     async fn accept(&mut self) -> Option<(A::Io, SocketAddr, OwnedSemaphorePermit)> {
@@ -80,6 +95,7 @@ impl<A: Accept> Acceptor<A> {
     }
 
     fn failed(&mut self, error: &io::Error) {
+        self.errors.inc();
         if !self.failing {
             warn!(%error, "connections cannot be accepted");
         }

@@ -10,10 +10,10 @@ use http::{
     },
     uri::{Authority, PathAndQuery, Scheme},
 };
-use ipnet::IpNet;
 
 use crate::{
     authn::{IdentityHeaders, Rejection},
+    peers::{Peers, has_address},
     verify::Identity,
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct ForwardingRules {
     /// What becomes of `Authorization`.
     pub(crate) credential: CredentialForwarding,
     /// The peers whose `Forwarded` and `X-Forwarded-*` are extended; everybody else's are replaced.
-    pub(crate) trusted_peers: Vec<IpNet>,
+    pub(crate) trusted_peers: Peers,
 }
 
 /// What becomes of the `Authorization` header that was judged.
@@ -64,7 +64,9 @@ impl<B> UpstreamRequest<B> {
         if rules.credential == CredentialForwarding::Remove {
             headers.remove(AUTHORIZATION);
         }
-        say_where_it_came_from(headers, peer.ip(), &host, rules);
+        // The server says how its connection was made; what the target says is the client's opinion.
+        let scheme = parts.extensions.get().cloned().unwrap_or(Scheme::HTTP);
+        say_where_it_came_from(headers, peer.ip(), &scheme, &host, rules);
         headers.insert(HOST, host);
         rules.identity_headers.replace(headers, identity);
 
@@ -161,18 +163,23 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 fn say_where_it_came_from(
     headers: &mut HeaderMap,
     peer: IpAddr,
+    scheme: &Scheme,
     host: &HeaderValue,
     rules: &ForwardingRules,
 ) {
     let peer = peer.to_canonical();
-    if !rules.trusted_peers.iter().any(|net| net.contains(&peer)) {
+    if !rules.trusted_peers.contains(peer) {
         remove_forwarding(headers);
     }
-    let forwarded = format!("for={};host={};proto=http", forwarded_node(peer), quoted(host));
+    let proto = if *scheme == Scheme::HTTPS { "https" } else { "http" };
+    let forwarded = format!("for={};host={};proto={proto}", forwarded_node(peer), quoted(host));
     append_to_list(headers, FORWARDED, &forwarded);
-    append_to_list(headers, X_FORWARDED_FOR, &peer.to_string());
+    // The older list has no word for a peer without an address, and who reads it expects addresses only.
+    if has_address(peer) {
+        append_to_list(headers, X_FORWARDED_FOR, &peer.to_string());
+    }
     headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
-    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
 }
 
 /// Every header by which a proxy tells where a request came from, in every spelling.
@@ -204,9 +211,10 @@ fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: &str) {
     }
 }
 
-/// RFC 7239 §6: an IPv6 address is bracketed and quoted.
+/// RFC 7239 §6: an IPv6 address is bracketed and quoted, and a peer of a Unix domain socket has none.
 fn forwarded_node(peer: IpAddr) -> String {
     match peer {
+        _ if !has_address(peer) => "unknown".to_owned(),
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("\"[{address}]\""),
     }
@@ -221,6 +229,7 @@ fn quoted(value: &HeaderValue) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::{NOWHERE, PeerRange};
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         let line = |(name, value): &(&str, &str)| {
@@ -247,7 +256,7 @@ mod tests {
                 crate::telemetry::Metrics::new(),
             ),
             credential: CredentialForwarding::Remove,
-            trusted_peers: trusted.iter().map(|net| net.parse().unwrap()).collect(),
+            trusted_peers: trusted.iter().map(|net| net.parse::<PeerRange>().unwrap()).collect(),
         }
     }
 
@@ -288,7 +297,8 @@ mod tests {
             ("x-real-ip", "1.2.3.4"),
         ]);
         let host = HeaderValue::from_static("app.example");
-        say_where_it_came_from(&mut map, "10.0.0.9".parse().unwrap(), &host, &rules(&[]));
+        let peer = "10.0.0.9".parse().unwrap();
+        say_where_it_came_from(&mut map, peer, &Scheme::HTTP, &host, &rules(&[]));
         assert_eq!(
             names(&map),
             ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
@@ -308,12 +318,34 @@ mod tests {
         say_where_it_came_from(
             &mut map,
             "::ffff:10.0.0.9".parse().unwrap(),
+            &Scheme::HTTP,
             &host,
             &rules(&["10.0.0.0/8"]),
         );
         assert_eq!(map[X_FORWARDED_FOR], "1.2.3.4, 10.0.0.9");
         assert_eq!(map[X_FORWARDED_PROTO], "https");
         assert_eq!(map[FORWARDED], r#"for=1.2.3.4, for=10.0.0.9;host="app.example";proto=http"#);
+    }
+
+    #[test]
+    fn a_secured_connection_is_told_of() {
+        let mut map = HeaderMap::new();
+        let host = HeaderValue::from_static("app.example");
+        let peer = "10.0.0.9".parse().unwrap();
+        say_where_it_came_from(&mut map, peer, &Scheme::HTTPS, &host, &rules(&[]));
+        assert_eq!(map[X_FORWARDED_PROTO], "https");
+        assert_eq!(map[FORWARDED], r#"for=10.0.0.9;host="app.example";proto=https"#);
+    }
+
+    #[test]
+    fn a_peer_of_a_unix_domain_socket_is_unknown_and_adds_no_address() {
+        let host = HeaderValue::from_static("app.example");
+        for (trusted, forwarded_for) in [(&[][..], None), (&["unix"], Some("1.2.3.4"))] {
+            let mut map = headers(&[("x-forwarded-for", "1.2.3.4")]);
+            say_where_it_came_from(&mut map, NOWHERE.ip(), &Scheme::HTTP, &host, &rules(trusted));
+            assert_eq!(map[FORWARDED], r#"for=unknown;host="app.example";proto=http"#);
+            assert_eq!(map.get(X_FORWARDED_FOR).map(|line| line.to_str().unwrap()), forwarded_for);
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Running {
     {
         let (shutdown, metrics) = (CancellationToken::new(), Metrics::new());
         let server =
-            Server::new(settings, metrics.clone()).serve(listener, service, shutdown.clone());
+            Server::new(settings, metrics.clone()).serve(vec![listener], service, shutdown.clone());
         Self { address, shutdown, metrics, server: TaskTracker::new().spawn(server) }
     }
 
