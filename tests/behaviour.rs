@@ -15,6 +15,7 @@ mod verification;
 mod header_spoofing;
 mod proxying;
 mod shutdown;
+mod tls;
 
 mod configuration;
 mod demo;

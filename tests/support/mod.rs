@@ -3,6 +3,7 @@
 
 mod client;
 mod recorder;
+pub(crate) mod secure;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
-    client::{Reply, exchange, exchange_h2, get, open, read_reply},
+    client::{Reply, exchange, exchange_h2, get, open, read_reply, read_reply_from},
     recorder::{Recorder, Request},
 };
 
