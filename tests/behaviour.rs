@@ -13,6 +13,8 @@ mod genuine_tokens;
 mod verification;
 
 mod header_spoofing;
+mod limits;
+mod listening;
 mod proxying;
 mod shutdown;
 mod tls;

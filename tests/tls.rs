@@ -145,9 +145,9 @@ async fn a_handshake_that_is_not_over_in_time_is() {
 async fn a_required_client_certificate_must_be_one_of_the_authoritys() {
     let (authority, other) = (Authority::new(), Authority::new());
     let settings = format!(
-        "{}client_authorities = {:?}\n",
+        "{}client_authorities = '{}'\n",
         authority.configuration(),
-        authority.path("authority.pem")
+        authority.path("authority.pem").display()
     );
     let house = House::with(&settings).await;
     assert_eq!(get(&authority.client_of(&authority), &house).await.unwrap().status, 200);
@@ -162,9 +162,9 @@ async fn a_required_client_certificate_must_be_one_of_the_authoritys() {
 async fn an_optional_client_certificate_may_be_absent_but_not_wrong() {
     let (authority, other) = (Authority::new(), Authority::new());
     let settings = format!(
-        "{}client_authorities = {:?}\nclient_certificates = 'optional'\n",
+        "{}client_authorities = '{}'\nclient_certificates = 'optional'\n",
         authority.configuration(),
-        authority.path("authority.pem")
+        authority.path("authority.pem").display()
     );
     let house = House::with(&settings).await;
     assert_eq!(get(&authority.client_of(&authority), &house).await.unwrap().status, 200);

@@ -165,12 +165,12 @@ impl Rejection {
 
     /// When it is worth asking again, in seconds (RFC 9110 §10.2.3).
     fn retry_after(&self, status: StatusCode) -> Option<u64> {
-        match self {
+        if let Self::RateLimited { retry_after } = self {
             // Rounded up: who comes back a moment early is refused once more.
-            Self::RateLimited { retry_after } => Some(retry_after.as_secs() + 1),
-            Self::Shed => Some(1),
-            _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
+            return Some(retry_after.as_secs() + 1);
         }
+        let seconds = if matches!(self, Self::Shed) { 1 } else { 5 };
+        (status == StatusCode::SERVICE_UNAVAILABLE).then_some(seconds)
     }
 
     /// A `Trailers-Only` response: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses>

@@ -64,13 +64,13 @@ impl<A: Accept> Acceptor<A> {
     /// peers they are open, and closing the listener would reset them with their requests.
     pub(super) async fn next(&mut self) -> Option<(A::Io, SocketAddr, OwnedSemaphorePermit)> {
         let shutdown = self.shutdown.clone();
-        match shutdown.run_until_cancelled(self.accept()).await {
-            Some(connection) => connection,
-            None => tokio::select! {
-                biased;
-                waiting = self.accept() => waiting,
-                () = ready(()) => None,
-            },
+        if let Some(connection) = shutdown.run_until_cancelled(self.accept()).await {
+            return connection;
+        }
+        tokio::select! {
+            biased;
+            waiting = self.accept() => waiting,
+            () = ready(()) => None,
         }
     }
 

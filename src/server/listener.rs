@@ -60,7 +60,9 @@ impl Listener {
                 listener.local_addr().map_or_else(|_| "tcp".to_owned(), |at| at.to_string())
             }
             Self::Unix { listener, .. } => match listener.local_addr() {
-                Ok(at) => format!("unix:{}", at.as_pathname().unwrap_or(Path::new("")).display()),
+                Ok(at) => at
+                    .as_pathname()
+                    .map_or_else(|| "unix".to_owned(), |path| format!("unix:{}", path.display())),
                 Err(_) => "unix".to_owned(),
             },
         }

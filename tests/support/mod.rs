@@ -2,6 +2,7 @@
 //! that writes bytes.
 
 mod client;
+pub(crate) mod program;
 mod recorder;
 pub(crate) mod secure;
 

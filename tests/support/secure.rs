@@ -56,9 +56,9 @@ impl Authority {
     pub(crate) fn configuration(&self) -> String {
         self.renew();
         format!(
-            "[tls]\ncertificate = {:?}\nkey = {:?}\nreload_every = '20ms'\n",
-            self.path("server.pem"),
-            self.path("server.key")
+            "[tls]\ncertificate = '{}'\nkey = '{}'\nreload_every = '20ms'\n",
+            self.path("server.pem").display(),
+            self.path("server.key").display()
         )
     }
 

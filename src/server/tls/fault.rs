@@ -44,12 +44,9 @@ impl HandshakeFault {
 impl From<io::Error> for HandshakeFault {
     fn from(error: io::Error) -> Self {
         let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) else {
-            return match error.kind() {
-                io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::BrokenPipe => Self::Closed,
-                _ => Self::Other(error),
-            };
+            use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+            let left = matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe);
+            return if left { Self::Closed } else { Self::Other(error) };
         };
         #[expect(
             clippy::wildcard_enum_match_arm,
