@@ -3,7 +3,10 @@
 use std::{error::Error, sync::Arc};
 
 use axum::{Extension, Router, routing::get};
-use siwa_proxy::{Authenticator, ClientIds, Identity, Realm, RequireIdentityLayer, Verifier};
+use siwa_proxy::{
+    Authenticator, ClientIds, Identity, OptionalIdentityLayer, Realm, RequireIdentityLayer,
+    Verifier,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -13,12 +16,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(axum::serve(listener, application(verifier)).await?)
 }
 
-/// Without a valid identity token in `Authorization`, `/me` answers 401 (or 503 while Apple's keys cannot be had).
+/// Without a valid identity token in `Authorization`, `/me` answers 401 (or 503 while Apple's keys cannot be had), and `/`
+/// greets a stranger. A bad token is refused by both.
 pub(crate) fn application(verifier: Verifier) -> Router {
-    let layer = RequireIdentityLayer::new(Authenticator::new(verifier, Realm::default()));
-    Router::new().route("/me", get(me)).layer(layer)
+    let authenticator = Authenticator::new(verifier, Realm::default());
+    Router::new()
+        .route("/me", get(me).layer(RequireIdentityLayer::new(authenticator.clone())))
+        .route("/", get(greet).layer(OptionalIdentityLayer::new(authenticator)))
 }
 
 async fn me(Extension(identity): Extension<Arc<Identity>>) -> String {
     format!("you are {}", identity.subject().as_str())
+}
+
+async fn greet(identity: Option<Extension<Arc<Identity>>>) -> &'static str {
+    if identity.is_some() { "welcome back" } else { "hello, stranger" }
 }

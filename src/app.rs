@@ -18,7 +18,7 @@ use crate::{
     },
     telemetry::{Metrics, RequestLabels},
     upstream::{ForwardingRules, Upstream},
-    verify::{BuildError, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
+    verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
 };
 
 /// A proxy with its sockets bound, ready to run.
@@ -239,7 +239,7 @@ fn build_verifier(
             "the keys do not come from Apple: whoever provides them can be anybody to the application"
         );
     }
-    let builder = Verifier::builder(settings.client_ids.clone())
+    let mut builder = Verifier::builder(settings.client_ids.clone())
         .issuer(settings.issuer.clone())
         .jwks_settings(settings.jwks.clone())
         .leeway(settings.leeway)
@@ -247,18 +247,39 @@ fn build_verifier(
         .clock(Arc::clone(clock))
         .metrics(metrics.clone())
         .tasks(tasks.clone());
-    with_source(builder, &settings.jwks_from)?.build()
+    if let Some(age) = settings.max_token_age {
+        builder = builder.max_token_age(age);
+    }
+    with_canary(with_source(builder, settings)?, settings).build()
 }
 
-fn with_source(builder: VerifierBuilder, from: &JwksFrom) -> Result<VerifierBuilder, BuildError> {
-    Ok(match from {
-        JwksFrom::Url(url) => builder.jwks_source(HttpsJwks::new(url.clone())?),
+fn with_source(
+    builder: VerifierBuilder,
+    settings: &Settings,
+) -> Result<VerifierBuilder, BuildError> {
+    let builder = match &settings.jwks_cache_file {
+        Some(path) => builder.cache_file(path),
+        None => builder,
+    };
+    Ok(match &settings.jwks_from {
+        JwksFrom::Url(url) => {
+            builder.jwks_source(HttpsJwks::with_options(url.clone(), &settings.jwks_https)?)
+        }
         JwksFrom::File(path) => builder.jwks_source(FileJwks::new(path.clone())),
     })
 }
 
+fn with_canary(builder: VerifierBuilder, settings: &Settings) -> VerifierBuilder {
+    if settings.canary {
+        builder.canary(CanarySettings::default().https(settings.jwks_https.clone()))
+    } else {
+        builder
+    }
+}
+
 fn build_proxy(settings: &Settings, verifier: Verifier, metrics: &Metrics) -> Proxy {
-    let authenticator = Authenticator::new(verifier, settings.realm.clone());
+    let authenticator =
+        Authenticator::new(verifier, settings.realm.clone()).with_policy(settings.policy.clone());
     let identity_headers = IdentityHeaders::new(
         settings.identity_headers.clone(),
         settings.unverified_email,

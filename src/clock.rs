@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -51,6 +52,25 @@ impl fmt::Display for UnixTime {
             return write!(f, "{} seconds after 1970", self.0);
         }
         humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(self.0)).fmt(f)
+    }
+}
+
+/// Not a time.
+#[derive(Debug, thiserror::Error)]
+#[error("must be a time in UTC (2026-11-21T09:18:00Z) or seconds since 1970")]
+pub struct InvalidTime;
+
+impl FromStr for UnixTime {
+    type Err = InvalidTime;
+
+    /// RFC 3339 in UTC, or seconds since the epoch.
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        if let Ok(seconds) = text.parse() {
+            return Ok(Self(seconds));
+        }
+        let since_epoch =
+            humantime::parse_rfc3339_weak(text).ok().map(|time| time.duration_since(UNIX_EPOCH));
+        since_epoch.and_then(Result::ok).map(|since| Self(since.as_secs())).ok_or(InvalidTime)
     }
 }
 
@@ -120,6 +140,16 @@ mod tests {
             UnixTime::from_secs(u64::MAX).to_string(),
             "18446744073709551615 seconds after 1970"
         );
+    }
+
+    #[test]
+    fn time_is_read_as_rfc_3339_and_as_seconds() {
+        for text in ["2021-02-03T09:47:58Z", "2021-02-03 09:47:58", "1612345678"] {
+            assert_eq!(text.parse::<UnixTime>().unwrap(), UnixTime::from_secs(1_612_345_678));
+        }
+        for text in ["", "yesterday", "-1", "2021-02-03T09:47:58+01:00", "1969-12-31T00:00:00Z"] {
+            assert!(text.parse::<UnixTime>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -20,7 +20,10 @@
 //! # }
 //! ```
 //!
-//! For axum, tonic and other tower services there is [`RequireIdentityLayer`]. Offline, with keys at hand:
+//! For axum, tonic and other tower services there are [`RequireIdentityLayer`] and [`OptionalIdentityLayer`]. Who may pass,
+//! out of those whom Apple vouched for, is a [`Policy`]. What only the caller can know is asked of the identity:
+//! [`check_nonce`](Identity::check_nonce) against replay, [`check_code`](Identity::check_code) before a code is spent. And
+//! [`verify::explain`] says step by step how a token was judged, and what to mend. Offline, with keys at hand:
 //!
 //! ```
 //! use siwa_proxy::{ClientIds, UnverifiedToken, Verifier, VerifyError, verify::FixedJwks};
@@ -49,7 +52,7 @@
 //! |---|---|
 //! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once |
 //! | [`verify`] | *who is this?* keys, signature, claims, verdicts: from a token to an [`Identity`] |
-//! | [`authn`] | one request head meets the verifier; the one table of rejections; the headers that carry an identity |
+//! | [`authn`] | one request head meets the verifier; who may pass; the one table of rejections; the headers that carry an identity |
 //! | `upstream` | the application behind us; `UpstreamRequest`, stripped and rebuilt by construction |
 //! | `endpoints` | the doors; the proxy is the first |
 //! | `server` | sockets, limits, drain; the admin listener |
@@ -67,7 +70,8 @@
 //!
 //! 1. Only `verify` can make an [`Identity`], and only from claims that were signed.
 //! 2. [`UnverifiedToken`] has no accessor for claims: to read them one must [open](UnverifiedToken::open) it with a key, and
-//!    the `iss` inside must be the issuer to whom that key belongs.
+//!    the `iss` inside must be the issuer to whom that key belongs. Only [`verify::explain`] reads unverified claims, by a
+//!    decoder of its own that nothing else can name, and all it does with them is to show them.
 //! 3. The upstream client takes an `UpstreamRequest` and nothing else, and its constructor strips every identity header
 //!    in every spelling before one is set. There is no "forward as is".
 //! 4. *Could not judge* is never yes, and never 401: it is 503. There is no fail-open, and no setting for one. A key id
@@ -86,7 +90,7 @@
 //! 1. **accept** (`server/accept.rs`): a permit, then HTTP/1 or HTTP/2 by the first bytes, all under timeouts;
 //! 2. **credential** (`authn/credential.rs`): at most one;
 //! 3. **verify** ([`Verifier::verify`]): a remembered verdict, or key → signature → claims; then, remembered or not, is it
-//!    unexpired *now*?
+//!    unexpired *now*, and not too old? Then [`Policy`]: may they, everywhere and here?
 //! 4. **rebuild** (`upstream/request.rs`): hop-by-hop headers off, credential off, `Forwarded` set, identity headers
 //!    stripped, identity headers set;
 //! 5. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts;
@@ -111,5 +115,10 @@ mod peers;
 mod server;
 mod upstream;
 
-pub use authn::{Authenticator, Realm, Rejection, RequireIdentityLayer};
-pub use verify::{ClientIds, Identity, TokenFault, UnverifiedToken, Verifier, VerifyError};
+pub use authn::{
+    Authenticator, OptionalIdentityLayer, Policy, PolicyRules, Realm, Rejection,
+    RequireIdentityLayer,
+};
+pub use verify::{
+    ClientIds, ExpectedNonce, Identity, TokenFault, UnverifiedToken, Verifier, VerifyError,
+};

@@ -3,11 +3,13 @@
 //! | code | meaning (`sysexits.h`) |
 //! |---|---|
 //! | 0 | asked to end, and ended well |
+//! | 1 | `explain`: the token is not good |
 //! | 64 | the command line or the settings are wrong |
-//! | 69 | an address cannot be listened on |
+//! | 69 | an address cannot be listened on; `explain`: the keys cannot be had |
 //! | 70 | something else failed |
 
 mod demo;
+mod explain;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -19,6 +21,7 @@ use siwa_proxy::{
     config::{Flags, Problems, Settings},
     sim::{Apple, StartError},
     telemetry,
+    verify::FetchFault,
 };
 
 /// The auth proxy for Sign in with Apple: verifies Apple's identity tokens in front of any HTTP application.
@@ -32,6 +35,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Serve(Box<ServeOptions>),
+    Explain(explain::ExplainOptions),
     Demo(demo::DemoOptions),
     Sim(SimOptions),
 }
@@ -103,8 +107,9 @@ struct SimOptions {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ended as asked, 64 the command line or the settings are wrong,
-69 an address cannot be listened on, 70 something else failed.";
+Exit codes: 0 ended as asked, 1 the token is not good (explain), 64 the command
+line or the settings are wrong, 69 an address cannot be listened on or the keys
+cannot be had (explain), 70 something else failed.";
 
 const SERVE_EXAMPLE: &str = "\
 Example:
@@ -140,16 +145,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     match command {
-        Command::Serve(options) => runtime.block_on(serve(*options)),
-        Command::Demo(options) => runtime.block_on(demo::run(options)),
-        Command::Sim(options) => runtime.block_on(sim(options)),
+        Command::Serve(options) => runtime.block_on(serve(*options))?,
+        Command::Explain(options) => return runtime.block_on(explain::run(options)),
+        Command::Demo(options) => runtime.block_on(demo::run(options))?,
+        Command::Sim(options) => runtime.block_on(sim(options))?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(options: ServeOptions) -> anyhow::Result<()> {
@@ -208,8 +215,11 @@ impl From<ServeOptions> for Flags {
 
 /// Tells what went wrong, causes and all, and says it in a number.
 #[expect(clippy::print_stderr, reason = "the binary speaks to the terminal")]
-fn conclude(outcome: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
+fn conclude(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match outcome {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
     if let Some(problems) = error.downcast_ref::<Problems>() {
         eprintln!("{problems}");
     } else {
@@ -221,6 +231,9 @@ fn conclude(outcome: anyhow::Result<()>) -> ExitCode {
 fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<Problems>() {
         return EX_USAGE;
+    }
+    if error.is::<FetchFault>() {
+        return EX_UNAVAILABLE;
     }
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(AppError::Tls(_)), _) => EX_USAGE,

@@ -9,7 +9,14 @@
 
 mod support;
 
+mod apple_history;
+mod differential;
+mod explain;
+mod forgery;
 mod genuine_tokens;
+mod key_rotation;
+mod policy;
+mod properties;
 mod verification;
 
 mod header_spoofing;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use siwa_proxy::{
-    ClientIds, TokenFault, UnverifiedToken, Verifier, VerifyError,
+    ClientIds, ExpectedNonce, TokenFault, UnverifiedToken, Verifier, VerifyError,
     clock::{ManualClock, UnixTime},
-    verify::FixedJwks,
+    verify::{FixedJwks, Mismatch},
 };
 
 const KEYS: &[u8] = include_bytes!("fixtures/jwks/all-known-keys.json");
@@ -83,6 +83,19 @@ async fn the_relay_address_of_2021_is_verified_and_private_although_apple_wrote_
     let identity = genuine.at_its_time().verify(&token).await.unwrap();
     let email = identity.email().unwrap();
     assert!(email.is_verified() && email.is_private());
+}
+
+#[tokio::test]
+async fn they_carry_the_hash_of_a_code_and_say_that_nonces_are_supported() {
+    for fixture in [RELAY_EMAIL, NO_EMAIL] {
+        let genuine = Genuine::read(fixture);
+        let token = UnverifiedToken::parse(&genuine.token).unwrap();
+        let identity = genuine.at_its_time().verify(&token).await.unwrap();
+        let fault = identity.check_code("another code").unwrap_err();
+        assert!(matches!(fault, TokenFault::CodeHash(Mismatch::Different)), "{fault:?}");
+        let fault = identity.check_nonce(&ExpectedNonce::new("n").unwrap()).unwrap_err();
+        assert!(matches!(fault, TokenFault::Nonce(Mismatch::Missing)), "{fault:?}");
+    }
 }
 
 #[tokio::test]

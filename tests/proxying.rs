@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use siwa_proxy::{
-    clock::{Clock, ManualClock, SystemClock, UnixTime},
+    clock::{ManualClock, SystemClock, UnixTime},
     sim::{faults::Fault, presets, token::TokenTemplate},
 };
 use tokio::io::AsyncWriteExt;
@@ -42,7 +42,7 @@ async fn a_good_token_is_forwarded_as_an_identity_and_nothing_else_changes() {
 }
 
 #[tokio::test]
-async fn bodies_stream_both_ways() {
+async fn bodies_arrive_whole_both_ways_in_either_framing() {
     let house = House::start().await;
     house.application.answer("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\nX-Made: yes\r\n\r\n4\r\nmade\r\n0\r\n\r\n");
     let head = format!(
@@ -144,10 +144,13 @@ async fn the_other_identity_headers_are_set_when_asked_for() {
 
 #[tokio::test]
 async fn the_credential_ends_here_unless_configured() {
-    let house = House::with("upstream.forward_credential = true").await;
-    let bearer = house.bearer();
-    house.get("/", &[("Authorization", &bearer)]).await;
-    assert_eq!(house.application.only_request().header("authorization"), [bearer]);
+    for (extra, arrives) in [("", false), ("upstream.forward_credential = true", true)] {
+        let house = House::with(extra).await;
+        let bearer = house.bearer();
+        house.get("/", &[("Authorization", &bearer)]).await;
+        let expected = if arrives { vec![bearer.as_str()] } else { vec![] };
+        assert_eq!(house.application.only_request().header("authorization"), expected);
+    }
 }
 
 /// Asserts a line of the rejection table: status, challenge and reason code, and that nothing reached the application.
@@ -300,7 +303,6 @@ async fn a_verdict_ends_with_its_token() {
     let reply = house.get("/", &[("Authorization", &bearer)]).await;
     assert_eq!((reply.status, reply.json()["code"].as_str()), (401, Some("token_expired")));
     assert_eq!(house.metric(r#"siwa_verdicts_total{cache="hit"}"#).await, 1);
-    assert!(clock.now() > UnixTime::from_secs(1_800_000_000));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use siwa_proxy::{
-    ClientIds, Identity, UnverifiedToken, Verifier, VerifyError,
+    ClientIds, ExpectedNonce, Identity, UnverifiedToken, Verifier, VerifyError,
     clock::{Clock, ManualClock, UnixTime},
     sim::{Apple, faults::Fault, token::TokenTemplate},
     telemetry::Metrics,
@@ -88,6 +88,25 @@ async fn a_cached_verdict_expires_with_its_token() {
     setting.clock.advance(Duration::from_secs(1));
     assert_eq!(setting.code(&token).await, "token_expired");
     assert_eq!(setting.hits(), 3, "the verdict was remembered, and time was asked all the same");
+}
+
+#[tokio::test]
+async fn nonce_and_code_are_asked_of_the_identity_and_leave_the_verdict_as_it_is() {
+    let setting = Setting::new().await;
+    let token = setting.apple.mint(&TokenTemplate::native().nonce("raw").code("code"));
+    let (right, wrong) = (ExpectedNonce::new("raw").unwrap(), ExpectedNonce::new("other").unwrap());
+    for _ in 0..2 {
+        let identity = setting.verify(&token).await.unwrap();
+        assert!(identity.check_nonce(&right).is_ok() && identity.check_code("code").is_ok());
+        assert_eq!(identity.check_nonce(&wrong).unwrap_err().code(), "token_nonce");
+        assert_eq!(identity.check_code("other").unwrap_err().code(), "token_code_hash");
+    }
+    assert_eq!(setting.hits(), 1);
+
+    let refreshed = setting.apple.mint(&TokenTemplate::refresh_grant());
+    let identity = setting.verify(&refreshed).await.unwrap();
+    assert_eq!(identity.check_nonce(&right).unwrap_err().code(), "token_nonce");
+    assert_eq!(identity.check_code("code").unwrap_err().code(), "token_code_hash");
 }
 
 #[tokio::test]

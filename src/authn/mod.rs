@@ -2,8 +2,10 @@
 
 mod body;
 mod credential;
+mod email_pattern;
 mod identity_headers;
 mod layer;
+mod policy;
 mod rejection;
 
 use std::sync::Arc;
@@ -13,36 +15,67 @@ use http::HeaderMap;
 use self::credential::Credential;
 pub use self::{
     body::RejectionBody,
+    email_pattern::{EmailPattern, InvalidEmailPattern},
     identity_headers::{IdentityHeader, IdentityHeaders, UnverifiedEmail},
-    layer::{RequireIdentity, RequireIdentityLayer},
+    layer::{OptionalIdentity, OptionalIdentityLayer, RequireIdentity, RequireIdentityLayer},
+    policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
     rejection::{Realm, Rejection},
 };
 use crate::verify::{Identity, Verifier};
 
-/// Decides who sends a request.
+/// Decides who sends a request, and whether they may.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     verifier: Verifier,
     realm: Realm,
+    policy: Policy,
 }
 
 impl Authenticator {
-    /// Decides by `verifier`; asks for credentials in the name of `realm`.
+    /// Decides by `verifier`; asks for credentials in the name of `realm`. Everybody known may pass, unless
+    /// [`with_policy`](Self::with_policy) or the policy of a route says otherwise.
     #[must_use]
     pub const fn new(verifier: Verifier, realm: Realm) -> Self {
-        Self { verifier, realm }
+        Self { verifier, realm, policy: Policy::permissive() }
     }
 
-    /// Says who sends the request with these `headers`.
+    /// Lets pass only whom `policy` does, wherever they go.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// Says who sends the request with these `headers`, if they may pass `here` as well as everywhere.
+    ///
+    /// The policy of the place is an argument, so that it cannot be forgotten: [`Policy::permissive`] where there is none.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] when nobody is proved, or when that could not be told.
-    pub async fn require(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Rejection> {
-        match Credential::find(headers)? {
-            Some(Credential::Bearer(token)) => Ok(self.verifier.verify(&token).await?),
-            None => Err(Rejection::NoCredential),
-        }
+    /// A [`Rejection`] when nobody is proved, when that could not be told, or when who it is may not pass.
+    pub async fn require(
+        &self,
+        headers: &HeaderMap,
+        here: &Policy,
+    ) -> Result<Arc<Identity>, Rejection> {
+        self.identify(headers, here).await?.ok_or(Rejection::NoCredential)
+    }
+
+    /// Says who sends the request with these `headers`: nobody known, if there is no credential that we know.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`require`](Self::require), but for a missing credential. A bad one is refused here too: who presents one
+    /// believes to be somebody, and must not go on as nobody unawares.
+    pub async fn identify(
+        &self,
+        headers: &HeaderMap,
+        here: &Policy,
+    ) -> Result<Option<Arc<Identity>>, Rejection> {
+        let Some(Credential::Bearer(token)) = Credential::find(headers)? else { return Ok(None) };
+        let identity = self.verifier.verify(&token).await?;
+        self.policy.check(&identity)?;
+        here.check(&identity)?;
+        Ok(Some(identity))
     }
 
     /// What the challenge of a rejection names.

@@ -9,6 +9,7 @@ use http::{
 };
 use serde::Serialize;
 
+use super::policy::PolicyFault;
 use crate::verify::{Fault, KeysFault, TokenFault, VerifyError};
 
 /// Why a request was not let through.
@@ -24,6 +25,9 @@ pub enum Rejection {
     /// The token is no good.
     #[error(transparent)]
     Token(#[from] TokenFault),
+    /// Known, and not allowed here.
+    #[error(transparent)]
+    NotAllowed(#[from] PolicyFault),
     /// We could not tell. Never a yes, and never the caller's fault.
     #[error("the keys to judge the token with cannot be had at the moment")]
     KeysUnavailable(#[source] KeysFault),
@@ -90,6 +94,7 @@ struct Row {
 enum GrpcStatus {
     InvalidArgument = 3,
     DeadlineExceeded = 4,
+    PermissionDenied = 7,
     ResourceExhausted = 8,
     Unimplemented = 12,
     Unavailable = 14,
@@ -107,6 +112,7 @@ impl Rejection {
             Self::NoCredential           => Row { status: S::UNAUTHORIZED,        oauth_error: None,                    grpc: G::Unauthenticated,   fault: Caller,   code: "no_credential",        title: "Sign in with Apple is required" },
             Self::SeveralCredentials     => Row { status: S::BAD_REQUEST,         oauth_error: Some("invalid_request"), grpc: G::InvalidArgument,   fault: Caller,   code: "several_credentials",  title: "More than one credential" },
             Self::Token(fault)           => Row { status: S::UNAUTHORIZED,        oauth_error: Some("invalid_token"),   grpc: G::Unauthenticated,   fault: Caller,   code: fault.code(),           title: title_of(fault) },
+            Self::NotAllowed(fault)      => Row { status: S::FORBIDDEN,           oauth_error: Some("insufficient_scope"), grpc: G::PermissionDenied, fault: Caller,  code: fault.code(),           title: "Not allowed here" },
             Self::KeysUnavailable(_)     => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Apple,    code: "keys_unavailable",     title: "Tokens cannot be judged now" },
             Self::BodyTooLarge { .. }    => Row { status: S::PAYLOAD_TOO_LARGE,   oauth_error: None,                    grpc: G::ResourceExhausted, fault: Caller,   code: "body_too_large",       title: "The body is too large" },
             Self::BodyTimedOut           => Row { status: S::REQUEST_TIMEOUT,     oauth_error: None,                    grpc: G::DeadlineExceeded,  fault: Caller,   code: "body_timed_out",       title: "The body stopped coming" },
@@ -201,6 +207,9 @@ const fn title_of(fault: &TokenFault) -> &'static str {
         TokenFault::Audience { .. } => "The token is for another app",
         TokenFault::Expired { .. } => "The token has expired",
         TokenFault::NotYetValid { .. } => "The token is not valid yet",
+        TokenFault::TooOld { .. } => "The token is too old",
+        TokenFault::Nonce(_) => "The token is for another sign-in",
+        TokenFault::CodeHash(_) => "The token is for another authorization code",
         TokenFault::Notification => "A notification is no identity token",
     }
 }
@@ -323,6 +332,21 @@ mod tests {
         let response = Rejection::NoCredential.render(&HeaderMap::new(), &Realm::default());
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Bearer realm="siwa-proxy""#);
+    }
+
+    #[test]
+    fn a_known_user_who_is_not_allowed_is_told_which_rule_refused() {
+        let rejection = || Rejection::NotAllowed(PolicyFault::EmailMissing);
+        let response = rejection().render(&HeaderMap::new(), &Realm::default());
+        assert_eq!(response.status(), 403);
+        let challenge = response.headers()[WWW_AUTHENTICATE].to_str().unwrap();
+        assert!(challenge.contains(r#"error="insufficient_scope""#), "{challenge}");
+        assert_eq!(problem(&response)["code"], "not_allowed_email_missing");
+
+        let mut grpc = HeaderMap::new();
+        grpc.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let response = rejection().render(&grpc, &Realm::default());
+        assert_eq!(response.headers()["grpc-status"], "7");
     }
 
     #[test]

@@ -13,14 +13,19 @@ mod sections;
 
 use std::{path::PathBuf, time::Duration};
 
+use bytes::Bytes;
+
 pub use self::{load::Flags, problems::Problems};
 use crate::{
-    authn::{IdentityHeader, Realm, UnverifiedEmail},
+    authn::{IdentityHeader, Policy, Realm, UnverifiedEmail},
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     telemetry::LogSettings,
     upstream::{BodyLimits, CredentialForwarding, UpstreamSettings},
-    verify::{ClientIds, Issuer, JwksSettings, TrustedUrl},
+    verify::{
+        ClaimRules, ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings,
+        JwksSource, TrustedUrl,
+    },
 };
 
 /// Everything that a running proxy needs to know, in the types that use it.
@@ -44,12 +49,22 @@ pub struct Settings {
     pub(crate) issuer: Issuer,
     /// How far clocks may differ.
     pub(crate) leeway: Duration,
+    /// How long ago a token may have been issued.
+    pub(crate) max_token_age: Option<Duration>,
+    /// Who may pass, wherever they go.
+    pub(crate) policy: Policy,
     /// How many verdicts are remembered at most.
     pub(crate) verdict_capacity: u64,
     /// Where the keys come from.
     pub(crate) jwks_from: JwksFrom,
     /// How the keys are kept fresh.
     pub(crate) jwks: JwksSettings,
+    /// Where the last good set is kept.
+    pub(crate) jwks_cache_file: Option<PathBuf>,
+    /// How the key endpoint is reached.
+    pub(crate) jwks_https: HttpsOptions,
+    /// Whether what Apple publishes is compared with what is pinned.
+    pub(crate) canary: bool,
     /// The application.
     pub(crate) upstream: UpstreamSettings,
     /// What becomes of the credential.
@@ -103,6 +118,38 @@ impl Settings {
         load::from_toml("config.toml", text)
     }
 
+    /// The rules by which tokens are judged.
+    #[must_use]
+    pub fn claim_rules(&self) -> ClaimRules {
+        let rules = ClaimRules::new(self.client_ids.clone(), self.leeway);
+        match self.max_token_age {
+            Some(age) => rules.with_max_token_age(age),
+            None => rules,
+        }
+    }
+
+    /// Whose tokens are accepted.
+    #[must_use]
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Gets the text of the key set, once.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchFault`].
+    pub async fn fetch_jwks(&self) -> Result<Bytes, FetchFault> {
+        match &self.jwks_from {
+            JwksFrom::Url(url) => {
+                let source = HttpsJwks::with_options(url.clone(), &self.jwks_https)
+                    .map_err(FetchFault::transport)?;
+                source.fetch().await
+            }
+            JwksFrom::File(path) => FileJwks::new(path.clone()).fetch().await,
+        }
+    }
+
     /// How the log looks.
     #[must_use]
     pub const fn log(&self) -> &LogSettings {
@@ -115,7 +162,7 @@ mod tests {
     use toml::Table;
 
     use super::*;
-    use crate::{peers::NOWHERE, server::ClientCertificates, verify::ClaimRules};
+    use crate::{peers::NOWHERE, server::ClientCertificates};
 
     const MINIMAL: &str = include_str!("../../config/minimal.toml");
     const REFERENCE: &str = include_str!("../../config/reference.toml");

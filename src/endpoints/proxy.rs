@@ -16,7 +16,7 @@ use tower::Service;
 use tracing::info;
 
 use crate::{
-    authn::{Authenticator, Rejection, RejectionBody},
+    authn::{Authenticator, Policy, Rejection, RejectionBody},
     telemetry::{Metrics, RequestLabels},
     upstream::{BodyLimits, ForwardingRules, StreamedBody, Upstream, UpstreamRequest},
 };
@@ -76,7 +76,7 @@ impl Parts {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<Response<StreamedBody>, Rejection> {
-        let identity = self.authenticator.require(request.headers()).await?;
+        let identity = self.authenticator.require(request.headers(), &Policy::permissive()).await?;
         self.check_announced_length(request.headers())?;
         let headers = self.rules.identity_headers.clone();
         let request = request.map(|body| StreamedBody::of_request(body, self.limits, headers));

@@ -5,7 +5,7 @@ use std::{error::Error, future, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, LOCATION},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,6 +33,8 @@ pub enum Fault {
     Redirect(HeaderValue),
     /// 10 MiB of white space, of no announced length: so far it is legal JSON, and only a cap can end it.
     Oversized,
+    /// The right answer, said to be gzip although nobody asked for that.
+    Compressed,
     /// The request is taken and never answered.
     Hang,
     /// The connection is closed without an answer.
@@ -55,6 +57,7 @@ impl Fault {
             Self::EmptySet => Ok(json_of(&json!({ "keys": [] }))),
             Self::Redirect(location) => Ok(redirect(location)),
             Self::Oversized => Ok(oversized()),
+            Self::Compressed => Ok(compressed(right)),
             Self::Hang => future::pending().await,
             Self::Reset => Err(Dropped),
         }
@@ -73,6 +76,7 @@ impl Fault {
             Order::EmptySet => Self::EmptySet,
             Order::Redirect { to } => Self::Redirect(to.parse().map_err(refuse)?),
             Order::Oversized => Self::Oversized,
+            Order::Compressed => Self::Compressed,
             Order::Hang => Self::Hang,
             Order::Reset => Self::Reset,
         };
@@ -91,6 +95,7 @@ enum Order {
     EmptySet,
     Redirect { to: String },
     Oversized,
+    Compressed,
     Hang,
     Reset,
 }
@@ -120,6 +125,11 @@ fn redirect(location: HeaderValue) -> Response<Body> {
     response
 }
 
+fn compressed(mut right: Response<Body>) -> Response<Body> {
+    right.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    right
+}
+
 fn oversized() -> Response<Body> {
     let piece = Bytes::from(vec![b' '; OVERSIZED_PIECE]);
     let mut response = Response::new(Body::repeated(piece, OVERSIZED_PIECES));
@@ -142,6 +152,7 @@ mod tests {
             (json!({"fault": "empty_set"}), "Some(EmptySet)"),
             (json!({"fault": "redirect", "to": "/elsewhere"}), r#"Some(Redirect("/elsewhere"))"#),
             (json!({"fault": "oversized"}), "Some(Oversized)"),
+            (json!({"fault": "compressed"}), "Some(Compressed)"),
             (json!({"fault": "hang"}), "Some(Hang)"),
             (json!({"fault": "reset"}), "Some(Reset)"),
         ] {

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use http::Request;
@@ -141,7 +142,7 @@ async fn accept(listener: TcpListener, application: Application, spawner: Spawne
                 );
             }
             // Mostly "too many open files": let the connections that hold them end.
-            Err(_) => tokio::task::yield_now().await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
 }

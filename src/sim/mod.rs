@@ -6,7 +6,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use http::{
@@ -29,6 +29,7 @@ pub mod echo;
 
 mod answer;
 mod control;
+mod discovery;
 mod host;
 
 use answer::{Answer, Body, json_of};
@@ -54,15 +55,19 @@ pub struct Apple {
 /// What the sockets and the handle share.
 #[derive(Debug)]
 struct State {
+    /// Set as soon as the port is known.
+    url: OnceLock<String>,
     clock: Arc<dyn Clock>,
     keys: PublishedKeys,
     fetches: watch::Sender<u64>,
+    discoveries: watch::Sender<u64>,
     changing: Mutex<Changing>,
 }
 
 #[derive(Debug)]
 struct Changing {
     issuer: String,
+    discovery_issuer: Option<String>,
     fault: Option<Fault>,
     user_agent: Option<String>,
 }
@@ -88,6 +93,7 @@ impl Apple {
         }
         let state = Arc::new(State::new(clock));
         let host = Host::start(address, application(Arc::clone(&state))).await?;
+        drop(state.url.set(format!("http://{}", host.address())));
         Ok(Self { host, state })
     }
 
@@ -118,6 +124,25 @@ impl Apple {
     /// Issues as `issuer` from here on.
     pub fn set_issuer(&self, issuer: &str) {
         issuer.clone_into(&mut self.state.lock().issuer);
+    }
+
+    /// Where the discovery document is.
+    #[must_use]
+    pub fn discovery_url(&self) -> String {
+        format!("{}/.well-known/openid-configuration", self.url())
+    }
+
+    /// Names `issuer` in the discovery document, as Apple named another for a day in June 2025, whatever the tokens say;
+    /// `None` names theirs.
+    pub fn set_discovery_issuer(&self, issuer: Option<&str>) {
+        self.state.lock().discovery_issuer = issuer.map(str::to_owned);
+    }
+
+    /// Waits until the discovery document has been asked for `count` times since the start.
+    pub async fn discovered(&self, count: u64) {
+        let mut discoveries = self.state.discoveries.subscribe();
+        // The sender lives in `self`, so the channel cannot be closed.
+        drop(discoveries.wait_for(|&discoveries| discoveries >= count).await);
     }
 
     /// Its keys, to rotate, publish and withdraw.
@@ -185,11 +210,14 @@ impl Apple {
 impl State {
     fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
+            url: OnceLock::new(),
             clock,
             keys: PublishedKeys::new(SigningKey::generate()),
             fetches: watch::Sender::new(0),
+            discoveries: watch::Sender::new(0),
             changing: Mutex::new(Changing {
                 issuer: ISSUER.to_owned(),
+                discovery_issuer: None,
                 fault: None,
                 user_agent: None,
             }),
@@ -218,8 +246,10 @@ fn application(state: Arc<State>) -> Application {
 }
 
 async fn answer(state: &State, request: Request<Incoming>) -> Answer {
-    if (request.method(), request.uri().path()) != (&Method::GET, "/auth/keys") {
-        return Ok(control::answer(state, request).await);
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/auth/keys") => {}
+        (&Method::GET, "/.well-known/openid-configuration") => return Ok(discover(state)),
+        _ => return Ok(control::answer(state, request).await),
     }
     let (right, fault) = take_fetch(state, &request);
     match fault {
@@ -243,6 +273,18 @@ fn take_fetch(state: &State, request: &Request<Incoming>) -> (Response<Body>, Op
     // Last, so that whoever waits for the fetch finds everything else noted.
     state.fetches.send_modify(|fetches| *fetches += 1);
     (right, fault)
+}
+
+/// The discovery document.
+fn discover(state: &State) -> Response<Body> {
+    let issuer = {
+        let changing = state.lock();
+        changing.discovery_issuer.clone().unwrap_or_else(|| changing.issuer.clone())
+    };
+    let url = state.url.get().map_or("", String::as_str);
+    let document = json_of(&discovery::document(&issuer, url));
+    state.discoveries.send_modify(|discoveries| *discoveries += 1);
+    document
 }
 
 /// The key set with the headers that Apple sends: nothing to cache by, and the order is another each time.

@@ -66,6 +66,29 @@ pub struct CertificateLabels {
     pub certificate: &'static str,
 }
 
+/// What became of the key set on disk: the labels of `siwa_jwks_file_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct JwksFileLabels {
+    /// `load` or `store`.
+    pub operation: &'static str,
+    /// `ok`, `failed`, `absent`, or why the file was not believed, e.g. `digest`, `too_old`.
+    pub result: &'static str,
+}
+
+/// What Apple publishes otherwise than it is pinned: the label of `siwa_apple_drift`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DriftLabels {
+    /// `issuer`, `jwks_uri`, `algorithms` or `keys`.
+    pub what: &'static str,
+}
+
+/// How one look for drift ended: the label of `siwa_apple_drift_checks_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DriftCheckLabels {
+    /// `ok`, or the code of the fault, e.g. `status`, `html`.
+    pub result: &'static str,
+}
+
 /// Every metric of the process.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -100,12 +123,18 @@ pub struct Metrics {
     pub judge_seconds: Histogram,
     /// Attempts to fetch the key set, by result.
     pub jwks_fetches: Family<FetchLabels, Counter>,
-    /// Keys in the current set.
+    /// Keys in the current sets of all sources.
     pub jwks_keys: Gauge,
     /// Keys in fetched sets that were skipped because they cannot be used.
     pub jwks_keys_skipped: Counter,
     /// Unknown `kid`s that caused no fetch because of the cooldown.
     pub jwks_refetches_suppressed: Counter,
+    /// The key set on disk, by operation and result.
+    pub jwks_file: Family<JwksFileLabels, Counter>,
+    /// 1 where Apple publishes something else than what is pinned.
+    pub apple_drift: Family<DriftLabels, Gauge>,
+    /// Looks for drift, by result.
+    pub apple_drift_checks: Family<DriftCheckLabels, Counter>,
     /// Email claims that could not be a header field value and were left out.
     pub emails_left_out: Counter,
     jwks_age: Gauge,
@@ -142,6 +171,9 @@ impl Metrics {
         let jwks_keys = Gauge::default();
         let jwks_keys_skipped = Counter::default();
         let jwks_refetches_suppressed = Counter::default();
+        let jwks_file = Family::default();
+        let apple_drift = Family::default();
+        let apple_drift_checks = Family::default();
         let emails_left_out = Counter::default();
         let jwks_age = Gauge::default();
 
@@ -161,23 +193,27 @@ impl Metrics {
         r.register("verdicts", "Tokens looked at, by verdict-cache outcome", verdicts.clone());
         r.register_with_unit("judge", "Judging one token that the verdict cache did not hold", Unit::Seconds, judge_seconds.clone());
         r.register("jwks_fetches", "Attempts to fetch the key set, by result", jwks_fetches.clone());
-        r.register("jwks_keys", "Keys in the current set", jwks_keys.clone());
+        r.register("jwks_keys", "Keys in the current sets of all sources", jwks_keys.clone());
         r.register("jwks_keys_skipped", "Keys in fetched sets that cannot be used", jwks_keys_skipped.clone());
         r.register("jwks_refetches_suppressed", "Unknown key ids that caused no fetch because of the cooldown", jwks_refetches_suppressed.clone());
+        r.register("jwks_file", "The key set on disk, by operation and result", jwks_file.clone());
+        r.register("apple_drift", "1 where Apple publishes something else than what is pinned", apple_drift.clone());
+        r.register("apple_drift_checks", "Looks for drift, by result", apple_drift_checks.clone());
         r.register("emails_left_out", "Email claims that cannot be a header field value", emails_left_out.clone());
-        r.register_with_unit("jwks_age", "Since the last successful fetch of the key set; -1 before the first", Unit::Seconds, jwks_age.clone());
+        r.register_with_unit("jwks_age", "Since the last successful fetch of the key set, the oldest if there are several; -1 before the first", Unit::Seconds, jwks_age.clone());
 
         Self {
             requests, request_seconds, requests_in_flight, connections, accept_errors, tls_handshake_failures,
-            tls_certificate_expiry, tls_reload_failures, requests_shed, requests_rate_limited, requests_timed_out, spoofed_headers_stripped, verdicts,
-            judge_seconds, jwks_fetches, jwks_keys, jwks_keys_skipped, jwks_refetches_suppressed, emails_left_out,
+            tls_certificate_expiry, tls_reload_failures, requests_shed, requests_rate_limited, requests_timed_out,
+            spoofed_headers_stripped, verdicts, judge_seconds, jwks_fetches, jwks_keys, jwks_keys_skipped,
+            jwks_refetches_suppressed, jwks_file, apple_drift, apple_drift_checks, emails_left_out,
             jwks_age, jwks_fetched_at: Arc::new(AtomicU64::new(0)), registry: Arc::new(r),
         }
     }
 
-    /// Notes a successful fetch of the key set.
-    pub fn jwks_fetched(&self, now: UnixTime) {
-        self.jwks_fetched_at.store(now.as_secs(), Ordering::Relaxed);
+    /// Notes when the key set in use was fetched.
+    pub fn jwks_fetched(&self, at: UnixTime) {
+        self.jwks_fetched_at.store(at.as_secs(), Ordering::Relaxed);
     }
 
     /// All metrics in the `OpenMetrics` text format, as Prometheus scrapes them.

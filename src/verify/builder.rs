@@ -1,6 +1,6 @@
 //! The decisions that a [`Verifier`] needs, in the order of their weight: for which apps (no default), whose keys, and how.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -9,7 +9,10 @@ use super::{
     Verifier,
     claims::ClaimRules,
     identity::ClientIds,
-    jwks::{HttpsJwks, Issuer, JwksCache, JwksSettings, JwksSource, TrustedUrl},
+    jwks::{
+        CanarySettings, HttpsError, HttpsJwks, Issuer, JwksCache, JwksSettings, JwksSource,
+        KeySource, Surroundings, TrustedUrl,
+    },
     verdicts::VerdictCache,
 };
 use crate::{
@@ -24,8 +27,12 @@ pub struct VerifierBuilder {
     client_ids: ClientIds,
     issuer: Issuer,
     source: Option<Arc<dyn JwksSource>>,
+    cache_file: Option<PathBuf>,
+    further_sources: Vec<KeySource>,
+    canary: Option<CanarySettings>,
     jwks: JwksSettings,
     leeway: Duration,
+    max_token_age: Option<Duration>,
     verdict_capacity: u64,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -41,8 +48,12 @@ impl VerifierBuilder {
             client_ids,
             issuer: Issuer::apple(),
             source: None,
+            cache_file: None,
+            further_sources: Vec::new(),
+            canary: None,
             jwks: JwksSettings::default(),
             leeway: ClaimRules::LEEWAY,
+            max_token_age: None,
             verdict_capacity: Self::VERDICT_CAPACITY,
             clock: Arc::new(SystemClock),
             metrics: Metrics::new(),
@@ -62,6 +73,25 @@ impl VerifierBuilder {
         self
     }
 
+    /// Where the last good set is kept, so that a restart during an outage serves: see [`KeySource::cache_file`].
+    pub fn cache_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cache_file = Some(path.into());
+        self
+    }
+
+    /// Accepts the tokens of a further issuer besides, by keys of its own: `source` cannot speak for anybody else.
+    pub fn add_source(mut self, source: KeySource) -> Self {
+        self.further_sources.push(source);
+        self
+    }
+
+    /// Has what Apple publishes compared with what is pinned, which changes nothing: a log line and a metric tell of a
+    /// difference. Off by default.
+    pub fn canary(mut self, settings: CanarySettings) -> Self {
+        self.canary = Some(settings);
+        self
+    }
+
     /// How the keys are kept fresh.
     pub const fn jwks_settings(mut self, settings: JwksSettings) -> Self {
         self.jwks = settings;
@@ -71,6 +101,12 @@ impl VerifierBuilder {
     /// How far clocks may differ: [`ClaimRules::LEEWAY`] by default, [`ClaimRules::LONGEST_LEEWAY`] at most.
     pub const fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
+        self
+    }
+
+    /// How long ago a token may have been issued; until it expires by default, which is a day for Apple's.
+    pub const fn max_token_age(mut self, age: Duration) -> Self {
+        self.max_token_age = Some(age);
         self
     }
 
@@ -109,17 +145,24 @@ impl VerifierBuilder {
             Some(source) => source,
             None => Arc::new(HttpsJwks::new(TrustedUrl::apple_keys())?),
         };
-        let keys = JwksCache::start(
-            source,
-            self.issuer,
-            self.jwks,
-            Arc::clone(&self.clock),
-            self.metrics.clone(),
-            &self.tasks,
-        );
+        let first = KeySource::of(self.issuer.clone(), source, self.cache_file);
+        let sources = [first].into_iter().chain(self.further_sources).collect();
+        let surroundings = Surroundings {
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.clone(),
+            tasks: self.tasks,
+        };
+        let keys = JwksCache::start(sources, &self.jwks, &surroundings);
+        if let Some(canary) = self.canary {
+            keys.watch(canary, self.issuer, &surroundings)?;
+        }
+        let mut rules = ClaimRules::new(self.client_ids, self.leeway);
+        if let Some(age) = self.max_token_age {
+            rules = rules.with_max_token_age(age);
+        }
         Ok(Verifier {
             keys,
-            rules: Arc::new(ClaimRules::new(self.client_ids, self.leeway)),
+            rules: Arc::new(rules),
             verdicts: VerdictCache::new(self.verdict_capacity)?,
             clock: self.clock,
             metrics: self.metrics,
@@ -139,5 +182,5 @@ pub enum BuildError {
     Randomness(#[from] aws_lc_rs::error::Unspecified),
     /// The HTTPS client cannot be set up.
     #[error("the client for the key endpoint cannot be set up")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] HttpsError),
 }

@@ -5,10 +5,11 @@ use std::{fmt, time::Duration};
 use serde_json::Value;
 
 use super::{
-    error::{ClaimProblem, Printable, TokenFault},
-    identity::{ClientId, ClientIds, Email, Identity, RealUserStatus, Subject},
+    error::{ClaimProblem, TokenFault},
+    identity::{ClaimNames, ClientId, ClientIds, Email, Identity, RealUserStatus, Subject},
     json::Object,
     jwks::Issuer,
+    printable::Printable,
 };
 use crate::clock::UnixTime;
 
@@ -35,10 +36,9 @@ impl SignedClaims {
         Ok(self.read(claim, Value::as_u64)?.map(UnixTime::from_secs))
     }
 
-    /// A boolean that Apple sent as a string until February 2024 and as a boolean since; absent is `false`.
-    fn flag(&self, claim: &'static str) -> Result<bool, TokenFault> {
-        let as_flag = |value: &Value| value.as_bool().or_else(|| value.as_str()?.parse().ok());
-        Ok(self.read(claim, as_flag)?.unwrap_or(false))
+    /// A boolean, which Apple wrote as a string until February 2024 and writes as a boolean since.
+    fn flag(&self, claim: &'static str) -> Result<Option<bool>, TokenFault> {
+        self.read(claim, |value| value.as_bool().or_else(|| value.as_str()?.parse().ok()))
     }
 
     fn read<'a, T>(
@@ -66,8 +66,8 @@ impl SignedClaims {
 
     /// Absent, or empty, for managed accounts and where the scope was not asked for.
     fn email(&self) -> Result<Option<Email>, TokenFault> {
-        let verified = self.flag("email_verified")?;
-        let private = self.flag("is_private_email")?;
+        let verified = self.flag("email_verified")?.unwrap_or(false);
+        let private = self.flag("is_private_email")?.unwrap_or(false);
         let address = self.text("email")?.filter(|address| !address.is_empty());
         Ok(address.map(|address| Email::new(address, verified, private)))
     }
@@ -75,6 +75,19 @@ impl SignedClaims {
     /// A number that we do not know is no status: a fourth value of Apple's must not lock anybody out.
     fn real_user_status(&self) -> Result<Option<RealUserStatus>, TokenFault> {
         Ok(self.read("real_user_status", Value::as_u64)?.and_then(RealUserStatus::from_wire))
+    }
+
+    /// The claims that say something. One that is `null` or empty is there in name only.
+    fn told(&self) -> ClaimNames {
+        let tells = |value: &Value| match value {
+            Value::Null => false,
+            Value::String(text) => !text.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(members) => !members.is_empty(),
+            Value::Bool(_) | Value::Number(_) => true,
+        };
+        let told = self.claims.iter().filter(|(_, value)| tells(value));
+        ClaimNames::new(told.map(|(name, _)| name.as_str()))
     }
 }
 
@@ -89,6 +102,7 @@ impl fmt::Debug for SignedClaims {
 pub struct ClaimRules {
     client_ids: ClientIds,
     leeway: Duration,
+    max_token_age: Option<Duration>,
 }
 
 impl ClaimRules {
@@ -100,7 +114,15 @@ impl ClaimRules {
     /// Rules that accept tokens for `client_ids`, with a `leeway` of at most [`Self::LONGEST_LEEWAY`] (RFC 7519 §4.1.4).
     #[must_use]
     pub fn new(client_ids: ClientIds, leeway: Duration) -> Self {
-        Self { client_ids, leeway: leeway.min(Self::LONGEST_LEEWAY) }
+        Self { client_ids, leeway: leeway.min(Self::LONGEST_LEEWAY), max_token_age: None }
+    }
+
+    /// Refuses tokens that were issued longer ago than `age`, give or take the leeway. Apple's live for 24 hours, and so
+    /// does one that was stolen.
+    #[must_use]
+    pub const fn with_max_token_age(mut self, age: Duration) -> Self {
+        self.max_token_age = Some(age);
+        self
     }
 
     /// Says whom `claims` prove at `now`.
@@ -108,42 +130,79 @@ impl ClaimRules {
     /// # Errors
     ///
     /// The first rule that they break.
+    pub fn accept(&self, claims: SignedClaims, now: UnixTime) -> Result<Identity, TokenFault> {
+        let identity = self.prove(claims, now)?;
+        self.check_age(&identity, now)?;
+        Ok(identity)
+    }
+
+    /// What [`accept`](Self::accept) does, but for the age: what comes out may be remembered until the token expires.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "claims are judged once, and what is left of them is the identity"
     )]
-    pub fn accept(&self, claims: SignedClaims, now: UnixTime) -> Result<Identity, TokenFault> {
+    pub(super) fn prove(
+        &self,
+        claims: SignedClaims,
+        now: UnixTime,
+    ) -> Result<Identity, TokenFault> {
         refuse_notification(&claims)?;
         check_issuer(&claims)?;
         let audience = self.check_audience(&claims)?;
-        let subject = claims.subject("sub")?.ok_or_else(|| TokenFault::missing("sub"))?;
         let issued_at = self.check_issued(&claims, now)?;
+        self.check_not_before(&claims, now)?;
         let expires_at = claims.time("exp")?.ok_or_else(|| TokenFault::missing("exp"))?;
-        let identity = Identity {
-            subject,
+        self.check_unexpired(expires_at, now)?;
+        Ok(Identity {
+            subject: claims.subject("sub")?.ok_or_else(|| TokenFault::missing("sub"))?,
             audience,
             email: claims.email()?,
             real_user_status: claims.real_user_status()?,
             transfer_subject: claims.subject("transfer_sub")?,
+            nonce: claims.text("nonce")?.map(Into::into),
+            nonce_supported: claims.flag("nonce_supported")?,
+            code_hash: claims.text("c_hash")?.map(Into::into),
+            told: claims.told(),
             issued_at,
             expires_at,
-        };
-        self.check_unexpired(&identity, now)?;
-        Ok(identity)
+        })
     }
 
-    /// Checks the one rule whose outcome changes with time alone, so that it can be asked again of a remembered identity.
-    pub(super) fn check_unexpired(
-        &self,
-        identity: &Identity,
-        now: UnixTime,
-    ) -> Result<(), TokenFault> {
-        let expired_at = identity.expires_at;
-        if now < self.last_use(identity) {
+    /// Asks again what time alone can change, for every use of an identity, remembered or not.
+    pub(super) fn check_time(&self, identity: &Identity, now: UnixTime) -> Result<(), TokenFault> {
+        self.check_unexpired(identity.expires_at, now)?;
+        self.check_age(identity, now)
+    }
+
+    fn check_unexpired(&self, expired_at: UnixTime, now: UnixTime) -> Result<(), TokenFault> {
+        if now < expired_at.saturating_add(self.leeway) {
             Ok(())
         } else {
             Err(TokenFault::Expired { expired_at, now })
         }
+    }
+
+    /// The age by `iat`, the only time that Apple documents as the time of issue.
+    fn check_age(&self, identity: &Identity, now: UnixTime) -> Result<(), TokenFault> {
+        let Some(limit) = self.max_token_age else { return Ok(()) };
+        let issued_at = identity.issued_at;
+        if now < issued_at.saturating_add(limit).saturating_add(self.leeway) {
+            Ok(())
+        } else {
+            Err(TokenFault::TooOld { issued_at, limit, now })
+        }
+    }
+
+    pub(super) const fn leeway(&self) -> Duration {
+        self.leeway
+    }
+
+    pub(super) const fn max_token_age(&self) -> Option<Duration> {
+        self.max_token_age
+    }
+
+    pub(super) const fn client_ids(&self) -> &ClientIds {
+        &self.client_ids
     }
 
     /// The first moment at which `identity` is refused as expired.
@@ -157,15 +216,29 @@ impl ClaimRules {
         claims.audience()?.into_iter().map(ours).collect()
     }
 
-    /// `iat`, and `nbf` should Apple ever send one: neither may lie ahead by more than the leeway.
     fn check_issued(&self, claims: &SignedClaims, now: UnixTime) -> Result<UnixTime, TokenFault> {
         let issued_at = claims.time("iat")?.ok_or_else(|| TokenFault::missing("iat"))?;
-        let valid_from =
-            claims.time("nbf")?.map_or(issued_at, |not_before| not_before.max(issued_at));
-        if valid_from > now.saturating_add(self.leeway) {
-            return Err(TokenFault::NotYetValid { valid_from, now });
-        }
+        self.check_begun("iat", issued_at, now)?;
         Ok(issued_at)
+    }
+
+    /// `nbf` (RFC 7519 §4.1.5), should Apple ever send one.
+    fn check_not_before(&self, claims: &SignedClaims, now: UnixTime) -> Result<(), TokenFault> {
+        let not_before = claims.time("nbf")?;
+        not_before.map_or(Ok(()), |not_before| self.check_begun("nbf", not_before, now))
+    }
+
+    fn check_begun(
+        &self,
+        claim: &'static str,
+        valid_from: UnixTime,
+        now: UnixTime,
+    ) -> Result<(), TokenFault> {
+        if valid_from <= now.saturating_add(self.leeway) {
+            Ok(())
+        } else {
+            Err(TokenFault::NotYetValid { claim, valid_from, now })
+        }
     }
 }
 
@@ -191,31 +264,50 @@ fn check_issuer(claims: &SignedClaims) -> Result<(), TokenFault> {
     Err(TokenFault::Issuer { found: Printable::new(found), expected })
 }
 
+/// Identities for unit tests, by the one way there is: claims that are accepted.
 #[cfg(test)]
-mod tests {
+pub(crate) mod fixtures {
     use serde_json::json;
 
     use super::*;
 
-    const NOW: u64 = 1_700_000_000;
+    pub(crate) const NOW: u64 = 1_700_000_000;
 
-    fn judge_at(change: &[(&str, Value)], now: u64) -> Result<Identity, TokenFault> {
+    pub(super) fn rules() -> ClaimRules {
+        let client_ids = ClientIds::new(["com.example.app", "com.example.web"]).unwrap();
+        ClaimRules::new(client_ids, ClaimRules::LEEWAY)
+    }
+
+    /// Claims that are accepted at [`NOW`], with `change` laid over them; `null` removes one.
+    pub(super) fn claims(change: Value) -> SignedClaims {
         let mut claims = json!({
             "iss": "https://appleid.apple.com", "aud": "com.example.app", "sub": "000001.abc.0001",
             "iat": NOW, "exp": NOW + 86_400,
         });
-        for (claim, value) in change {
-            claims[*claim] = value.clone();
-            if value.is_null() {
-                claims.as_object_mut().unwrap().remove(*claim);
-            }
-        }
-        let Value::Object(claims) = claims else { unreachable!() };
-        let rules = ClaimRules::new(
-            ClientIds::new(["com.example.app", "com.example.web"]).unwrap(),
-            ClaimRules::LEEWAY,
-        );
-        rules.accept(SignedClaims::new(claims, Issuer::apple()), UnixTime::from_secs(now))
+        let claims = claims.as_object_mut().unwrap();
+        let Value::Object(change) = change else { panic!("not an object") };
+        claims.extend(change);
+        claims.retain(|_, value| !value.is_null());
+        SignedClaims::new(claims.clone(), Issuer::apple())
+    }
+
+    pub(crate) fn identity_with(change: Value) -> Identity {
+        rules().accept(claims(change), UnixTime::from_secs(NOW)).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        fixtures::{NOW, claims, identity_with, rules},
+        *,
+    };
+
+    fn judge_at(change: &[(&str, Value)], now: u64) -> Result<Identity, TokenFault> {
+        let change = change.iter().map(|(claim, value)| ((*claim).to_owned(), value.clone()));
+        rules().accept(claims(change.collect()), UnixTime::from_secs(now))
     }
 
     fn judge(change: &[(&str, Value)]) -> Result<Identity, TokenFault> {
@@ -327,5 +419,51 @@ mod tests {
     fn a_notification_is_never_an_identity() {
         assert_eq!(fault("events", json!("{}")), "token_notification");
         assert_eq!(fault("events", json!({"type": "consent-revoked"})), "token_notification");
+    }
+
+    #[test]
+    fn the_first_broken_rule_is_named() {
+        let expired = ("exp", json!(NOW - 100));
+        let code = |change: &[(&str, Value)]| judge(change).unwrap_err().code();
+        assert_eq!(code(&[expired.clone(), ("sub", json!(""))]), "token_expired");
+        assert_eq!(code(&[expired, ("aud", json!("com.example.other"))]), "token_audience");
+    }
+
+    #[test]
+    fn a_token_may_be_limited_in_age_to_the_second() {
+        let rules = rules().with_max_token_age(Duration::from_mins(10));
+        let at = |now| rules.accept(claims(json!({})), UnixTime::from_secs(now));
+        let last = NOW + 600 + 30;
+        assert!(at(last - 1).is_ok());
+        assert_eq!(at(last).unwrap_err().code(), "token_too_old");
+        assert_eq!(at(NOW + 100_000).unwrap_err().code(), "token_expired", "expiry comes first");
+    }
+
+    #[test]
+    fn what_is_proved_can_be_remembered_as_age_has_no_part_in_it() {
+        let rules = rules().with_max_token_age(Duration::ZERO);
+        let later = UnixTime::from_secs(NOW + 3_600);
+        let identity = rules.prove(claims(json!({})), later).unwrap();
+        assert_eq!(rules.check_time(&identity, later).unwrap_err().code(), "token_too_old");
+    }
+
+    #[test]
+    fn what_callers_may_check_later_is_kept() {
+        let identity = identity_with(json!({
+            "nonce": "n", "nonce_supported": "false", "c_hash": "h", "org_id": "o", "email": "",
+            "scopes": [], "other": {},
+        }));
+        assert_eq!(identity.nonce.as_deref(), Some("n"));
+        assert_eq!(identity.nonce_supported, Some(false));
+        assert_eq!(identity.code_hash.as_deref(), Some("h"));
+        for claim in ["iss", "sub", "nonce_supported", "org_id"] {
+            assert!(identity.tells(claim), "{claim}");
+        }
+        for claim in ["email", "scopes", "other", "transfer_sub", ""] {
+            assert!(!identity.tells(claim), "{claim} is empty or missing");
+        }
+        for claim in ["nonce", "nonce_supported", "c_hash"] {
+            assert_eq!(fault(claim, json!(1)), "token_claim");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! What can go wrong while judging a token, and whose fault it was.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use super::jwks::KeyId;
+use super::{jwks::KeyId, printable::Printable};
 use crate::clock::UnixTime;
 
 /// Whose fault a failure was. It decides status, log level and metric.
@@ -122,11 +122,29 @@ pub enum TokenFault {
     /// Issued in the future, or not valid yet.
     #[error("the token is valid from {valid_from}, and it is {now}")]
     NotYetValid {
-        /// The `iat` or `nbf` claim.
+        /// Which claim says so: `iat` or `nbf`.
+        claim: &'static str,
+        /// Its value.
         valid_from: UnixTime,
         /// When it was judged.
         now: UnixTime,
     },
+    /// Issued longer ago than is accepted here, though not expired.
+    #[error("the token was issued at {issued_at}, and none older than {} is accepted; it is {now}", humantime::format_duration(*.limit))]
+    TooOld {
+        /// The `iat` claim.
+        issued_at: UnixTime,
+        /// The age that is accepted.
+        limit: Duration,
+        /// When it was judged.
+        now: UnixTime,
+    },
+    /// Issued for another sign-in than the caller's.
+    #[error("the token's nonce {0}")]
+    Nonce(Mismatch),
+    /// Issued beside another authorization code.
+    #[error("the token's hash of the authorization code {0}")]
+    CodeHash(Mismatch),
     /// A server-to-server notification, which says something about a user but does not prove one.
     #[error("this is a server-to-server notification, not an identity token")]
     Notification,
@@ -148,8 +166,16 @@ impl TokenFault {
             Self::Audience { .. } => "token_audience",
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } => "token_not_yet_valid",
+            Self::TooOld { .. } => "token_too_old",
+            Self::Nonce(_) => "token_nonce",
+            Self::CodeHash(_) => "token_code_hash",
             Self::Notification => "token_notification",
         }
+    }
+
+    /// Whether another key of the same name could have made the difference.
+    pub(super) const fn is_about_the_key(&self) -> bool {
+        matches!(self, Self::Signature(_) | Self::Issuer { .. })
     }
 
     pub(super) fn missing(claim: &'static str) -> Self {
@@ -233,32 +259,21 @@ impl fmt::Display for ClaimProblem {
     }
 }
 
-/// A foreign value in a form that is safe to show: at most 100 characters, and visible ASCII only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Printable(Box<str>);
-
-impl Printable {
-    const LONGEST: usize = 100;
-
-    pub(super) fn new(foreign: &str) -> Self {
-        let visible = |c: char| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '?' };
-        let mut shown: String = foreign.chars().take(Self::LONGEST).map(visible).collect();
-        if foreign.chars().nth(Self::LONGEST).is_some() {
-            shown.push_str("...");
-        }
-        Self(if shown.is_empty() { "(nothing)".into() } else { shown.into() })
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// How a token fails to be the one that was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It says nothing of it.
+    Missing,
+    /// It says something else.
+    Different,
 }
 
-impl fmt::Display for Printable {
+impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(match self {
+            Self::Missing => "is missing",
+            Self::Different => "is not the expected one",
+        })
     }
 }
 
@@ -284,6 +299,12 @@ pub enum FetchFault {
     /// Another status than 200.
     #[error("the key endpoint answered with status {0}")]
     Status(u16),
+    /// A web page, whatever the status: Apple's edge answers so in trouble, and so do captive portals.
+    #[error("the key endpoint answered with an HTML page")]
+    Html,
+    /// Compressed, which we did not ask for: 64 KiB of it could be any length.
+    #[error("the key endpoint answered with a content encoding that was not asked for")]
+    ContentEncoding,
     /// Longer than any key set.
     #[error("the key set has more than {limit} bytes")]
     Oversized {
@@ -313,22 +334,11 @@ impl FetchFault {
         match self {
             Self::Transport(_) => "transport",
             Self::Status(_) => "status",
+            Self::Html => "html",
+            Self::ContentEncoding => "content_encoding",
             Self::Oversized { .. } => "oversized",
             Self::NotAJwkSet(_) => "not_a_jwk_set",
             Self::NoUsableKey { .. } => "no_usable_key",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_foreign_value_is_shown_short_and_in_visible_ascii() {
-        assert_eq!(Printable::new("com.example.app").as_str(), "com.example.app");
-        assert_eq!(Printable::new("a\r\nb\"é").as_str(), "a??b??");
-        assert_eq!(Printable::new("").as_str(), "(nothing)");
-        assert_eq!(Printable::new(&"x".repeat(500)).as_str().len(), 103);
     }
 }

@@ -14,6 +14,10 @@ pub struct Identity {
     pub(super) email: Option<Email>,
     pub(super) real_user_status: Option<RealUserStatus>,
     pub(super) transfer_subject: Option<Subject>,
+    pub(super) nonce: Option<Box<str>>,
+    pub(super) nonce_supported: Option<bool>,
+    pub(super) code_hash: Option<Box<str>>,
+    pub(super) told: ClaimNames,
     pub(super) issued_at: UnixTime,
     pub(super) expires_at: UnixTime,
 }
@@ -56,6 +60,12 @@ impl Identity {
         self.transfer_subject.as_ref()
     }
 
+    /// Whether the token holds the claim `name`, and it is neither `null` nor empty.
+    #[must_use]
+    pub fn tells(&self, name: &str) -> bool {
+        self.told.contains(name)
+    }
+
     /// When Apple issued the token (`iat`).
     #[must_use]
     pub const fn issued_at(&self) -> UnixTime {
@@ -75,6 +85,19 @@ impl fmt::Debug for Identity {
             .field("client_id", self.client_id())
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
+    }
+}
+
+/// The names of claims. Apple's tokens have about a dozen, so that a list beats a set.
+pub(super) struct ClaimNames(Box<[Box<str>]>);
+
+impl ClaimNames {
+    pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        Self(names.map(Box::from).collect())
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|other| **other == *name)
     }
 }
 
@@ -230,6 +253,12 @@ impl ClientIds {
         self.0.iter().find(|id| id.as_str() == text)
     }
 
+    /// Whether `id` is one of them.
+    #[must_use]
+    pub fn contains(&self, id: &ClientId) -> bool {
+        self.0.contains(id)
+    }
+
     /// All of them, in the order given.
     pub fn iter(&self) -> impl Iterator<Item = &ClientId> {
         self.0.iter()
@@ -249,7 +278,9 @@ pub enum InvalidClientIds {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
+
+    use super::{super::claims::fixtures::identity_with, *};
 
     #[test]
     fn an_empty_list_of_client_ids_does_not_exist() {
@@ -263,15 +294,10 @@ mod tests {
 
     #[test]
     fn nothing_personal_is_printed() {
-        let identity = Identity {
-            subject: Subject::new("000001.secret.0001").unwrap(),
-            audience: vec![ClientId::new("com.example.app").unwrap()],
-            email: Some(Email::new("secret@example.com", true, false)),
-            real_user_status: Some(RealUserStatus::LikelyReal),
-            transfer_subject: None,
-            issued_at: UnixTime::from_secs(0),
-            expires_at: UnixTime::from_secs(1),
-        };
+        let identity = identity_with(json!({
+            "sub": "000001.secret.0001", "email": "secret@example.com", "nonce": "secret",
+            "c_hash": "secret", "secret": "secret", "real_user_status": 2,
+        }));
         let printed = format!("{identity:?} {:?} {:?}", identity.subject(), identity.email());
         assert!(!printed.contains("secret"), "{printed}");
     }

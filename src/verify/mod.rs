@@ -13,12 +13,15 @@
     clippy::as_conversions
 )]
 
+mod bindings;
 mod builder;
 mod claims;
 mod error;
+pub mod explain;
 mod identity;
 mod json;
 mod jwks;
+mod printable;
 mod token;
 mod verdicts;
 
@@ -26,19 +29,23 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+#[cfg(test)]
+pub(crate) use self::claims::fixtures;
 use self::verdicts::{TokenDigest, VerdictCache};
 pub use self::{
+    bindings::ExpectedNonce,
     builder::{BuildError, VerifierBuilder},
     claims::{ClaimRules, SignedClaims},
     error::{
-        ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Part, Printable, TokenFault,
+        ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Mismatch, Part, TokenFault,
         VerifyError,
     },
     identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
     jwks::{
-        Fetch, FileJwks, FixedJwks, HttpsJwks, Issuer, JwkSet, JwksCache, JwksSettings, JwksSource,
-        KeyId, TrustedUrl, VerifyingKey,
+        CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions, Issuer,
+        JwkSet, JwksCache, JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl, VerifyingKey,
     },
+    printable::Printable,
     token::UnverifiedToken,
 };
 use crate::{
@@ -79,7 +86,7 @@ impl Verifier {
         };
 
         // A remembered verdict says the token was good once. Whether it still is depends on the time.
-        self.rules.check_unexpired(&identity, now)?;
+        self.rules.check_time(&identity, now)?;
         Ok(identity)
     }
 
@@ -91,9 +98,8 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Arc<Identity>, VerifyError> {
         let started = Instant::now();
-        let key = self.keys.find(token.key_id()?).await?;
-        let claims = token.open(&key)?;
-        let identity = Arc::new(self.rules.accept(claims, now)?);
+        let (key, identity) = self.try_keys(token, now).await?;
+        let identity = Arc::new(identity);
 
         let lives_for = self.rules.last_use(&identity).saturating_since(now);
         self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);
@@ -101,7 +107,48 @@ impl Verifier {
         Ok(identity)
     }
 
-    /// Waits until tokens can be judged: until a first usable key set is there.
+    /// Tries the keys that the token's `kid` finds. Where two sources use one name, whichever key fits is the right one; and
+    /// where the name is known but no key fits, a source that does not hold it yet may have given it to another key.
+    async fn try_keys(
+        &self,
+        token: &UnverifiedToken<'_>,
+        now: UnixTime,
+    ) -> Result<(Arc<VerifyingKey>, Identity), VerifyError> {
+        let key_id = token.key_id()?;
+        let keys = self.keys.find(key_id).await?;
+        let fault = match self.try_each(token, &keys, now) {
+            Err(fault) if fault.is_about_the_key() => fault,
+            decided => return Ok(decided?),
+        };
+        let keys = self.keys.find_elsewhere(key_id, &keys).await?;
+        if keys.is_empty() {
+            return Err(fault.into());
+        }
+        Ok(self.try_each(token, &keys, now)?)
+    }
+
+    /// The first key by which the token proves somebody, else the first fault that another key would not have mended.
+    fn try_each(
+        &self,
+        token: &UnverifiedToken<'_>,
+        keys: &[Arc<VerifyingKey>],
+        now: UnixTime,
+    ) -> Result<(Arc<VerifyingKey>, Identity), TokenFault> {
+        let mut first = None;
+        for key in keys {
+            match token.open(key).and_then(|claims| self.rules.prove(claims, now)) {
+                Ok(identity) => return Ok((Arc::clone(key), identity)),
+                Err(fault) if fault.is_about_the_key() => first = first.or(Some(fault)),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(match first {
+            Some(fault) => fault,
+            None => TokenFault::UnknownKey { key_id: token.key_id()?.clone() },
+        })
+    }
+
+    /// Waits until tokens can be judged: until every key source has had a first usable set.
     pub async fn ready(&self) {
         self.keys.ready().await;
     }

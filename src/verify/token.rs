@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::{
     claims::SignedClaims,
-    error::{Malformation, Part, Printable, TokenFault},
+    error::{Malformation, Part, TokenFault},
     json,
     jwks::{KeyId, VerifyingKey},
+    printable::Printable,
 };
 
 /// Text in the shape of a JWS in compact serialisation (RFC 7515 §3.1): three non-empty parts of base64url characters.

@@ -27,7 +27,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running proxy, its Apple and its application.
 pub(crate) struct House {
-    pub(crate) apple: Apple,
+    pub(crate) apple: Arc<Apple>,
     pub(crate) application: Recorder,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -61,7 +61,7 @@ impl House {
         clock: Arc<dyn Clock>,
         before: impl FnOnce(&Apple),
     ) -> Self {
-        let apple = Apple::start(Arc::clone(&clock)).await.unwrap();
+        let apple = Arc::new(Apple::start(Arc::clone(&clock)).await.unwrap());
         before(&apple);
         let application = Recorder::start().await;
         let settings = settings(&apple.jwks_url(), application.address, extra);

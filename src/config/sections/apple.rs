@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{super::problems::Problems, check_at_most};
+use super::{super::problems::Problems, check_at_most, check_positive};
 use crate::verify::{ClaimRules, ClientIds, Issuer};
 
 /// `[apple]`: whose tokens are accepted, and for which apps.
@@ -24,6 +24,11 @@ pub(super) struct AppleSection {
     /// accepts tokens for that much longer after they expired.
     #[serde(with = "humantime_serde")]
     leeway: Duration,
+
+    /// How long ago a token may have been issued; until it expires by default, which is a day for Apple's. Shorter ends a
+    /// stolen token sooner; it also sends users back to sign in as often, as Apple hands out no newer token silently.
+    #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde::option")]
+    max_token_age: Option<Duration>,
 }
 
 impl Default for AppleSection {
@@ -32,6 +37,7 @@ impl Default for AppleSection {
             client_ids: Vec::new(),
             issuer: Issuer::APPLE.to_owned(),
             leeway: ClaimRules::LEEWAY,
+            max_token_age: None,
         }
     }
 }
@@ -42,18 +48,22 @@ pub(super) struct Checked {
     pub(super) client_ids: ClientIds,
     pub(super) issuer: Issuer,
     pub(super) leeway: Duration,
+    pub(super) max_token_age: Option<Duration>,
 }
 
 impl AppleSection {
     pub(super) fn check(self, problems: &mut Problems) -> Option<Checked> {
-        let Self { client_ids, issuer, leeway } = self;
+        let Self { client_ids, issuer, leeway, max_token_age } = self;
 
         if issuer.is_empty() {
             problems.note("apple.issuer", "must not be empty: leave it out for Apple's own");
         }
         check_at_most(problems, "apple.leeway", ClaimRules::LONGEST_LEEWAY, leeway);
+        if let Some(age) = max_token_age {
+            check_positive(problems, "apple.max_token_age", age);
+        }
         let client_ids = check_client_ids(problems, &client_ids)?;
-        Some(Checked { client_ids, issuer: Issuer::new(&issuer), leeway })
+        Some(Checked { client_ids, issuer: Issuer::new(&issuer), leeway, max_token_age })
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     super::{JwksFrom, problems::Problems},
     LONGEST, check_at_most,
 };
-use crate::verify::{JwksSettings, TrustedUrl};
+use crate::verify::{HttpsOptions, JwksSettings, TrustedUrl};
 
 /// `[jwks]`: where Apple's public keys come from, and how long they are trusted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,13 +39,52 @@ pub(super) struct JwksSection {
     /// us hammer Apple; shorter accepts a key that Apple has just added sooner.
     #[serde(with = "humantime_serde")]
     unknown_key_cooldown: Duration,
+
+    /// How long a key stays usable that Apple does not list any more; default 0s, at most 24 h, the life of a token. Longer
+    /// spares tokens that outlive their key; zero ends a key at once that Apple has taken back for cause.
+    #[serde(with = "humantime_serde")]
+    removed_key_grace: Duration,
+
+    /// A file to keep the last good set in, so that a restart during an outage of Apple's serves; none by default. Whoever
+    /// can write it can be anybody to the application: its directory must be writable for this process alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_file: Option<PathBuf>,
+
+    /// A PEM file of the only certificate authorities to believe when fetching keys; default the system's. For a proxy
+    /// that opens TLS: whoever holds such an authority's key can be anybody to the application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<PathBuf>,
+
+    /// The forward proxy to fetch keys through, http:// or https://; default none. The environment (`HTTPS_PROXY`) is never
+    /// asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<Url>,
+
+    /// Whether Apple's discovery document and keys are compared once an hour with what is pinned here; default no. It warns
+    /// by log and by the metric `siwa_apple_drift`, and changes nothing.
+    canary: bool,
 }
 
 impl Default for JwksSection {
     fn default() -> Self {
-        let JwksSettings { refresh_every, keep_while_failing, unknown_key_cooldown } =
-            JwksSettings::default();
-        Self { url: None, file: None, refresh_every, keep_while_failing, unknown_key_cooldown }
+        let JwksSettings {
+            refresh_every,
+            keep_while_failing,
+            unknown_key_cooldown,
+            removed_key_grace,
+        } = JwksSettings::default();
+        Self {
+            url: None,
+            file: None,
+            refresh_every,
+            keep_while_failing,
+            unknown_key_cooldown,
+            removed_key_grace,
+            cache_file: None,
+            ca_file: None,
+            proxy: None,
+            canary: false,
+        }
     }
 }
 
@@ -54,26 +93,53 @@ impl Default for JwksSection {
 pub(super) struct Checked {
     pub(super) from: JwksFrom,
     pub(super) settings: JwksSettings,
+    pub(super) cache_file: Option<PathBuf>,
+    pub(super) https: HttpsOptions,
+    pub(super) canary: bool,
 }
 
 impl JwksSection {
     /// Zero would fetch without a pause; this is short enough for any test.
     const SHORTEST: Duration = Duration::from_millis(10);
+    /// No token lives longer, so that nobody is spared by more.
+    const LONGEST_GRACE: Duration = Duration::from_hours(24);
 
     pub(super) fn check(self, problems: &mut Problems) -> Option<Checked> {
-        let Self { url, file, refresh_every, keep_while_failing, unknown_key_cooldown } = self;
-
-        check_pause(problems, "jwks.refresh_every", refresh_every);
-        check_pause(problems, "jwks.keep_while_failing", keep_while_failing);
-        check_pause(problems, "jwks.unknown_key_cooldown", unknown_key_cooldown);
-        if keep_while_failing < refresh_every {
+        check_pause(problems, "jwks.refresh_every", self.refresh_every);
+        check_pause(problems, "jwks.keep_while_failing", self.keep_while_failing);
+        check_pause(problems, "jwks.unknown_key_cooldown", self.unknown_key_cooldown);
+        if self.keep_while_failing < self.refresh_every {
             let what = "must not be shorter than jwks.refresh_every, or the keys would be gone between two fetches";
             problems.note_clash("jwks.keep_while_failing", "jwks.refresh_every", what);
         }
-        let from = check_source(problems, url, file)?;
-        let settings = JwksSettings { refresh_every, keep_while_failing, unknown_key_cooldown };
-        Some(Checked { from, settings })
+        let grace = self.removed_key_grace;
+        check_at_most(problems, "jwks.removed_key_grace", Self::LONGEST_GRACE, grace);
+        check_proxy(problems, self.proxy.as_ref());
+        let https =
+            HttpsOptions::new(check_path(problems, "jwks.ca_file", self.ca_file), self.proxy);
+        let cache_file = check_path(problems, "jwks.cache_file", self.cache_file);
+        let from = check_source(problems, self.url, self.file)?;
+        let settings = JwksSettings {
+            refresh_every: self.refresh_every,
+            keep_while_failing: self.keep_while_failing,
+            unknown_key_cooldown: self.unknown_key_cooldown,
+            removed_key_grace: self.removed_key_grace,
+        };
+        Some(Checked { from, settings, cache_file, https, canary: self.canary })
     }
+}
+
+fn check_proxy(problems: &mut Problems, proxy: Option<&Url>) {
+    if proxy.is_some_and(|proxy| !matches!(proxy.scheme(), "http" | "https")) {
+        problems.note("jwks.proxy", "must begin with http:// or https://");
+    }
+}
+
+fn check_path(problems: &mut Problems, key: &str, path: Option<PathBuf>) -> Option<PathBuf> {
+    if path.as_ref().is_some_and(|path| path.file_name().is_none()) {
+        problems.note(key, "must name a file");
+    }
+    path
 }
 
 fn check_pause(problems: &mut Problems, key: &str, value: Duration) {

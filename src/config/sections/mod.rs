@@ -10,6 +10,7 @@ mod limits;
 mod log;
 mod peers;
 mod places;
+mod policy;
 mod server;
 mod tls;
 mod upstream;
@@ -21,7 +22,8 @@ use toml::Value;
 
 use self::{
     apple::AppleSection, identity::IdentitySection, jwks::JwksSection, limits::LimitsSection,
-    log::LogSection, server::ServerSection, tls::TlsSection, upstream::UpstreamSection,
+    log::LogSection, policy::PolicySection, server::ServerSection, tls::TlsSection,
+    upstream::UpstreamSection,
 };
 use super::{Settings, names::keys_of, problems::Problems};
 use crate::verify::{TrustedUrl, VerifierBuilder};
@@ -37,12 +39,13 @@ pub(super) struct Sections {
     apple: AppleSection,
     jwks: JwksSection,
     verdicts: VerdictsSection,
+    policy: PolicySection,
     identity: IdentitySection,
     log: LogSection,
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 9] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 10] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -51,6 +54,7 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 9] {
         ("apple", keys_of::<AppleSection>()),
         ("jwks", keys_of::<JwksSection>()),
         ("verdicts", keys_of::<VerdictsSection>()),
+        ("policy", keys_of::<PolicySection>()),
         ("identity", keys_of::<IdentitySection>()),
         ("log", keys_of::<LogSection>()),
     ]
@@ -71,8 +75,17 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
         "upstream.url" => text(UpstreamSection::EXAMPLE_URL),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
+        "apple.max_token_age" => text("1h"),
+        "policy.minimum_real_user_status" => text("likely_real"),
+        "policy.allow_subjects" => {
+            Value::Array(vec![text("001999.0a1b2c3d4e5f60718293a4b5c6d7e8f9.0918")])
+        }
+        "policy.allow_emails" => Value::Array(vec![text("example.com")]),
         "jwks.url" => text(TrustedUrl::APPLE_KEYS),
         "jwks.file" => text("/etc/siwa-proxy/apple-keys.json"),
+        "jwks.cache_file" => text("/var/lib/siwa-proxy/apple-keys"),
+        "jwks.ca_file" => text("/etc/siwa-proxy/ca.pem"),
+        "jwks.proxy" => text("http://proxy.example.com:3128"),
         _ => return None,
     })
 }
@@ -81,7 +94,8 @@ impl Sections {
     /// Turns what was written into settings; `None` only with a problem noted.
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
-        let Self { server, tls, limits, upstream, apple, jwks, verdicts, identity, log } = self;
+        let Self { server, tls, limits, upstream, apple, jwks, verdicts, policy, identity, log } =
+            self;
 
         let server = server.check(problems);
         let tls = tls.check(problems);
@@ -91,12 +105,13 @@ impl Sections {
         let apple = apple.check(problems);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
+        let policy = policy.check(problems);
         let identity = identity.check(problems);
         let log = log.check(problems);
 
         let (server, apple, jwks) = (server?, apple?, jwks?);
         let (upstream, credential) = upstream?;
-        let identity = identity?;
+        let (policy, identity) = (policy?, identity?);
         Some(Settings {
             listen: server.listen,
             admin_listen: server.admin_listen,
@@ -107,9 +122,14 @@ impl Sections {
             client_ids: apple.client_ids,
             issuer: apple.issuer,
             leeway: apple.leeway,
+            max_token_age: apple.max_token_age,
+            policy,
             verdict_capacity,
             jwks_from: jwks.from,
             jwks: jwks.settings,
+            jwks_cache_file: jwks.cache_file,
+            jwks_https: jwks.https,
+            canary: jwks.canary,
             upstream,
             credential,
             identity_headers: identity.headers,
@@ -239,9 +259,22 @@ mod tests {
             ("[jwks]\nrefresh_every = '0s'", "jwks.refresh_every"),
             ("[jwks]\nkeep_while_failing = '1m'", "jwks.keep_while_failing"),
             ("[jwks]\nunknown_key_cooldown = '0s'", "jwks.unknown_key_cooldown"),
+            ("[jwks]\nremoved_key_grace = '25h'", "jwks.removed_key_grace"),
+            ("[jwks]\ncache_file = ''", "jwks.cache_file"),
+            ("[jwks]\nca_file = '/'", "jwks.ca_file"),
+            ("[jwks]\nproxy = 'socks5://127.0.0.1:9'", "jwks.proxy"),
             ("[jwks]\nfile = ''", "jwks.file"),
             ("[jwks]\nurl = 'keys'", "jwks.url"),
             ("[jwks]\nfile = 'a'\nurl = 'https://a'", "jwks.url"),
+            ("[policy]\nrequire_email = 'yes'", "policy.require_email"),
+            ("[policy]\nprivate_relay = 'deny'", "policy.private_relay"),
+            ("[policy]\nminimum_real_user_status = 2", "policy.minimum_real_user_status"),
+            ("[policy]\nrequired_claims = ['']", "policy.required_claims"),
+            ("[policy]\nallow_subjects = []", "policy.allow_subjects"),
+            ("[policy]\nallow_emails = []", "policy.allow_emails"),
+            ("[policy]\nallow_emails = ['a b']", "policy.allow_emails"),
+            ("[policy]\ndeny_emails = ['@']", "policy.deny_emails"),
+            ("[policy]\ndeny_subjects = ['a b']", "policy.deny_subjects"),
             ("[verdicts]\ncapacity = -1", "verdicts.capacity"),
             ("[identity]\nheaders = ['X-Siwa-Assertion']", "identity.headers"),
             ("[identity]\nheaders = ['X-User']", "identity.headers"),

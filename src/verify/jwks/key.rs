@@ -4,11 +4,13 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use jsonwebtoken::{Algorithm, DecodingKey, crypto, errors::ErrorKind};
+use tokio::time::Instant;
 
 use super::super::error::{Malformation, Part, TokenFault};
 
@@ -87,15 +89,19 @@ pub struct VerifyingKey {
     modulus: Vec<u8>,
     exponent: Vec<u8>,
     decoding_key: DecodingKey,
-    withdrawn: AtomicBool,
+    read_at: Instant,
+    /// Milliseconds after `read_at`. The end is in the key itself, so that it does not depend on when a task gets its turn.
+    usable_for: AtomicU64,
 }
 
 impl VerifyingKey {
     const ALGORITHM: Algorithm = Algorithm::RS256;
+    const NO_END: u64 = u64::MAX;
 
     pub(super) fn new(key_id: KeyId, issuer: Issuer, modulus: Vec<u8>, exponent: Vec<u8>) -> Self {
         let decoding_key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
-        Self { key_id, issuer, modulus, exponent, decoding_key, withdrawn: AtomicBool::new(false) }
+        let (read_at, usable_for) = (Instant::now(), AtomicU64::new(Self::NO_END));
+        Self { key_id, issuer, modulus, exponent, decoding_key, read_at, usable_for }
     }
 
     /// Its name.
@@ -108,6 +114,12 @@ impl VerifyingKey {
     #[must_use]
     pub const fn issuer(&self) -> &Issuer {
         &self.issuer
+    }
+
+    /// Bits in its modulus: 2048 in every key of Apple's so far.
+    #[must_use]
+    pub fn bits(&self) -> usize {
+        bits(&self.modulus)
     }
 
     /// Checks `signature` (base64url) over `signing_input`.
@@ -134,11 +146,26 @@ impl VerifyingKey {
     /// Whether the issuer took the key back, or it became too old to be believed. Verdicts that lean on it end with it.
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
-        self.withdrawn.load(Ordering::Acquire)
+        milliseconds(self.read_at.elapsed()) >= self.usable_for.load(Ordering::Acquire)
     }
 
+    /// Ends the key at `end`, whatever was said before.
+    pub(super) fn believe_until(&self, end: Instant) {
+        self.usable_for.store(self.milliseconds_to(end), Ordering::Release);
+    }
+
+    /// Ends the key at `end`, unless it ends before.
+    pub(super) fn end_by(&self, end: Instant) {
+        self.usable_for.fetch_min(self.milliseconds_to(end), Ordering::AcqRel);
+    }
+
+    /// Ends the key now.
     pub(super) fn withdraw(&self) {
-        self.withdrawn.store(true, Ordering::Release);
+        self.usable_for.store(0, Ordering::Release);
+    }
+
+    fn milliseconds_to(&self, end: Instant) -> u64 {
+        milliseconds(end.saturating_duration_since(self.read_at))
     }
 
     /// Whether both are the same key under the same name; a name can be given to another key.
@@ -158,4 +185,19 @@ impl fmt::Debug for VerifyingKey {
             .field("withdrawn", &self.is_withdrawn())
             .finish_non_exhaustive()
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Significant bits of a big-endian number.
+pub(super) fn bits(number: &[u8]) -> usize {
+    let significant = number
+        .iter()
+        .position(|byte| *byte != 0)
+        .and_then(|zeros| number.get(zeros..))
+        .unwrap_or(&[]);
+    let unused = significant.first().map_or(0, |first| first.leading_zeros());
+    significant.len().saturating_mul(8).saturating_sub(usize::try_from(unused).unwrap_or(0))
 }

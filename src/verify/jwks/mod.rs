@@ -2,41 +2,51 @@
 //!
 //! | state | readers | refresher |
 //! |---|---|---|
-//! | empty (start) | wait for the fetch that runs, else [`KeysFault::NoSet`] | fetches now, backs off with jitter |
+//! | empty (start) | wait for the fetch that runs, else [`NoSet`](super::KeysFault::NoSet) | fetches now, backs off with jitter; the last good set on disk bridges |
 //! | fresh | use it | sleeps until shortly before [`JwksSettings::refresh_every`] is over |
 //! | stale, still kept | use it | backs off; warns once per change of state |
-//! | beyond [`JwksSettings::keep_while_failing`] | [`KeysFault::NoSet`] | has withdrawn every key; backs off |
-//! | `kid` not in the set | share one fetch if the cooldown allows | the fetch *is* the refresh |
+//! | beyond [`JwksSettings::keep_while_failing`] | [`NoSet`](super::KeysFault::NoSet) | drops the keys, which ended by themselves; backs off |
+//! | `kid` not in the set | share one fetch if the cooldown allows | the fetch *is* the refresh, but moves no schedule |
+//! | key not listed any more | use it for [`JwksSettings::removed_key_grace`] | gives it its end |
 //!
-//! Nobody waits while the key is in memory, and nobody's hang-up cancels a fetch: fetching is the refresher's alone.
+//! Nobody waits while the key is in memory, and nobody's hang-up cancels a fetch: fetching is the refreshers' alone. Every
+//! key carries the moment of its end, so that no key outlives it because a task was busy.
+//!
+//! Several sources may stand side by side, each with an issuer, a cooldown and a refresher of its own. The `kid` finds the
+//! key; that the `iss` of the token is the key's issuer is checked where the claims are judged.
 
+mod cache;
+mod canary;
+mod disk;
+mod https;
+mod kept;
 mod key;
+mod progress;
 mod refresher;
 mod set;
 mod source;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use moka::sync::Cache;
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::sync::watch;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
 
-use self::refresher::{Progress, Refresher};
+use self::{
+    cache::SourceCache,
+    progress::{Board, Place},
+    refresher::Refresher,
+};
 pub use self::{
+    canary::CanarySettings,
+    https::{HttpsError, HttpsJwks, HttpsOptions},
     key::{Issuer, KeyId, VerifyingKey},
     set::JwkSet,
-    source::{Fetch, FileJwks, FixedJwks, HttpsJwks, JwksSource, TrustedUrl},
+    source::{Fetch, FileJwks, FixedJwks, JwksSource, TrustedUrl},
 };
-use super::error::{KeysFault, TokenFault, VerifyError};
+use super::error::{TokenFault, VerifyError};
 use crate::{clock::Clock, telemetry::Metrics};
 
 /// How keys are kept fresh. Apple sends `Cache-Control: no-store`, so that freshness is ours to set.
@@ -49,6 +59,9 @@ pub struct JwksSettings {
     pub keep_while_failing: Duration,
     /// The least time between two fetches that unknown `kid`s cause, so that made-up tokens cannot make us hammer Apple.
     pub unknown_key_cooldown: Duration,
+    /// How long a key stays usable that a successful fetch does not list any more. Zero ends it at once: Apple withdraws
+    /// a key that is not to be believed in no other way. Longer spares tokens that outlive their key.
+    pub removed_key_grace: Duration,
 }
 
 impl Default for JwksSettings {
@@ -57,131 +70,201 @@ impl Default for JwksSettings {
             refresh_every: Duration::from_mins(15),
             keep_while_failing: Duration::from_hours(24),
             unknown_key_cooldown: Duration::from_secs(30),
+            removed_key_grace: Duration::ZERO,
         }
     }
 }
 
-/// The current key set of one source, kept fresh by a task of its own. Clones share it; the task ends with the last.
+/// One place to get keys from, with the issuer for whom they speak.
 #[derive(Clone, Debug)]
-pub struct JwksCache {
-    current: CurrentSet,
-    progress: watch::Receiver<Progress>,
-    wake: Arc<Notify>,
-    on_demand: Arc<Mutex<Option<Instant>>>,
-    cooldown: Duration,
-    metrics: Metrics,
-    _refresher: Arc<DropGuard>,
+pub struct KeySource {
+    issuer: Issuer,
+    source: Arc<dyn JwksSource>,
+    cache_file: Option<PathBuf>,
 }
 
-/// The one set that readers see: swapped whole, never changed, gone when it is too old to be believed.
-type CurrentSet = Cache<(), JwkSet>;
+impl KeySource {
+    /// The keys of `issuer`, from `source`.
+    #[must_use]
+    pub fn new(issuer: Issuer, source: impl JwksSource + 'static) -> Self {
+        Self::of(issuer, Arc::new(source), None)
+    }
+
+    pub(super) fn of(
+        issuer: Issuer,
+        source: Arc<dyn JwksSource>,
+        cache_file: Option<PathBuf>,
+    ) -> Self {
+        Self { issuer, source, cache_file }
+    }
+
+    /// With the last good set kept in the file `path`, so that a restart during an outage serves. The file must be this
+    /// source's alone, and only this process may be able to write it: whoever can write it can add a key.
+    #[must_use]
+    pub fn cache_file(self, path: impl Into<PathBuf>) -> Self {
+        Self { cache_file: Some(path.into()), ..self }
+    }
+}
+
+/// The current keys of all sources, each kept fresh by a task of its own. Clones share them; the tasks end with the last.
+#[derive(Clone)]
+pub struct JwksCache {
+    sources: Arc<[SourceCache]>,
+    board: watch::Receiver<Board>,
+    stop: CancellationToken,
+    _stop_with_the_last: Arc<DropGuard>,
+}
+
+/// The keys that one `kid` finds, in the order of their sources: one, but for a name that two sources use.
+pub(super) type Candidates = Vec<Arc<VerifyingKey>>;
+
+/// What the tasks of the key cache need besides their sources.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Metrics,
+    pub(super) tasks: TaskTracker,
+}
 
 impl JwksCache {
-    /// Starts fetching from `source` on `tasks`. Must be called on a tokio runtime.
+    /// Starts fetching from `sources`. Must be called on a tokio runtime.
     pub(super) fn start(
-        source: Arc<dyn JwksSource>,
-        issuer: Issuer,
-        settings: JwksSettings,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-        tasks: &TaskTracker,
+        sources: Vec<KeySource>,
+        settings: &JwksSettings,
+        surroundings: &Surroundings,
     ) -> Self {
-        let current =
-            Cache::builder().max_capacity(1).time_to_live(settings.keep_while_failing).build();
-        let wake = Arc::new(Notify::new());
+        let Surroundings { clock, metrics, tasks } = surroundings;
+        let new_cache = |_| SourceCache::new(settings.clone(), metrics.clone());
+        let caches: Arc<[SourceCache]> = sources.iter().map(new_cache).collect();
+        let (places, board) = Place::of(sources.len(), metrics);
         let stop = CancellationToken::new();
-        let cooldown = settings.unknown_key_cooldown;
-        let (refresher, progress) = Refresher::new(
-            source,
-            issuer,
-            settings,
-            current.clone(),
-            Arc::clone(&wake),
-            clock,
-            metrics.clone(),
-        );
-        tasks.spawn(stop.clone().run_until_cancelled_owned(refresher.run()));
-
-        let on_demand = Arc::new(Mutex::new(None));
-        Self {
-            current,
-            progress,
-            wake,
-            on_demand,
-            cooldown,
-            metrics,
-            _refresher: Arc::new(stop.drop_guard()),
+        for (index, (source, place)) in sources.into_iter().zip(places).enumerate() {
+            let refresher = Refresher::new(
+                source,
+                settings.clone(),
+                refresher::Seat { caches: Arc::clone(&caches), index, place },
+                Arc::clone(clock),
+                metrics.clone(),
+            );
+            refresher.spawn(tasks, &stop);
         }
+        let guard = Arc::new(stop.clone().drop_guard());
+        Self { sources: caches, board, stop, _stop_with_the_last: guard }
     }
 
-    /// The key of that name.
+    /// Starts comparing what Apple publishes with what is pinned.
+    pub(super) fn watch(
+        &self,
+        canary: CanarySettings,
+        issuer: Issuer,
+        surroundings: &Surroundings,
+    ) -> Result<(), HttpsError> {
+        let canary = canary::Canary::new(
+            canary,
+            issuer,
+            Arc::clone(&self.sources),
+            surroundings.metrics.clone(),
+        )?;
+        let stop = self.stop.clone();
+        surroundings.tasks.spawn(stop.run_until_cancelled_owned(canary.run()));
+        Ok(())
+    }
+
+    /// The keys of that name.
     ///
     /// # Errors
     ///
-    /// [`TokenFault::UnknownKey`] when a set fetched within the cooldown does not hold it, [`VerifyError::KeysUnavailable`]
+    /// [`TokenFault::UnknownKey`] when sets fetched within the cooldown do not hold it, [`VerifyError::KeysUnavailable`]
     /// when that cannot be said.
-    pub async fn find(&self, key_id: &KeyId) -> Result<Arc<VerifyingKey>, VerifyError> {
-        if let Some(key) = self.get(key_id) {
-            return Ok(key);
-        }
-        let asked_at = Instant::now();
-        self.share_a_fetch().await;
-        self.get(key_id).ok_or_else(|| self.absence_of(key_id, asked_at))
+    pub(super) async fn find(&self, key_id: &KeyId) -> Result<Candidates, VerifyError> {
+        let at_hand: Candidates =
+            self.sources.iter().filter_map(|source| source.get(key_id)).collect();
+        if at_hand.is_empty() { self.fetch(key_id, &[]).await } else { Ok(at_hand) }
     }
 
-    /// Waits until there is a first usable set.
+    /// The keys of that name in the sources that `tried` does not come from: for a name that is known here and means
+    /// another key there. Empty if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::KeysUnavailable`] when that cannot be said.
+    pub(super) async fn find_elsewhere(
+        &self,
+        key_id: &KeyId,
+        tried: &[Arc<VerifyingKey>],
+    ) -> Result<Candidates, VerifyError> {
+        if tried.len() >= self.sources.len() {
+            return Ok(Candidates::new());
+        }
+        match self.fetch(key_id, tried).await {
+            Err(VerifyError::Rejected(_)) => Ok(Candidates::new()),
+            found => found,
+        }
+    }
+
+    /// Waits until every source has had a usable set, be it from disk: then nobody's valid token is unjudged for want of
+    /// keys.
     pub async fn ready(&self) {
-        let mut progress = self.progress.clone();
-        // An error means that the refresher was stopped: then nothing will ever be ready.
-        if progress.wait_for(|progress| progress.succeeded_at.is_some()).await.is_err() {
+        let mut board = self.board.clone();
+        let every = |board: &Board| board.iter().all(|progress| progress.fetched_at.is_some());
+        // An error means that the refreshers were stopped: then nothing will ever be ready.
+        if board.wait_for(every).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    fn get(&self, key_id: &KeyId) -> Option<Arc<VerifyingKey>> {
-        self.current.get(&())?.find(key_id).cloned()
+    /// Has every source asked that may be, and waits until one has the key or all have answered. The first to have it ends
+    /// the wait: a source that hangs keeps nobody from another's key.
+    async fn fetch(
+        &self,
+        key_id: &KeyId,
+        tried: &[Arc<VerifyingKey>],
+    ) -> Result<Candidates, VerifyError> {
+        let is_new = |key: &Arc<VerifyingKey>| !tried.iter().any(|other| Arc::ptr_eq(other, key));
+        let found = || -> Candidates {
+            self.sources.iter().filter_map(|source| source.get(key_id)).filter(is_new).collect()
+        };
+        let mut board = self.board.clone();
+        let awaited: Vec<Option<u64>> = {
+            let progress = board.borrow_and_update();
+            let ask = |(source, progress): (&SourceCache, _)| match source.get(key_id) {
+                Some(_) => None,
+                None => source.ask_for(key_id, progress),
+            };
+            self.sources.iter().zip(progress.iter()).map(ask).collect()
+        };
+        let settled = |board: &Board| {
+            let mut waits = board.iter().zip(&awaited);
+            !found().is_empty()
+                || waits.all(|(progress, awaited)| awaited.is_none_or(|n| progress.attempts >= n))
+        };
+        // An error means that the refreshers were stopped: what is in memory is all there is.
+        drop(board.wait_for(settled).await);
+
+        let found = found();
+        if found.is_empty() { Err(self.absence_of(key_id, &awaited)) } else { Ok(found) }
     }
 
-    /// Waits for the fetch that runs, or for one of our own if the cooldown allows; returns at once if it does not.
-    async fn share_a_fetch(&self) {
-        let mut progress = self.progress.clone();
-        let Progress { fetching, attempts, .. } = *progress.borrow_and_update();
-        if !fetching {
-            if !self.take_turn() {
-                self.metrics.jwks_refetches_suppressed.inc();
-                return;
+    /// The name is unknown if no source holds it; if one of them cannot say so, nobody can.
+    fn absence_of(&self, key_id: &KeyId, awaited: &[Option<u64>]) -> VerifyError {
+        let mut unknown = TokenFault::UnknownKey { key_id: key_id.clone() }.into();
+        let board = self.board.borrow();
+        for ((source, progress), awaited) in self.sources.iter().zip(board.iter()).zip(awaited) {
+            if source.get(key_id).is_some() {
+                continue;
             }
-            self.wake.notify_one();
+            match source.absence_of(key_id, *awaited, progress) {
+                VerifyError::Rejected(fault) => unknown = fault.into(),
+                unavailable @ VerifyError::KeysUnavailable(_) => return unavailable,
+            }
         }
-        // An error means that the refresher was stopped: what is in memory is all there is.
-        drop(progress.wait_for(|progress| progress.attempts > attempts).await);
+        unknown
     }
+}
 
-    /// Whether an unknown key may cause a fetch now. Time alone decides, whatever the set holds and however fetches end.
-    fn take_turn(&self) -> bool {
-        let now = Instant::now();
-        let mut last = self.on_demand.lock().unwrap_or_else(PoisonError::into_inner);
-        let allowed = last.is_none_or(|last| now.duration_since(last) >= self.cooldown);
-        if allowed {
-            *last = Some(now);
-        }
-        allowed
-    }
-
-    /// *No such key* needs a set that we just saw; anything less is *could not judge*.
-    fn absence_of(&self, key_id: &KeyId, asked_at: Instant) -> VerifyError {
-        let progress = self.progress.borrow();
-        let confirmed =
-            progress.succeeded_at.is_some_and(|at| at >= asked_at || at.elapsed() <= self.cooldown);
-        if confirmed {
-            return TokenFault::UnknownKey { key_id: key_id.clone() }.into();
-        }
-        let fault = progress.fault.clone();
-        if self.current.contains_key(&()) {
-            KeysFault::Unconfirmed(fault).into()
-        } else {
-            KeysFault::NoSet(fault).into()
-        }
+impl fmt::Debug for JwksCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwksCache").field("sources", &self.sources.len()).finish_non_exhaustive()
     }
 }
 

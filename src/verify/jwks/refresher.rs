@@ -1,43 +1,56 @@
-//! The one task that fetches.
+//! The one task of a source that fetches.
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
-    sync::{Notify, watch},
-    time::{Instant, sleep, timeout},
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use super::super::error::FetchFault;
-use super::{CurrentSet, Issuer, JwkSet, JwksSettings, JwksSource};
+use super::{
+    super::error::FetchFault,
+    Issuer, JwkSet, JwksSettings, JwksSource, KeySource,
+    cache::SourceCache,
+    disk::{Restored, SetFile, Snapshot, Writer},
+    kept::KeptSet,
+    progress::Place,
+};
 use crate::{
     clock::Clock,
     telemetry::{FetchLabels, Metrics},
 };
 
-/// What the refresher tells those who wait.
-#[derive(Clone, Debug)]
-pub(super) struct Progress {
-    /// Whether a fetch is on its way.
-    pub(super) fetching: bool,
-    /// How many fetches have ended.
-    pub(super) attempts: u64,
-    /// When the last one that succeeded ended.
-    pub(super) succeeded_at: Option<Instant>,
-    /// How the last one failed; none if it did not.
-    pub(super) fault: Option<FetchFault>,
+/// Where a refresher puts what it fetches.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) caches: Arc<[SourceCache]>,
+    pub(super) index: usize,
+    pub(super) place: Place,
 }
 
 pub(super) struct Refresher {
     source: Arc<dyn JwksSource>,
     issuer: Issuer,
+    file: Option<SetFile>,
+    to_disk: watch::Sender<Option<Snapshot>>,
     settings: JwksSettings,
-    current: CurrentSet,
-    progress: watch::Sender<Progress>,
-    wake: Arc<Notify>,
+    seat: Seat,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     failures: u32,
+    skipped: usize,
+    /// How often the keys have changed.
+    generation: u64,
+    /// When the set in memory is too old to be used; none if there is none.
+    end: Option<Instant>,
+}
+
+struct Fetched {
+    text: Bytes,
+    set: JwkSet,
 }
 
 impl Refresher {
@@ -49,94 +62,181 @@ impl Refresher {
     const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
     pub(super) fn new(
-        source: Arc<dyn JwksSource>,
-        issuer: Issuer,
+        source: KeySource,
         settings: JwksSettings,
-        current: CurrentSet,
-        wake: Arc<Notify>,
+        seat: Seat,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
-    ) -> (Self, watch::Receiver<Progress>) {
-        // The first fetch is as good as on its way: whoever comes before it starts waits for it.
-        let (progress, watched) = watch::channel(Progress {
-            fetching: true,
-            attempts: 0,
-            succeeded_at: None,
-            fault: None,
-        });
-        (
-            Self { source, issuer, settings, current, progress, wake, clock, metrics, failures: 0 },
-            watched,
-        )
+    ) -> Self {
+        let KeySource { issuer, source, cache_file } = source;
+        Self {
+            source,
+            file: cache_file.map(|path| SetFile::new(path, issuer.clone())),
+            issuer,
+            to_disk: watch::Sender::new(None),
+            settings,
+            seat,
+            clock,
+            metrics,
+            failures: 0,
+            skipped: 0,
+            generation: 0,
+            end: None,
+        }
+    }
+
+    /// Runs on `tasks` until `stop`, beside the task that writes to disk, if there is a file.
+    pub(super) fn spawn(self, tasks: &TaskTracker, stop: &CancellationToken) {
+        if let Some(file) = self.file.clone() {
+            let writer = Writer::new(file, self.to_disk.subscribe(), self.metrics.clone());
+            tasks.spawn(stop.clone().run_until_cancelled_owned(writer.run()));
+        }
+        tasks.spawn(stop.clone().run_until_cancelled_owned(self.run()));
     }
 
     /// Fetches, pauses, and fetches again, until it is dropped.
-    pub(super) async fn run(mut self) {
+    ///
+    /// Fetches on demand come in between and move no schedule: however many made-up names there are, the next scheduled
+    /// fetch starts when it was due, or when the one that runs then has ended.
+    async fn run(mut self) {
+        self.start().await;
+        let mut due = self.next_fetch();
         loop {
-            self.fetch().await;
-            let pause = self.pause();
             tokio::select! {
-                () = sleep(pause) => {}
-                () = self.wake.notified() => {}
+                biased;
+                () = sleep_until(due) => {
+                    self.fetch().await;
+                    due = self.next_fetch();
+                }
+                () = wait_for(self.end) => {}
+                () = self.wake() => self.fetch().await,
             }
             self.discard_what_is_too_old();
         }
     }
 
-    async fn fetch(&mut self) {
-        self.progress.send_modify(|progress| progress.fetching = true);
-        let outcome = match timeout(Self::LONGEST_FETCH, self.source.fetch()).await {
-            Ok(Ok(text)) => JwkSet::parse(&text, &self.issuer),
-            Ok(Err(fault)) => Err(fault),
-            Err(elapsed) => Err(FetchFault::transport(elapsed)),
+    /// The first fetch, with the last good set from disk to bridge the time until it ends.
+    async fn start(&mut self) {
+        let fetch = ask(Arc::clone(&self.source), self.issuer.clone());
+        let Some(file) = self.file.clone() else {
+            let outcome = fetch.await;
+            return self.settle(outcome);
         };
+        let (now, metrics) = (self.clock.now(), self.metrics.clone());
+        let load = file.load(now, self.settings.keep_while_failing, &metrics);
+        tokio::pin!(fetch, load);
+        let outcome = tokio::select! {
+            biased;
+            restored = &mut load => {
+                self.restore(restored);
+                fetch.await
+            }
+            outcome = &mut fetch => {
+                if outcome.is_err() {
+                    // Before those who wait are told of the failure: it need not be theirs.
+                    let restored = load.await;
+                    self.restore(restored);
+                }
+                outcome
+            }
+        };
+        self.settle(outcome);
+    }
+
+    async fn fetch(&mut self) {
+        self.seat.place.note(|progress| progress.fetching = true);
+        let outcome = ask(Arc::clone(&self.source), self.issuer.clone()).await;
+        self.settle(outcome);
+    }
+
+    fn settle(&mut self, outcome: Result<Fetched, FetchFault>) {
         let result = outcome.as_ref().map_or_else(FetchFault::code, |_| "ok");
         self.metrics.jwks_fetches.get_or_create(&FetchLabels { result }).inc();
-        let fault = match outcome {
-            Ok(set) => {
-                self.swap(set);
-                None
-            }
-            Err(fault) => Some(self.note_failure(fault)),
-        };
-        self.progress.send_modify(|progress| {
+        match outcome {
+            Ok(fetched) => self.succeed(fetched),
+            Err(fault) => self.fail(fault),
+        }
+    }
+
+    fn succeed(&mut self, Fetched { text, set }: Fetched) {
+        let (now, fetched_at, keys) = (Instant::now(), self.clock.now(), set.len());
+        self.log_success(&set);
+        self.failures = 0;
+        self.swap(set, now.checked_add(self.settings.keep_while_failing));
+        self.to_disk.send_replace(Some(Snapshot { text, fetched_at, generation: self.generation }));
+        self.seat.place.note(|progress| {
             progress.fetching = false;
             progress.attempts = progress.attempts.saturating_add(1);
-            progress.succeeded_at =
-                if fault.is_none() { Some(Instant::now()) } else { progress.succeeded_at };
-            progress.fault = fault;
+            progress.successes = progress.successes.saturating_add(1);
+            progress.succeeded_at = Some(now);
+            progress.fault = None;
+            progress.fetched_at = Some(fetched_at);
+            progress.keys = keys;
         });
     }
 
-    fn swap(&mut self, set: JwkSet) {
-        self.metrics.jwks_fetched(self.clock.now());
-        self.metrics.jwks_keys.set(i64::try_from(set.len()).unwrap_or(i64::MAX));
-        self.metrics.jwks_keys_skipped.inc_by(u64::try_from(set.skipped()).unwrap_or(u64::MAX));
-        let first = self.progress.borrow().succeeded_at.is_none();
-        if first || self.failures > 0 {
-            info!(
-                issuer = self.issuer.as_str(),
-                keys = set.len(),
-                skipped = set.skipped(),
-                "key set fetched"
-            );
-        }
-        self.failures = 0;
-        let set = match self.current.get(&()) {
-            Some(old) => set.succeeding(&old),
-            None => set,
-        };
-        self.current.insert((), set);
-    }
-
-    fn note_failure(&mut self, fault: FetchFault) -> FetchFault {
+    fn fail(&mut self, fault: FetchFault) {
         if self.failures == 0 {
             let cause: &dyn std::error::Error = &fault;
             let source = cause.source().map(ToString::to_string);
             warn!(issuer = self.issuer.as_str(), code = fault.code(), %fault, source, "key set cannot be fetched");
         }
         self.failures = self.failures.saturating_add(1);
-        fault
+        self.seat.place.note(|progress| {
+            progress.fetching = false;
+            progress.attempts = progress.attempts.saturating_add(1);
+            progress.fault = Some(fault);
+        });
+    }
+
+    /// A set from disk serves until a fetch succeeds, and is as old as it says. It confirms nobody's absence.
+    fn restore(&mut self, restored: Option<Restored>) {
+        let Some(Restored { set, fetched_at, age }) = restored else { return };
+        info!(issuer = self.issuer.as_str(), keys = set.len(), %fetched_at, "key set read from disk");
+        let keys = set.len();
+        let left = self.settings.keep_while_failing.saturating_sub(age);
+        self.swap(set, Instant::now().checked_add(left));
+        self.seat.place.note(|progress| {
+            progress.fetched_at = Some(fetched_at);
+            progress.keys = keys;
+        });
+    }
+
+    fn swap(&mut self, set: JwkSet, end: Option<Instant>) {
+        let Some(cache) = self.cache() else { return };
+        // A century or so: the settings allow what an instant does not.
+        let end = end.unwrap_or_else(Self::far_future);
+        let (set, changed) = match cache.current.get(&()) {
+            Some(old) => {
+                let changed = !set.is_same_as(old.listed());
+                (old.succeed(set, end, self.settings.removed_key_grace), changed)
+            }
+            None => (KeptSet::new(set, end), true),
+        };
+        cache.current.insert((), set);
+        self.end = Some(end);
+        self.generation = self.generation.saturating_add(u64::from(changed));
+    }
+
+    fn far_future() -> Instant {
+        let now = Instant::now();
+        now.checked_add(Duration::from_hours(24 * 36_500)).unwrap_or(now)
+    }
+
+    fn log_success(&mut self, set: &JwkSet) {
+        self.metrics.jwks_keys_skipped.inc_by(u64::try_from(set.skipped()).unwrap_or(u64::MAX));
+        let (issuer, keys, skipped) = (self.issuer.as_str(), set.len(), set.skipped());
+        if self.end.is_none() || self.failures > 0 {
+            info!(issuer, keys, skipped, "key set fetched");
+        }
+        if skipped != self.skipped && skipped > 0 {
+            warn!(issuer, keys, skipped, "keys that cannot be used are skipped");
+        }
+        self.skipped = skipped;
+    }
+
+    fn next_fetch(&self) -> Instant {
+        Instant::now().checked_add(self.pause()).unwrap_or_else(Self::far_future)
     }
 
     /// ± 10 % of the period when all is well; a doubling pause when not, half of it by chance; never past the moment at
@@ -153,27 +253,49 @@ impl Refresher {
                 doubled.min(longest).mul_f64(0.5 + 0.5 * fastrand::f64())
             }
         };
-        match self.age() {
-            Some(age) if age < self.settings.keep_while_failing => {
-                pause.min(self.settings.keep_while_failing.saturating_sub(age))
-            }
+        match self.end.map(|end| end.saturating_duration_since(Instant::now())) {
+            Some(left) if !left.is_zero() => pause.min(left),
             _ => pause,
         }
     }
 
-    fn age(&self) -> Option<Duration> {
-        self.progress.borrow().succeeded_at.map(|at| at.elapsed())
-    }
-
-    /// A set that Apple has not confirmed for so long is believed no more, nor are the verdicts that lean on it.
-    fn discard_what_is_too_old(&self) {
-        if self.age().is_none_or(|age| age < self.settings.keep_while_failing) {
+    /// A set that Apple has not confirmed for so long is believed no more. Its keys, and the verdicts that lean on them,
+    /// have ended by themselves.
+    fn discard_what_is_too_old(&mut self) {
+        if self.end.is_none_or(|end| Instant::now() < end) {
             return;
         }
-        if let Some(set) = self.current.remove(&()) {
+        self.end = None;
+        if let Some(set) = self.cache().and_then(|cache| cache.current.remove(&())) {
             set.withdraw();
-            self.metrics.jwks_keys.set(0);
-            warn!(issuer = self.issuer.as_str(), "key set is too old to be used");
         }
+        self.seat.place.note(|progress| progress.keys = 0);
+        warn!(issuer = self.issuer.as_str(), "key set is too old to be used");
+    }
+
+    fn cache(&self) -> Option<&SourceCache> {
+        self.seat.caches.get(self.seat.index)
+    }
+
+    async fn wake(&self) {
+        match self.cache() {
+            Some(cache) => cache.wake.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn ask(source: Arc<dyn JwksSource>, issuer: Issuer) -> Result<Fetched, FetchFault> {
+    let text = timeout(Refresher::LONGEST_FETCH, source.fetch())
+        .await
+        .unwrap_or_else(|elapsed| Err(FetchFault::transport(elapsed)))?;
+    let set = JwkSet::parse(&text, &issuer)?;
+    Ok(Fetched { text, set })
+}
+
+async fn wait_for(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

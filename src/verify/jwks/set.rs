@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::error::FetchFault;
-use super::{Issuer, KeyId, VerifyingKey};
+use super::{Issuer, KeyId, VerifyingKey, key::bits};
 
 /// The keys of one issuer that can verify RS256, by name.
 #[derive(Clone, Debug)]
@@ -81,23 +81,41 @@ impl JwkSet {
         self.skipped
     }
 
-    /// Follows `old`: keys that both hold stay the same objects, so that verdicts leaning on them stand; keys that this
-    /// set does not hold are withdrawn, and the verdicts with them.
-    #[must_use]
-    pub(super) fn succeeding(mut self, old: &Self) -> Self {
-        for key in old.keys.values() {
-            match self.keys.get_mut(key.key_id()) {
-                Some(new) if new.is_same_as(key) => *new = Arc::clone(key),
-                _ => key.withdraw(),
-            }
-        }
-        self
+    /// All of them, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<VerifyingKey>> {
+        self.keys.values()
     }
 
-    /// Ends all keys, and the verdicts with them.
-    pub(super) fn withdraw(&self) {
-        self.keys.values().for_each(|key| key.withdraw());
+    /// Whether both hold the same keys, in whatever order they came.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && self
+                .keys()
+                .all(|key| other.find(key.key_id()).is_some_and(|its| its.is_same_as(key)))
     }
+
+    /// Puts `key` in the place of its equal, so that verdicts leaning on it stand.
+    pub(super) fn adopt(&mut self, key: &Arc<VerifyingKey>) -> Adoption {
+        match self.keys.get_mut(key.key_id()) {
+            Some(equal) if equal.is_same_as(key) => {
+                *equal = Arc::clone(key);
+                Adoption::Stays
+            }
+            Some(_) => Adoption::Replaced,
+            None => Adoption::Unlisted,
+        }
+    }
+}
+
+/// What a newer set makes of an older key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Adoption {
+    /// It is listed still.
+    Stays,
+    /// Its name belongs to another key now.
+    Replaced,
+    /// Its name is not listed any more.
+    Unlisted,
 }
 
 #[derive(Deserialize)]
@@ -133,16 +151,6 @@ impl WireKey {
         (signs && rs256 && sound)
             .then(|| VerifyingKey::new(key_id, issuer.clone(), modulus, exponent))
     }
-}
-
-fn bits(number: &[u8]) -> usize {
-    let significant = number
-        .iter()
-        .position(|byte| *byte != 0)
-        .and_then(|zeros| number.get(zeros..))
-        .unwrap_or(&[]);
-    let unused = significant.first().map_or(0, |first| first.leading_zeros());
-    significant.len().saturating_mul(8).saturating_sub(usize::try_from(unused).unwrap_or(0))
 }
 
 /// Odd, and 3 to 33 bits: Apple uses 65537, the library takes no more.
@@ -231,18 +239,5 @@ mod tests {
         }
         let long = vec![b' '; JwkSet::MAX_BYTES + 1];
         assert_eq!(JwkSet::parse(&long, &Issuer::apple()).unwrap_err().code(), "oversized");
-    }
-
-    #[test]
-    fn a_successor_keeps_what_stays_and_withdraws_what_goes() {
-        let old = parse(&[key("stays"), key("goes"), key("odd")]).unwrap();
-        let [stays, goes, renamed] = ["stays", "goes", "odd"]
-            .map(|kid| Arc::clone(old.find(&KeyId::new(kid).unwrap()).unwrap()));
-
-        let new = parse(&[key("stays"), with("n", json!(modulus(4096)))]).unwrap().succeeding(&old);
-        assert!(Arc::ptr_eq(new.find(&KeyId::new("stays").unwrap()).unwrap(), &stays));
-        assert!(!stays.is_withdrawn());
-        assert!(goes.is_withdrawn());
-        assert!(renamed.is_withdrawn(), "another key under the same name is another key");
     }
 }

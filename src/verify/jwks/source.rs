@@ -1,9 +1,8 @@
-//! Where key sets come from: over HTTPS, from a file, or from memory.
+//! Where key sets come from: a file, or memory; over HTTPS is `https.rs`.
 
-use std::{fmt, future::Future, path::PathBuf, pin::Pin, time::Duration};
+use std::{fmt, future::Future, path::PathBuf, pin::Pin};
 
 use bytes::Bytes;
-use reqwest::{Client, header, redirect};
 use tokio::io::AsyncReadExt;
 use url::{Host, Url};
 
@@ -27,6 +26,9 @@ pub struct TrustedUrl(Url);
 impl TrustedUrl {
     /// Apple's keys (<https://developer.apple.com/documentation/signinwithapplerestapi/fetch-apple's-public-key-for-verifying-token-signature>).
     pub const APPLE_KEYS: &'static str = "https://appleid.apple.com/auth/keys";
+    /// Apple's discovery document (OpenID Connect Discovery 1.0 §4).
+    pub const APPLE_DISCOVERY: &'static str =
+        "https://appleid.apple.com/.well-known/openid-configuration";
 
     /// The address of Apple's keys.
     #[must_use]
@@ -37,6 +39,20 @@ impl TrustedUrl {
     )]
     pub fn apple_keys() -> Self {
         Self::new(Self::APPLE_KEYS.parse().expect("the constant is a URL"))
+            .expect("the constant is https")
+    }
+
+    /// The address of Apple's discovery document, which says nothing that we act on: see [`CanarySettings`].
+    ///
+    /// [`CanarySettings`]: super::CanarySettings
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "a constant, checked by a test"
+    )]
+    pub fn apple_discovery() -> Self {
+        Self::new(Self::APPLE_DISCOVERY.parse().expect("the constant is a URL"))
             .expect("the constant is https")
     }
 
@@ -56,60 +72,6 @@ impl TrustedUrl {
     #[must_use]
     pub const fn as_url(&self) -> &Url {
         &self.0
-    }
-}
-
-/// A key endpoint, asked over HTTPS: no redirects, no proxy from the environment, a bounded body in bounded time.
-#[derive(Clone, Debug)]
-pub struct HttpsJwks {
-    client: Client,
-    url: TrustedUrl,
-}
-
-impl HttpsJwks {
-    /// The longest that one fetch may take.
-    pub const TIMEOUT: Duration = Duration::from_secs(5);
-    /// Apple's edge has refused requests with no or a library's user agent (403).
-    const USER_AGENT: &'static str = concat!("siwa-proxy/", env!("CARGO_PKG_VERSION"));
-
-    /// A source that asks `url`. Installs aws-lc-rs as the process's TLS provider unless one is installed.
-    ///
-    /// # Errors
-    ///
-    /// When the system's certificate roots cannot be loaded.
-    pub fn new(url: TrustedUrl) -> Result<Self, reqwest::Error> {
-        // Whoever came first has decided; TLS works with either.
-        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let client = Client::builder()
-            .user_agent(Self::USER_AGENT)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(Self::TIMEOUT)
-            .build()?;
-        Ok(Self { client, url })
-    }
-
-    async fn get(&self) -> Result<Bytes, FetchFault> {
-        let request =
-            self.client.get(self.url.as_url().clone()).header(header::ACCEPT, "application/json");
-        let mut response = request.send().await.map_err(FetchFault::transport)?;
-        if response.status() != 200 {
-            return Err(FetchFault::Status(response.status().as_u16()));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(FetchFault::transport)? {
-            if body.len().saturating_add(chunk.len()) > JwkSet::MAX_BYTES {
-                return Err(FetchFault::Oversized { limit: JwkSet::MAX_BYTES });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body.into())
-    }
-}
-
-impl JwksSource for HttpsJwks {
-    fn fetch(&self) -> Fetch<'_> {
-        Box::pin(self.get())
     }
 }
 
@@ -187,5 +149,6 @@ mod tests {
             assert!(!trusted(url), "{url}");
         }
         assert_eq!(TrustedUrl::apple_keys().as_url().as_str(), TrustedUrl::APPLE_KEYS);
+        assert_eq!(TrustedUrl::apple_discovery().as_url().as_str(), TrustedUrl::APPLE_DISCOVERY);
     }
 }

@@ -2,17 +2,23 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
-use tokio::time::{advance, sleep};
+use tokio::time::{Instant, advance, sleep};
+
+mod restarts;
+mod sources;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{ManualClock, UnixTime};
 
-use super::super::error::FetchFault;
+use super::super::error::{FetchFault, KeysFault};
 
 /// Answers with a list of key ids, after `slowness`, or with a failure; counts how often it was asked.
 #[derive(Debug, Default)]
@@ -61,20 +67,35 @@ fn settings() -> JwksSettings {
     JwksSettings {
         refresh_every: Duration::from_mins(15),
         keep_while_failing: Duration::from_hours(1),
-        unknown_key_cooldown: Duration::from_secs(30),
+        ..JwksSettings::default()
     }
 }
 
 fn start(source: &Arc<Script>) -> JwksCache {
-    let (clock, tasks) = (Arc::new(SystemClock), TaskTracker::new());
-    JwksCache::start(
-        Arc::new(Arc::clone(source)),
-        Issuer::apple(),
-        settings(),
-        clock,
-        Metrics::new(),
-        &tasks,
-    )
+    start_with(source, &settings())
+}
+
+fn start_with(source: &Arc<Script>, settings: &JwksSettings) -> JwksCache {
+    start_all(vec![apples(source)], settings)
+}
+
+fn apples(source: &Arc<Script>) -> KeySource {
+    KeySource::new(Issuer::apple(), Arc::clone(source))
+}
+
+fn start_all(sources: Vec<KeySource>, settings: &JwksSettings) -> JwksCache {
+    JwksCache::start(sources, settings, &surroundings(NOW))
+}
+
+const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+fn surroundings(now: UnixTime) -> Surroundings {
+    let clock = Arc::new(ManualClock::at(now));
+    Surroundings { clock, metrics: Metrics::new(), tasks: TaskTracker::new() }
+}
+
+async fn key(keys: &JwksCache, kid: &str) -> Arc<VerifyingKey> {
+    keys.find(&KeyId::new(kid).unwrap()).await.unwrap().remove(0)
 }
 
 async fn find(keys: &JwksCache, kid: &str) -> &'static str {
@@ -164,7 +185,7 @@ async fn keys_are_refreshed_on_schedule() {
     let source = Script::answering([Ok(vec!["a"]), Ok(vec!["b"])]);
     let keys = start(&source);
     keys.ready().await;
-    let old = keys.find(&KeyId::new("a").unwrap()).await.unwrap();
+    let old = key(&keys, "a").await;
     sleep(Duration::from_mins(17)).await;
     assert_eq!(source.asked(), 2);
     assert!(old.is_withdrawn());
@@ -177,7 +198,7 @@ async fn the_last_good_set_is_kept_while_fetching_fails_and_withdrawn_after() {
     let source = Script::answering([Ok(vec!["a"]), Err(500)]);
     let keys = start(&source);
     keys.ready().await;
-    let key = keys.find(&KeyId::new("a").unwrap()).await.unwrap();
+    let key = key(&keys, "a").await;
     sleep(Duration::from_mins(59)).await;
     assert!(source.asked() > 10, "it tries again and again: {}", source.asked());
     assert_eq!(find(&keys, "a").await, "found");
@@ -220,4 +241,97 @@ async fn refreshes_of_a_fleet_spread_out() {
     assert!(at[0] >= 810 && at[19] <= 991, "{at:?}");
     at.dedup();
     assert!(at.len() > 5, "{at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_up_keys_never_move_the_scheduled_refresh() {
+    let source = Script::answering([Ok(vec!["a"])]);
+    let keys = start(&source);
+    keys.ready().await;
+    let (first, mut on_demand) = (Instant::now(), 0);
+    // One fetch on demand in every cooldown, for longer than a period.
+    while first.elapsed() < Duration::from_mins(17) {
+        let before = source.asked();
+        assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
+        on_demand += source.asked() - before;
+        sleep(Duration::from_secs(31)).await;
+    }
+    let scheduled = source.asked() - 1 - on_demand;
+    assert_eq!(scheduled, 1, "{on_demand} on demand");
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_up_keys_do_not_hasten_or_delay_the_next_try_after_a_failure() {
+    let source = Script::answering([Ok(vec!["a"]), Err(500)]);
+    let keys = start(&source);
+    keys.ready().await;
+    sleep(Duration::from_mins(17)).await;
+    let (began, before) = (Instant::now(), source.asked());
+    while began.elapsed() < Duration::from_mins(10) {
+        find(&keys, "made-up").await;
+        sleep(Duration::from_secs(5)).await;
+    }
+    // At most one a cooldown on demand, and one in 30 s to 60 s on schedule.
+    let fetches = source.asked() - before;
+    assert!((29..=41).contains(&fetches), "{fetches}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_that_comes_again_does_not_wait_for_a_fetch_that_runs() {
+    let source = Arc::new(Script { slowness: Duration::from_secs(5), ..Script::default() });
+    source.now_answers(Ok(vec!["a"]));
+    let brief = JwksSettings { refresh_every: Duration::from_secs(10), ..settings() };
+    let keys = start_with(&source, &brief);
+    assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
+    // Into the next fetch, while the last is younger than the cooldown.
+    let asked = source.asked();
+    while source.asked() == asked {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let began = Instant::now();
+    assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(find(&keys, "another").await, "token_unknown_key");
+    assert!(began.elapsed() > Duration::ZERO, "a name that was not asked for before may be new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_once_unknown_is_found_when_a_fetch_brings_it() {
+    let source = Script::answering([Ok(vec!["a"])]);
+    let keys = start(&source);
+    assert_eq!(find(&keys, "b").await, "token_unknown_key");
+    source.now_answers(Ok(vec!["a", "b"]));
+    sleep(Duration::from_mins(17)).await;
+    assert_eq!(find(&keys, "b").await, "found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_ends_on_time_whatever_the_refresher_does() {
+    let source = Script::answering([Ok(vec!["a"]), Err(500)]);
+    let never = JwksSettings { refresh_every: Duration::from_mins(50), ..settings() };
+    let keys = start_with(&source, &never);
+    keys.ready().await;
+    let key = key(&keys, "a").await;
+    advance(Duration::from_hours(1)).await;
+    // Nobody had a turn in between: the end is in the key.
+    assert!(key.is_withdrawn());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_key_stays_for_its_grace_and_ends_without_another_fetch() {
+    let source = Script::answering([Ok(vec!["goes", "stays"]), Ok(vec!["stays"])]);
+    let grace = JwksSettings { removed_key_grace: Duration::from_mins(10), ..settings() };
+    let keys = start_with(&source, &grace);
+    let goes = key(&keys, "goes").await;
+    advance(Duration::from_secs(31)).await;
+    assert_eq!(find(&keys, "made-up").await, "token_unknown_key");
+    assert_eq!(source.asked(), 2);
+    advance(Duration::from_mins(10) - Duration::from_secs(1)).await;
+    assert_eq!(find(&keys, "goes").await, "found");
+    assert_eq!(source.asked(), 2, "a key within its grace is at hand");
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(source.asked(), 2);
+    assert!(goes.is_withdrawn());
+    assert_eq!(find(&keys, "goes").await, "token_unknown_key");
+    assert_eq!(find(&keys, "stays").await, "found");
 }

@@ -1,0 +1,144 @@
+//! `siwa-proxy explain`: why a token is good or not, with the settings that the proxy would judge it by.
+
+use std::{
+    io::{self, Read, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use siwa_proxy::{
+    clock::{Clock, SystemClock, UnixTime},
+    config::{Flags, Settings},
+    verify::explain::{Explanation, ListedKeys, explain},
+};
+
+/// Say step by step how a token is judged, and what to mend.
+///
+/// The token is read from standard input, and only from there: arguments are seen by everybody on the machine. It may stand
+/// behind `Bearer` or `Authorization: Bearer`. Settings come from flags, the environment and a file, as for `serve`, so
+/// that the answer is the proxy's. What the token says is printed, personal data and all.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+#[expect(clippy::doc_markdown, reason = "the command prints these comments as they are")]
+pub(crate) struct ExplainOptions {
+    /// The settings, in TOML; SIWA_CONFIG names them too.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// The bundle id or Services ID of your app; repeat it for several.
+    #[arg(long, value_name = "ID")]
+    client_id: Vec<String>,
+
+    /// Where to fetch the keys, instead of from Apple.
+    #[arg(long, value_name = "URL")]
+    jwks_url: Option<String>,
+
+    /// A file to read the keys from, instead of fetching them: then nothing leaves this machine.
+    #[arg(long, value_name = "FILE")]
+    jwks_file: Option<String>,
+
+    /// Who signs tokens, instead of Apple: for a simulator.
+    #[arg(long, value_name = "ISSUER")]
+    issuer: Option<String>,
+
+    /// The moment to judge for, instead of now: 2026-11-21T09:18:00Z, or seconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    at: Option<UnixTime>,
+
+    /// Print JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLE: &str = "\
+Exit codes: 0 the token is good, 1 it is not, 64 the command line or the settings
+are wrong, 69 it could not be judged, as the keys cannot be had.
+
+Example:
+  pbpaste | siwa-proxy explain --client-id com.example.app";
+
+/// More than any token, so that one that is too long is still told its length.
+const MOST_INPUT: u64 = 1024 * 1024;
+
+/// Explains the token on standard input; what comes back tells whether it is good.
+pub(crate) async fn run(options: ExplainOptions) -> anyhow::Result<ExitCode> {
+    let (at, json) = (options.at, options.json);
+    let settings = Settings::load(&options.into())?;
+    let keys = settings.fetch_jwks().await.context("cannot get the keys")?;
+    let keys =
+        ListedKeys::parse(&keys, settings.issuer().clone()).context("cannot use the keys")?;
+
+    let input = read_input().context("cannot read the token from standard input")?;
+    let now = at.unwrap_or_else(|| SystemClock.now());
+    let explanation = explain(token_in(&input), &keys, &settings.claim_rules(), now);
+
+    print(&explanation, json)?;
+    Ok(if explanation.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(explanation: &Explanation, json: bool) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, explanation)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{explanation}")?;
+    }
+    Ok(())
+}
+
+fn read_input() -> io::Result<String> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(MOST_INPUT).read_to_end(&mut bytes)?;
+    // What is no text is no token, and explained as such.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The token without what people copy along with it.
+fn token_in(input: &str) -> &str {
+    let mut token = input.trim();
+    for prefix in ["authorization:", "bearer "] {
+        if let Some((head, rest)) = token.split_at_checked(prefix.len())
+            && head.eq_ignore_ascii_case(prefix)
+        {
+            token = rest.trim_start();
+        }
+    }
+    token
+}
+
+impl From<ExplainOptions> for Flags {
+    fn from(options: ExplainOptions) -> Self {
+        /// The settings require an application; nobody calls it.
+        const UNUSED: &str = "http://127.0.0.1:9";
+
+        let ExplainOptions { config, client_id, jwks_url, jwks_file, issuer, at: _, json: _ } =
+            options;
+        Self::new(config)
+            .with("explain", ("upstream", "url"), [UNUSED.to_owned()])
+            .with("--client-id", ("apple", "client_ids"), client_id)
+            .with("--jwks-url", ("jwks", "url"), jwks_url)
+            .with("--jwks-file", ("jwks", "file"), jwks_file)
+            .with("--issuer", ("apple", "issuer"), issuer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_copy_along_with_a_token_is_left_off() {
+        for input in [
+            "a.b.c",
+            " a.b.c\n",
+            "Bearer a.b.c",
+            "Authorization: Bearer  a.b.c\r\n",
+            "authorization:bearer a.b.c",
+        ] {
+            assert_eq!(token_in(input), "a.b.c", "{input}");
+        }
+        assert_eq!(token_in("é"), "é");
+    }
+}

@@ -1,0 +1,213 @@
+//! Why a token is good or not, step by step, for people who have to mend something.
+//!
+//! What is good is not decided here: [`explain`] asks the same functions in the same order as a
+//! [`Verifier`](super::Verifier), but for its cache, and says which one refused. Only what it *shows* of a token is read
+//! without a signature, by a decoder of its own (`found.rs`) that nothing else can name.
+
+mod found;
+mod mend;
+mod steps;
+mod text;
+
+use std::{error::Error as _, fmt, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+use self::{found::Found, steps::Step};
+use super::{
+    claims::ClaimRules,
+    error::{FetchFault, TokenFault},
+    identity::{ClientId, Identity},
+    jwks::{Issuer, JwkSet, KeyId},
+    printable::Printable,
+    token::UnverifiedToken,
+};
+use crate::clock::UnixTime;
+
+/// Judges `text` as a token at `now` and tells each step.
+///
+/// ```
+/// use siwa_proxy::{ClientIds, clock::UnixTime, verify::{ClaimRules, Issuer, explain::{self, ListedKeys}}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = std::fs::read("tests/fixtures/jwks/2026-06-30-three-keys.json")?;
+/// let keys = ListedKeys::parse(&keys, Issuer::apple())?;
+/// let rules = ClaimRules::new(ClientIds::new(["com.example.app"])?, ClaimRules::LEEWAY);
+///
+/// let explanation = explain::explain("no.token", &keys, &rules, UnixTime::from_secs(1_700_000_000));
+/// assert!(!explanation.is_good());
+/// assert!(explanation.to_string().contains("it has 2 parts between dots"));
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn explain(text: &str, keys: &ListedKeys, rules: &ClaimRules, now: UnixTime) -> Explanation {
+    let fault = judge(text, keys, rules, now).err();
+    let failed = fault.as_ref().map(Step::that_refused);
+    let problem = fault.map(|fault| Problem {
+        code: fault.code(),
+        message: with_causes(&fault),
+        mend: mend::mend(&fault, text, keys, rules),
+    });
+    let checks = Step::ALL.map(|step| Check {
+        name: step.name(),
+        asks: step.asks(keys, rules),
+        outcome: step.outcome(failed),
+    });
+    let (header, claims) = found::read(text);
+    Explanation { judged_at: now, header, claims, checks, problem }
+}
+
+/// The way of a [`Verifier`](super::Verifier) with every key at hand.
+fn judge(
+    text: &str,
+    keys: &ListedKeys,
+    rules: &ClaimRules,
+    now: UnixTime,
+) -> Result<Identity, TokenFault> {
+    let token = UnverifiedToken::parse(text)?;
+    let key_id = token.key_id()?;
+    let unknown = || TokenFault::UnknownKey { key_id: key_id.clone() };
+    let key = keys.set.find(key_id).ok_or_else(unknown)?;
+    rules.accept(token.open(key)?, now)
+}
+
+fn with_causes(fault: &TokenFault) -> String {
+    let mut message = fault.to_string();
+    // The first cause is a part of the fault's own message.
+    let mut cause = fault.source().and_then(|cause| cause.source());
+    while let Some(error) = cause {
+        message.push_str(": ");
+        message.push_str(&error.to_string());
+        cause = error.source();
+    }
+    message
+}
+
+/// The keys to explain with, and the names of all that their issuer listed, usable or not.
+#[derive(Debug)]
+pub struct ListedKeys {
+    set: JwkSet,
+    listed: Vec<Box<str>>,
+    issuer: Issuer,
+}
+
+impl ListedKeys {
+    /// Reads the JWK Set (RFC 7517 §5) of `issuer`.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchFault`] when it is none, or holds no usable key.
+    pub fn parse(text: &[u8], issuer: Issuer) -> Result<Self, FetchFault> {
+        #[derive(Deserialize)]
+        struct Listed {
+            keys: Vec<Value>,
+        }
+        let set = JwkSet::parse(text, &issuer)?;
+        let Listed { keys } = serde_json::from_slice(text)
+            .map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
+        let kid = |key: &Value| key.get("kid").and_then(Value::as_str).map(Box::from);
+        Ok(Self { set, listed: keys.iter().filter_map(kid).collect(), issuer })
+    }
+}
+
+/// How a token was judged. `Display` and `Serialize` show what the token says, personal data and all: they are for the eyes
+/// of whoever holds the token anyway. `Debug` does not.
+#[derive(Serialize)]
+pub struct Explanation {
+    #[serde(serialize_with = "as_text")]
+    judged_at: UnixTime,
+    header: Option<Found>,
+    claims: Option<Found>,
+    checks: [Check; Step::ALL.len()],
+    problem: Option<Problem>,
+}
+
+impl Explanation {
+    /// Whether the token proves somebody.
+    #[must_use]
+    pub const fn is_good(&self) -> bool {
+        self.problem.is_none()
+    }
+
+    /// Every check, in the order in which they are made.
+    #[must_use]
+    pub const fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// What is wrong, if anything: the first check that failed.
+    #[must_use]
+    pub const fn problem(&self) -> Option<&Problem> {
+        self.problem.as_ref()
+    }
+}
+
+impl fmt::Debug for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Explanation").field("problem", &self.problem).finish_non_exhaustive()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
+fn as_text<S: Serializer>(time: &UnixTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
+/// One check of a token.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What is checked.
+    pub name: &'static str,
+    /// What a good token has there.
+    pub asks: String,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As it should.
+    Ok,
+    /// The token is refused for this.
+    Failed,
+    /// The token was refused before.
+    NotReached,
+}
+
+/// What is wrong with a token, and what to do about it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    /// The stable reason code, as in the proxy's answers.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub mend: String,
+}
+
+impl ListedKeys {
+    /// Those that can be used; what their issuer listed besides makes no key.
+    fn names(&self) -> String {
+        let is_usable =
+            |kid: &&str| KeyId::new(kid).is_some_and(|kid| self.set.find(&kid).is_some());
+        listed(self.listed.iter().map(|kid| &**kid).filter(is_usable))
+    }
+}
+
+impl ClaimRules {
+    fn client_id_names(&self) -> String {
+        listed(self.client_ids().iter().map(ClientId::as_str))
+    }
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| Printable::new(name).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn shown(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}

@@ -1,0 +1,110 @@
+//! The current keys of one source, as readers see them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use moka::sync::Cache;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    super::error::{KeysFault, TokenFault, VerifyError},
+    JwksSettings, KeyId, VerifyingKey,
+    kept::KeptSet,
+    progress::Progress,
+};
+use crate::telemetry::Metrics;
+
+/// The one set that readers see: swapped whole, never changed, gone when it is too old to be believed.
+pub(super) type CurrentSet = Cache<(), KeptSet>;
+
+/// What readers and the refresher of one source share.
+#[derive(Debug)]
+pub(super) struct SourceCache {
+    pub(super) current: CurrentSet,
+    pub(super) wake: Notify,
+    settings: JwksSettings,
+    on_demand: Mutex<Option<Instant>>,
+    /// Made-up names, each with the number of the successful fetch that did not hold it. A further success ends them all.
+    absent: Cache<KeyId, u64>,
+    metrics: Metrics,
+}
+
+impl SourceCache {
+    /// The most made-up names that are remembered at once.
+    const MOST_ABSENT: u64 = 4096;
+
+    pub(super) fn new(settings: JwksSettings, metrics: Metrics) -> Self {
+        let absent = Cache::builder()
+            .max_capacity(Self::MOST_ABSENT)
+            .time_to_live(settings.unknown_key_cooldown)
+            .build();
+        let current =
+            Cache::builder().max_capacity(1).time_to_live(settings.keep_while_failing).build();
+        let (wake, on_demand) = (Notify::new(), Mutex::new(None));
+        Self { current, wake, settings, on_demand, absent, metrics }
+    }
+
+    /// The usable key of that name.
+    pub(super) fn get(&self, key_id: &KeyId) -> Option<Arc<VerifyingKey>> {
+        self.current.get(&())?.find(key_id).cloned()
+    }
+
+    /// How many fetches must have ended before the name can be said to be here or not: the one that runs, or one of our
+    /// own if the cooldown allows. None if waiting is of no use.
+    pub(super) fn ask_for(&self, key_id: &KeyId, progress: &Progress) -> Option<u64> {
+        if self.is_known_to_be_absent(key_id, progress) {
+            return None;
+        }
+        if !progress.fetching {
+            if !self.take_turn() {
+                self.metrics.jwks_refetches_suppressed.inc();
+                return None;
+            }
+            self.wake.notify_one();
+        }
+        Some(progress.attempts.saturating_add(1))
+    }
+
+    /// *No such key* needs a set that we just saw, which may be the one that we `awaited`; anything less is *could not
+    /// judge*.
+    pub(super) fn absence_of(
+        &self,
+        key_id: &KeyId,
+        awaited: Option<u64>,
+        progress: &Progress,
+    ) -> VerifyError {
+        let saw_it = awaited.is_some_and(|number| progress.attempts >= number);
+        if self.is_confirmed(progress) || (saw_it && progress.fault.is_none()) {
+            self.absent.insert(key_id.clone(), progress.successes);
+            return TokenFault::UnknownKey { key_id: key_id.clone() }.into();
+        }
+        let fault = progress.fault.clone();
+        if self.current.contains_key(&()) {
+            KeysFault::Unconfirmed(fault).into()
+        } else {
+            KeysFault::NoSet(fault).into()
+        }
+    }
+
+    /// Whether the set in memory was seen so lately that what it does not hold does not exist.
+    fn is_confirmed(&self, progress: &Progress) -> bool {
+        let cooldown = self.settings.unknown_key_cooldown;
+        progress.succeeded_at.is_some_and(|at| at.elapsed() <= cooldown)
+    }
+
+    /// Garbage that comes again is answered from here: no lock, no wait.
+    fn is_known_to_be_absent(&self, key_id: &KeyId, progress: &Progress) -> bool {
+        self.is_confirmed(progress) && self.absent.get(key_id) == Some(progress.successes)
+    }
+
+    /// Whether an unknown key may cause a fetch now. Time alone decides, whatever the set holds and however fetches end.
+    fn take_turn(&self) -> bool {
+        let now = Instant::now();
+        let cooldown = self.settings.unknown_key_cooldown;
+        let mut last = self.on_demand.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = last.is_none_or(|last| now.duration_since(last) >= cooldown);
+        if allowed {
+            *last = Some(now);
+        }
+        allowed
+    }
+}
