@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     os::unix::net::UnixStream as StdUnixStream,
     path::{Path, PathBuf},
+    task::{Context, Poll, ready},
 };
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -72,17 +73,17 @@ impl Listener {
 impl Accept for Listener {
     type Io = Either<TcpStream, UnixStream>;
 
-    async fn accept(&mut self) -> io::Result<(Self::Io, SocketAddr)> {
-        match self {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Io, SocketAddr)>> {
+        Poll::Ready(match self {
             Self::Tcp(listener) => {
-                let (stream, peer) = Accept::accept(listener).await?;
+                let (stream, peer) = ready!(Accept::poll_accept(listener, cx))?;
                 Ok((Either::Left(stream), peer))
             }
             Self::Unix { listener, .. } => {
-                let (stream, _no_address) = listener.accept().await?;
+                let (stream, _no_address) = ready!(listener.poll_accept(cx))?;
                 Ok((Either::Right(stream), NOWHERE))
             }
-        }
+        })
     }
 }
 

@@ -101,17 +101,17 @@ impl Server {
         Self { tls, ..self }
     }
 
-    /// Serves `service` on `listeners` until `shutdown`, then drains.
+    /// Serves `service` on `listener`, which may be several in one (a `Vec`), until `shutdown`, then drains.
     ///
-    /// Dropping the future drops the listeners and every connection, finished or not: that is how a drain is cut short.
+    /// Dropping the future drops the listener and every connection, finished or not: that is how a drain is cut short.
     pub(crate) async fn serve<A, S, B>(
         self,
-        listeners: Vec<A>,
+        listener: A,
         service: S,
         shutdown: CancellationToken,
     ) -> Drained
     where
-        A: Accept + 'static,
+        A: Accept,
         S: HttpService<B>,
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
@@ -124,14 +124,17 @@ impl Server {
         let _none_outlives_this_future = stop.at_once.clone().drop_guard();
         let shared = Arc::new(Shared { settings, tls, tasks: tasks.clone(), stop: stop.clone() });
 
-        for listener in listeners {
-            let (permits, errors) = (Arc::clone(&permits), metrics.accept_errors.clone());
-            let acceptor = Acceptor::new(listener, permits, stop.gracefully.clone(), errors);
-            let accepting =
-                accept_from(acceptor, Arc::clone(&shared), service.clone(), metrics.clone());
-            tasks.spawn(stop.at_once.clone().run_until_cancelled_owned(accepting));
+        let (until, errors) = (stop.gracefully.clone(), metrics.accept_errors.clone());
+        let mut acceptor = Acceptor::new(listener, Arc::clone(&permits), until, errors);
+        while let Some((io, peer, permit)) = acceptor.next().await {
+            let open = Open::count(metrics.connections.clone(), permit);
+            let connection = Connection { io, peer, open, shared: Arc::clone(&shared) };
+            let at_once = stop.at_once.clone();
+            tasks.spawn(at_once.run_until_cancelled_owned(connection.serve(service.clone())));
         }
-        stop.gracefully.cancelled().await;
+
+        // Closes the listener: from here on the next connection is refused, not left waiting in the backlog.
+        drop(acceptor);
         tasks.close();
         if timeout(drain_timeout, tasks.wait()).await.is_ok() {
             return Drained::All;
@@ -141,26 +144,5 @@ impl Server {
         stop.at_once.cancel();
         tasks.wait().await;
         Drained::Aborted { connections }
-    }
-}
-
-/// Serves what `acceptor` yields, each connection as a task. At the end the listener closes: from there on the next
-/// connection is refused, and not left waiting in the backlog.
-async fn accept_from<A, S, B>(
-    mut acceptor: Acceptor<A>,
-    shared: Arc<Shared>,
-    service: S,
-    metrics: Metrics,
-) where
-    A: Accept,
-    S: HttpService<B>,
-    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
-{
-    while let Some((io, peer, permit)) = acceptor.next().await {
-        let open = Open::count(metrics.connections.clone(), permit);
-        let connection = Connection { io, peer, open, shared: Arc::clone(&shared) };
-        let at_once = shared.stop.at_once.clone();
-        let serving = connection.serve(service.clone());
-        shared.tasks.spawn(at_once.run_until_cancelled_owned(serving));
     }
 }

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     num::NonZeroUsize,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -76,7 +77,7 @@ impl Running {
     {
         let (shutdown, metrics) = (CancellationToken::new(), Metrics::new());
         let server =
-            Server::new(settings, metrics.clone()).serve(vec![listener], service, shutdown.clone());
+            Server::new(settings, metrics.clone()).serve(listener, service, shutdown.clone());
         Self { address, shutdown, metrics, server: TaskTracker::new().spawn(server) }
     }
 
