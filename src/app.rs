@@ -2,24 +2,28 @@
 
 use std::{error::Error, io, net::SocketAddr, sync::Arc};
 
-use http::{HeaderMap, Response};
-use tokio::time::sleep;
+use http::{HeaderMap, HeaderValue, Response};
+use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    authn::{Authenticator, IdentityHeaders, Realm, Rejection, RejectionBody},
+    authn::{
+        Assertion, AssertionKeys, Authenticator, IdentityHeaders, Realm, Rejection, RejectionBody,
+    },
     clock::{Clock, SystemClock},
-    config::{JwksFrom, Settings},
-    endpoints::{Proxy, ProxyBody},
+    config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
+    endpoints::{Destination, Page, Pages, Proxy, ProxyBody, ProxyParts, Router},
     server::{
         Admin, Drained, Inherited, Limit, Limits, ListenOn, Listener, Readiness, Server,
         ServerSettings, Signals, Tls,
     },
-    telemetry::{Metrics, RequestLabels},
-    upstream::{ForwardingRules, Upstream},
+    telemetry::{Metrics, RequestLabels, RouteLabel},
+    upstream::{ForwardingRules, Streams, Upstream},
     verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
 };
+
+pub use crate::upstream::TlsError;
 
 /// A proxy with its sockets bound, ready to run.
 #[derive(Debug)]
@@ -50,6 +54,9 @@ pub enum AppError {
     /// The verifier cannot be built.
     #[error("cannot set up the verifier")]
     Verifier(#[from] BuildError),
+    /// TLS towards the application cannot be set up.
+    #[error("cannot set up TLS towards the application")]
+    UpstreamTls(#[from] TlsError),
     /// The signals that end a process cannot be heard.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -146,10 +153,23 @@ impl App {
             keys.open();
             info!("ready");
         }));
+
+        let streams = Streams::default();
+        let _none_outlives_this_future = streams.end_on_drop();
+        let surroundings = Surroundings {
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+            tasks: tasks.clone(),
+            streams: streams.clone(),
+        };
+        let router = build_router(&settings, verifier, &surroundings)?;
+        let mut door = Admin::new(readiness.clone(), metrics.clone(), clock);
+        if let Some(assertion) = &settings.assertion {
+            door = door.with_page(AssertionKeys::PATH, JWK_SET, assertion.keys.page());
+        }
         // The second server's connections are nobody's concern, and health is told until the last request is done.
         let stop_admin = CancellationToken::new();
         tasks.spawn({
-            let door = Admin::new(readiness.clone(), metrics.clone(), clock);
             let server = Server::new(ServerSettings::default(), Metrics::new());
             let serving = server.serve(admin, door, CancellationToken::new());
             stop_admin.clone().run_until_cancelled_owned(serving)
@@ -175,10 +195,17 @@ impl App {
         for listener in &public {
             info!(address = listener.describe(), "listening");
         }
-        let proxy = build_proxy(&settings, verifier, &metrics);
         let refuse = refusal(settings.realm.clone(), metrics.clone());
+        let drain_timeout = settings.server.drain_timeout;
         let server = Server::new(settings.server, metrics).with_tls(tls);
-        match server.serve(public, limits.in_front_of(proxy, refuse), close).await {
+        let serving = server.serve(public, limits.in_front_of(router, refuse), close.clone());
+        let deadline = async {
+            close.cancelled().await;
+            Instant::now() + drain_timeout
+        };
+        let (drained, deadline) = tokio::join!(serving, deadline);
+        streams.drain_until(deadline).await;
+        match drained {
             Drained::All => info!("every request was finished"),
             Drained::Aborted { connections } => warn!(connections, "dropped at the deadline"),
         }
@@ -223,7 +250,8 @@ fn refusal(
             Limit::Time(limit) => Rejection::RequestTimedOut { limit },
         };
         let (outcome, fault) = (rejection.code(), rejection.fault().as_str());
-        metrics.requests.get_or_create(&RequestLabels { door: "proxy", outcome, fault }).inc();
+        let labels = RequestLabels { door: "proxy", route: RouteLabel::none(), outcome, fault };
+        metrics.requests.get_or_create(&labels).inc();
         rejection.render(asked_by, &realm).map(RejectionBody::rejected)
     }
 }
@@ -277,19 +305,76 @@ fn with_canary(builder: VerifierBuilder, settings: &Settings) -> VerifierBuilder
     }
 }
 
-fn build_proxy(settings: &Settings, verifier: Verifier, metrics: &Metrics) -> Proxy {
-    let authenticator =
-        Authenticator::new(verifier, settings.realm.clone()).with_policy(settings.policy.clone());
-    let identity_headers = IdentityHeaders::new(
+/// What every room of one running proxy shares.
+struct Surroundings {
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    streams: Streams,
+}
+
+fn build_router(
+    settings: &Settings,
+    verifier: Verifier,
+    surroundings: &Surroundings,
+) -> Result<Router, TlsError> {
+    let entries = settings.upstreams.iter();
+    let applications = entries
+        .map(|entry| build_destination(settings, entry, surroundings))
+        .collect::<Result<Vec<_>, _>>()?;
+    let routes = settings.routes.clone().map(|to| {
+        let Destination { upstream, rules } = &applications[to.upstream];
+        let upstream = upstream.with_timeouts(to.response_timeout, to.idle_timeout);
+        Destination { upstream, rules: Arc::clone(rules) }
+    });
+    let proxy = Proxy::new(ProxyParts {
+        authenticator: Authenticator::new(verifier, settings.realm.clone())
+            .with_policy(settings.policy.clone()),
+        routes,
+        cors: settings.cors.clone(),
+        trusted_peers: settings.trusted_peers.clone(),
+        limits: settings.request_body,
+        metrics: surroundings.metrics.clone(),
+    });
+    let published = settings.assertion.iter().filter(|it| it.published == Published::Everywhere);
+    let page = |it: &AssertionSettings| Page {
+        path: AssertionKeys::PATH,
+        content_type: JWK_SET,
+        body: it.keys.page(),
+    };
+    Ok(Router::new(Pages::new(published.map(page)), proxy))
+}
+
+/// RFC 7517 §8.5.2.
+const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json");
+
+fn build_destination(
+    settings: &Settings,
+    entry: &UpstreamEntry,
+    surroundings: &Surroundings,
+) -> Result<Destination, TlsError> {
+    let Surroundings { clock, metrics, .. } = surroundings;
+    let mut identity_headers = IdentityHeaders::new(
         settings.identity_headers.clone(),
         settings.unverified_email,
         metrics.clone(),
     );
+    if let Some(AssertionSettings { keys, issuer, .. }) = &settings.assertion {
+        let (keys, issuer, clock) = (keys.clone(), Arc::clone(issuer), Arc::clone(clock));
+        let assertion = Assertion::new(keys, issuer, entry.audience.as_str(), clock);
+        identity_headers = identity_headers.with_assertion(assertion);
+    }
     let rules = ForwardingRules {
         identity_headers,
-        credential: settings.credential,
-        trusted_peers: settings.trusted_peers.clone(),
+        credential: entry.credential,
+        host: entry.host.clone(),
+        via: settings.via.clone(),
     };
-    let upstream = Upstream::new(settings.upstream.clone());
-    Proxy::new(authenticator, rules, settings.request_body, upstream, metrics.clone())
+    let upstream = Upstream::new(
+        entry.settings.clone(),
+        surroundings.tasks.clone(),
+        surroundings.streams.clone(),
+        metrics.clone(),
+    )?;
+    Ok(Destination { upstream, rules: Arc::new(rules) })
 }

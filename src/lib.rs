@@ -73,8 +73,8 @@
 //! 2. [`UnverifiedToken`] has no accessor for claims: to read them one must [open](UnverifiedToken::open) it with a key, and
 //!    the `iss` inside must be the issuer to whom that key belongs. Only [`verify::explain`] reads unverified claims, by a
 //!    decoder of its own that nothing else can name, and all it does with them is to show them.
-//! 3. The upstream client takes an `UpstreamRequest` and nothing else, and its constructor strips every identity header
-//!    in every spelling before one is set. There is no "forward as is".
+//! 3. The upstream client takes an `UpstreamRequest` and nothing else, and both its constructors strip every identity
+//!    header in every spelling; one of them then sets those of an identity, the other none. There is no "forward as is".
 //! 4. *Could not judge* is never yes, and never 401: it is 503. There is no fail-open, and no setting for one. A key id
 //!    that nobody knows is 401 only when the key set was fetched within the cooldown.
 //! 5. No request waits for Apple while its key is in memory. Unknown key ids cost one fetch per cooldown, whatever the
@@ -89,13 +89,16 @@
 //! # One request, from socket to answer
 //!
 //! 1. **accept** (`server/accept.rs`): a permit, then HTTP/1 or HTTP/2 by the first bytes, all under timeouts;
-//! 2. **credential** (`authn/credential.rs`): at most one;
-//! 3. **verify** ([`Verifier::verify`]): a remembered verdict, or key → signature → claims; then, remembered or not, is it
+//! 2. **route** (`endpoints/routes/`): what is asked of requests of this method, host and path, and where they go; where
+//!    routes differ in who may pass, a path that two programs may read differently is refused;
+//! 3. **credential** (`authn/credential.rs`): at most one, on routes that look at it;
+//! 4. **verify** ([`Verifier::verify`]): a remembered verdict, or key → signature → claims; then, remembered or not, is it
 //!    unexpired *now*, and not too old? Then [`Policy`]: may they, everywhere and here?
-//! 4. **rebuild** (`upstream/request.rs`): hop-by-hop headers off, credential off, `Forwarded` set, identity headers
+//! 5. **rebuild** (`upstream/request.rs`): hop-by-hop headers off, credential off, `Forwarded` set, identity headers
 //!    stripped, identity headers set;
-//! 5. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts;
-//! 6. **answer**: hop-by-hop headers off, streamed back; one log line, one counter, one histogram.
+//! 6. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts, on a connection that is kept, made or, after
+//!    a granted wish for another protocol, joined with the client's until the token ends;
+//! 7. **answer**: hop-by-hop headers off, streamed back; one log line, one counter, one histogram.
 //!
 //! Any early exit is a [`Rejection`], and one table renders it.
 

@@ -23,8 +23,13 @@ mod header_spoofing;
 mod limits;
 mod listening;
 mod proxying;
+mod real_programs;
+mod routing;
 mod shutdown;
+mod streaming;
 mod tls;
+mod upgrades;
+mod upstream;
 
 mod configuration;
 mod demo;

@@ -28,7 +28,7 @@ fn end_of(command: &mut Command) -> io::Result<(Option<i32>, String)> {
 fn a_broken_file_is_reported_whole_and_nothing_starts() {
     let folder = tempfile::tempdir().expect("a folder for the file");
     let file = folder.path().join("siwa.toml");
-    let text = "[server]\nlisten = 4180\n\n[upstream]\nurl = \"https://app\"\n\n[aple]\nclient_ids = [\"a\"]\n";
+    let text = "[server]\nlisten = 4180\n\n[upstream]\nurl = \"https://app/base\"\n\n[aple]\nclient_ids = [\"a\"]\n";
     fs::write(&file, text).expect("the file can be written");
 
     let mut command = siwa_proxy();
@@ -103,4 +103,70 @@ fn the_help_tells_the_defaults_of_the_reference() {
             "{default} is no default"
         );
     }
+}
+
+#[test]
+fn everything_wrong_with_routes_and_what_they_name_is_reported_at_once() {
+    let text = r#"
+[upstream]
+url = "http://127.0.0.1:3000"
+[upstreams.other]
+url = "ftp://app"
+colour = 1
+[apple]
+client_ids = ["a"]
+[[route]]
+path = "a"
+hosts = ["a b"]
+methods = ["get"]
+client_ids = ["b"]
+upstream = "none"
+[[route]]
+acess = "public"
+response_timeout = "soon"
+[[route]]
+path = "/x/*"
+[[route]]
+path = "/x/*"
+access = "public"
+policy = { require_email = true }
+[cors]
+allow_origins = ["*", "https://app.example/"]
+allow_credentials = true
+[assertion]
+key_files = ["/none.pem"]
+[headers]
+via = "a b"
+"#;
+    let problems = siwa_proxy::config::Settings::from_toml(text).unwrap_err().to_string();
+    for (expected, line) in [
+        ("upstreams.other.url: must", 5),
+        ("upstreams.other.colour: is no key", 6),
+        ("route[1].path: must begin with `/`", 10),
+        ("route[1].hosts: `a b`", 11),
+        ("route[1].methods: `get`", 12),
+        ("route[1].client_ids: `b` is not among", 13),
+        ("route[1].upstream: there is no [upstreams.none]", 14),
+        ("route[2].acess: is no key: did you mean `access`?", 16),
+        ("route[2].response_timeout:", 17),
+        ("route[4].policy: says nothing", 23),
+        ("cors.allow_credentials: must be false", 26),
+        ("cors.allow_origins: has `*` beside others", 25),
+        ("cors.allow_origins: `https://app.example/` is no origin as browsers write it", 25),
+        ("assertion.key_files: `/none.pem` cannot be read", 28),
+        ("headers.via: must be one word", 30),
+    ] {
+        let found = problems.lines().find(|problem| problem.starts_with(expected));
+        let found = found.unwrap_or_else(|| panic!("{expected} in\n{problems}"));
+        assert!(found.contains(&format!("config.toml:{line}")), "{line}: {found}");
+    }
+    let conflict = siwa_proxy::config::Settings::from_toml(
+        "upstream.url = 'http://a'\napple.client_ids = ['a']\n[[route]]\npath = '/{a}'\n[[route]]\npath = '/{b}'",
+    );
+    let conflict = conflict.unwrap_err().to_string();
+    assert!(
+        conflict.starts_with("route[2].path: matches some of the same requests as route[1]"),
+        "{conflict}"
+    );
+    assert!(conflict.ends_with("(from config.toml:6 and config.toml:4)"), "{conflict}");
 }

@@ -45,23 +45,85 @@ fn assert_ours_alone(received: &Request, email: &[&str], attack: &str) {
     assert!(!received.body.contains("spoof"), "{attack}: {}", received.body);
 }
 
+/// Asserts that there is no identity header at all.
+fn assert_none(received: &Request, attack: &str) {
+    let plain = |name: String| name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    for name in received.names().into_iter().map(plain) {
+        assert!(!NAMES.iter().any(|known| known.eq_ignore_ascii_case(&name)), "{attack}: {name}");
+    }
+    assert!(!received.head.contains("spoof"), "{attack}: {}", received.head);
+    assert!(!received.body.contains("spoof"), "{attack}: {}", received.body);
+}
+
+/// A route of each kind.
+const EVERY_ACCESS: &str = r#"
+    cors.forward_preflight = true
+    [[route]]
+    path = "/required"
+    [[route]]
+    path = "/optional"
+    access = "optional"
+    [[route]]
+    path = "/public"
+    access = "public"
+"#;
+
+/// Every way for a request to be let through: the first line's method and path, whether a token comes along, and whether
+/// the application is told an identity.
+const WAYS_IN: [(&str, bool, bool); 8] = [
+    ("GET /required", true, true),
+    ("GET /unmatched", true, true),
+    ("GET /optional", true, true),
+    ("GET /optional", false, false),
+    ("GET /public", true, false),
+    ("GET /public", false, false),
+    ("OPTIONS /required", false, false),
+    ("OPTIONS /optional", true, false),
+];
+
+/// Sends a spoofed request by one of the ways in, and asserts that nothing of it arrives.
+async fn assert_stripped(house: &House, way: (&str, bool, bool), spoofs: &str, attack: &str) {
+    let (line, with_token, as_somebody) = way;
+    let bearer = format!("Authorization: {}\r\n", house.bearer());
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nOrigin: https://a.example\r\n\
+         Access-Control-Request-Method: PUT\r\n{}{spoofs}",
+        if with_token { &bearer } else { "" },
+    );
+    assert_eq!(exchange(house.address, request).await.status, 200, "{line} {attack}");
+    let received = house.application.requests().pop().unwrap();
+    if as_somebody {
+        assert_ours_alone(&received, &[presets::EMAIL], &format!("{line} {attack}"));
+    } else {
+        assert_none(&received, &format!("{line} {attack}"));
+    }
+}
+
 #[tokio::test]
-async fn every_spelling_of_every_name_is_stripped() {
-    let house = House::start().await;
-    for name in NAMES {
-        for spelling in spellings(name) {
-            let bearer = house.bearer();
-            let headers = [
-                (spelling.as_str(), "spoof"),
-                ("Authorization", &bearer),
-                (&spelling, "spoof again"),
-            ];
-            assert_eq!(house.get("/", &headers).await.status, 200);
-            let received = house.application.requests().pop().unwrap();
-            assert_ours_alone(&received, &[presets::EMAIL], &spelling);
+async fn every_spelling_of_every_name_is_stripped_on_every_way_in() {
+    let house = House::with(EVERY_ACCESS).await;
+    for way in WAYS_IN {
+        for spelling in NAMES.into_iter().flat_map(spellings) {
+            let spoofs = format!("{spelling}: spoof\r\n{spelling}: spoof again\r\n\r\n");
+            assert_stripped(&house, way, &spoofs, &spelling).await;
         }
     }
-    assert!(house.metric("siwa_spoofed_headers_stripped_total").await >= 64);
+    let count = WAYS_IN.len() * NAMES.len() * spellings("a-b").len();
+    assert_eq!(house.metric("siwa_spoofed_headers_stripped_total").await, count as u64);
+}
+
+#[tokio::test]
+async fn a_connection_line_and_trailers_spoof_nothing_on_any_way_in() {
+    let house = House::with(EVERY_ACCESS).await;
+    for way in WAYS_IN {
+        for nominated in ["x-apple-sub", "X-Apple-Sub, X-Apple-Email", "close, x-siwa-assertion"] {
+            let spoofs = format!("Connection: {nominated}\r\nX-Apple-Sub: spoof\r\n\r\n");
+            assert_stripped(&house, way, &spoofs, nominated).await;
+        }
+        let trailers = "TE: trailers\r\nTrailer: X-Apple-Sub\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\
+                        X-Apple-Sub: spoof\r\nX_Apple_Email: spoof\r\n\r\n";
+        assert_stripped(&house, way, trailers, "trailers").await;
+    }
 }
 
 #[tokio::test]

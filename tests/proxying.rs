@@ -24,6 +24,8 @@ async fn a_good_token_is_forwarded_as_an_identity_and_nothing_else_changes() {
     let received = house.application.only_request();
     let mut lines: Vec<_> = received.head.lines().collect();
     lines[1..].sort_unstable();
+    let id = reply.header("x-request-id")[0];
+    assert_eq!(id.len(), 32, "{id}");
     assert_eq!(
         lines,
         [
@@ -31,12 +33,15 @@ async fn a_good_token_is_forwarded_as_an_identity_and_nothing_else_changes() {
             "accept: */*",
             r#"forwarded: for=127.0.0.1;host="app.example";proto=http"#,
             "host: app.example",
+            "via: 1.1 siwa-proxy",
             &format!("x-apple-email: {}", presets::EMAIL),
             &format!("x-apple-sub: {}", presets::SUBJECT),
             "x-forwarded-for: 127.0.0.1",
             "x-forwarded-host: app.example",
+            "x-forwarded-port: 80",
             "x-forwarded-proto: http",
             "x-own: kept",
+            &format!("x-request-id: {id}"),
         ]
     );
 }
@@ -334,7 +339,7 @@ async fn a_thousand_requests_with_unknown_keys_cost_one_fetch() {
     assert_eq!(
         house
             .metric(
-                r#"siwa_requests_total{door="proxy",outcome="token_unknown_key",fault="caller"}"#
+                r#"siwa_requests_total{door="proxy",route="default",outcome="token_unknown_key",fault="caller"}"#
             )
             .await,
         1000

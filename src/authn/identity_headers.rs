@@ -5,6 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::assertion::Assertion;
 use crate::{
     telemetry::Metrics,
     verify::{Email, Identity},
@@ -27,7 +28,7 @@ pub enum IdentityHeader {
     ClientId,
     /// The subject before an app transfer.
     TransferSubject,
-    /// A signed assertion of all this. Reserved: stripped, and not set yet.
+    /// A signed assertion of who it is. It is set where there is an [`Assertion`] to make one with.
     Assertion,
 }
 
@@ -75,6 +76,7 @@ pub enum UnverifiedEmail {
 pub struct IdentityHeaders {
     set: Vec<IdentityHeader>,
     unverified_email: UnverifiedEmail,
+    assertion: Option<Assertion>,
     metrics: Metrics,
 }
 
@@ -95,7 +97,17 @@ impl IdentityHeaders {
         {
             set.push(IdentityHeader::EmailVerified);
         }
-        Self { set, unverified_email, metrics }
+        Self { set, unverified_email, assertion: None, metrics }
+    }
+
+    /// Sets [`IdentityHeader::Assertion`] besides, made by `assertion`.
+    #[must_use]
+    pub fn with_assertion(mut self, assertion: Assertion) -> Self {
+        self.assertion = Some(assertion);
+        if !self.set.contains(&IdentityHeader::Assertion) {
+            self.set.push(IdentityHeader::Assertion);
+        }
+        self
     }
 
     /// Removes every identity header in every spelling that some application might read as one.
@@ -132,7 +144,10 @@ impl IdentityHeaders {
             IdentityHeader::TransferSubject => {
                 HeaderValue::from_str(identity.transfer_subject()?.as_str()).ok()
             }
-            IdentityHeader::Assertion => None,
+            IdentityHeader::Assertion => {
+                let email = email.filter(|_| self.set.contains(&IdentityHeader::Email));
+                self.assertion.as_ref()?.of(identity, email)
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! One request head meets the verifier: the single decision behind every door.
 
+mod assertion;
 mod body;
 mod credential;
 mod email_pattern;
@@ -8,12 +9,13 @@ mod layer;
 mod policy;
 mod rejection;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
 use self::credential::Credential;
 pub use self::{
+    assertion::{Assertion, AssertionKeys, InvalidAssertionKey},
     body::RejectionBody,
     email_pattern::{EmailPattern, InvalidEmailPattern},
     identity_headers::{IdentityHeader, IdentityHeaders, UnverifiedEmail},
@@ -76,6 +78,12 @@ impl Authenticator {
         self.policy.check(&identity)?;
         here.check(&identity)?;
         Ok(Some(identity))
+    }
+
+    /// How long `identity` will still be taken for unexpired.
+    #[must_use]
+    pub fn remaining(&self, identity: &Identity) -> Duration {
+        self.verifier.remaining(identity)
     }
 
     /// What the challenge of a rejection names.

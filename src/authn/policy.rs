@@ -9,7 +9,7 @@ use crate::verify::{ClientId, ClientIds, Identity, Printable, RealUserStatus};
 ///
 /// The one of an [`Authenticator`](super::Authenticator) holds everywhere; a route's holds besides, so that a route can
 /// narrow and never widen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy(Option<Arc<PolicyRules>>);
 
 /// The rules of a [`Policy`]. Those that are left at their default refuse nobody.
@@ -26,7 +26,7 @@ pub struct Policy(Option<Arc<PolicyRules>>);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyRules {
     /// The apps whose users may pass, out of those whose tokens are accepted at all. A token that was issued to several
     /// apps needs every one of them here.
@@ -70,7 +70,7 @@ pub enum PrivateRelay {
 }
 
 /// A list of people, by subject and by verified email address. `Debug` does not show them.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Members {
     subjects: HashSet<Box<str>>,
     emails: Vec<EmailPattern>,

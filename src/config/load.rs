@@ -16,7 +16,7 @@ use toml::{
 
 use super::{
     Settings,
-    merge::Merged,
+    merge::{Merged, Spot},
     names::nearest,
     problems::{Place, Problems},
     sections::known_keys,
@@ -137,31 +137,75 @@ fn add_text(merged: &mut Merged, name: &str, text: &str) {
     };
     for (section, content) in table.into_inner() {
         let at = place(section.span());
-        if let DeValue::Table(keys) = content.into_inner()
-            && merged.knows_section(section.as_ref())
-        {
-            add_section(merged, section.as_ref(), keys, &place);
+        let content = content.into_inner();
+        if !merged.knows_section(section.as_ref()) {
+            match Members::of(section.as_ref(), content) {
+                Some(members) => add_members(merged, section.as_ref(), members, &place),
+                None => merged.note_no_section(section.as_ref(), at),
+            }
+        } else if let DeValue::Table(keys) = content {
+            add_keys(merged, section.as_ref(), &Spot::Only, keys, &place);
         } else {
             merged.note_no_section(section.as_ref(), at);
         }
     }
 }
 
-fn add_section(
+/// Adds the keys of one section, the one of `group` at `spot`.
+fn add_keys(
     merged: &mut Merged,
-    section: &str,
+    group: &str,
+    spot: &Spot,
     keys: DeTable<'_>,
     place: &impl Fn(Range<usize>) -> Place,
 ) {
+    merged.add_member(group, spot);
     for (key, value) in keys {
         let at = place(key.span());
         match plain(value) {
-            Ok(value) => merged.put(section, key.as_ref(), value, at),
+            Ok(value) => merged.put_at(group, spot, key.as_ref(), value, at),
             Err(error) => {
-                let name = format!("{section}.{}", key.as_ref());
+                let name = format!("{}.{}", spot.section(group), key.as_ref());
                 merged.problems().excuse(&name);
                 merged.problems().note_at(at, &name, error.message());
             }
+        }
+    }
+}
+
+/// The sections of a group, with what tells them apart.
+struct Members<'a>(Vec<(Spot, Spanned<DeValue<'a>>)>);
+
+impl<'a> Members<'a> {
+    /// Takes `content` for what is written at `group`, if there is such a group and it is written like this.
+    fn of(group: &str, content: DeValue<'a>) -> Option<Self> {
+        let members = match (group, content) {
+            ("route", DeValue::Array(list)) => {
+                list.into_iter().enumerate().map(|(i, member)| (Spot::Listed(i), member)).collect()
+            }
+            ("upstreams", DeValue::Table(table)) => {
+                let spot = |name: &str| Spot::Named(name.to_owned());
+                table.into_iter().map(|(name, member)| (spot(name.as_ref()), member)).collect()
+            }
+            _ => return None,
+        };
+        Some(Self(members))
+    }
+}
+
+fn add_members(
+    merged: &mut Merged,
+    group: &str,
+    Members(members): Members<'_>,
+    place: &impl Fn(Range<usize>) -> Place,
+) {
+    for (spot, member) in members {
+        let at = place(member.span());
+        if let DeValue::Table(keys) = member.into_inner() {
+            add_keys(merged, group, &spot, keys, place);
+        } else {
+            let section = spot.section(group);
+            merged.problems().note_at(at, &section, "must be a section with keys of its own");
         }
     }
 }
@@ -292,7 +336,7 @@ max_header_bytes = "lots"
 trusted_peers = ["0.0.0.0/0"]
 
 [upstream]
-url = "https://app.internal"
+url = "https://app.internal/base"
 conect_timeout = "5s"
 
 [apple]
@@ -315,7 +359,8 @@ filter = "debug"
             "server.max_header_bytes: `lots` is no size; write it like `\"64KiB\"` (from config.toml:3)",
             "server.trusted_peers: `0.0.0.0/0` is the whole Internet: list the proxies in front of this one (from \
          config.toml:4)",
-            "upstream.url: must begin with http:// (from config.toml:7)",
+            "upstream.url: must end after host and port: paths are forwarded byte for byte, so there is none to add (from \
+         config.toml:7)",
             "upstream.conect_timeout: is no key: did you mean `connect_timeout`? (from config.toml:8)",
             "apple.client_id: is no key: did you mean `client_ids`? (from config.toml:11)",
             "apple.leeway: is too long: `5m` is the most (from config.toml:12)",
@@ -414,7 +459,7 @@ filter = "debug"
         .unwrap();
         let ids: Vec<&str> = settings.client_ids.iter().map(ClientId::as_str).collect();
         assert_eq!(ids, ["com.a", "com.b"]);
-        assert_eq!(settings.credential, CredentialForwarding::Keep);
+        assert_eq!(settings.upstreams[0].credential, CredentialForwarding::Keep);
         assert_eq!(settings.verdict_capacity, 7);
         assert_eq!(settings.server.max_connections.get(), 30);
         assert_eq!(settings.request_body.max_bytes, Some(4096));

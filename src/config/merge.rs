@@ -1,19 +1,52 @@
 //! One pile of values, each with the place where it was last set, and what it settles to.
 
-use serde_path_to_error::Segment;
+use serde_path_to_error::{Path, Segment};
 use toml::{Table, Value};
 
 use super::{
     Settings,
     names::nearest,
     problems::{Place, Problems},
-    sections::{Sections, example_of, known_keys},
+    sections::{Sections, example_of, known_groups, known_keys, route},
 };
+
+/// What tells a section from others that are written alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spot {
+    /// There is only one.
+    Only,
+    /// The place in a list, as of a `[[route]]`.
+    Listed(usize),
+    /// The name, as of an `[upstreams.NAME]`.
+    Named(String),
+}
+
+impl Spot {
+    /// What the section is called in problems.
+    pub(super) fn section(&self, group: &str) -> String {
+        match self {
+            Self::Only => group.to_owned(),
+            Self::Listed(index) => route::at(*index),
+            Self::Named(name) => format!("{group}.{name}"),
+        }
+    }
+
+    /// The section in `values`.
+    fn of<'a>(&self, group: &str, values: &'a mut Table) -> Option<&'a mut Table> {
+        let section = match (self, values.get_mut(group)?) {
+            (Self::Only, section) => section,
+            (Self::Listed(index), Value::Array(list)) => list.get_mut(*index)?,
+            (Self::Named(name), Value::Table(group)) => group.get_mut(name)?,
+            _ => return None,
+        };
+        section.as_table_mut()
+    }
+}
 
 /// What has been read so far. A later value takes the place of an earlier one.
 #[derive(Debug)]
 pub(super) struct Merged {
-    /// Section by section, key by key; every name in it is known.
+    /// Section by section, key by key; every name of a key in it is known.
     values: Table,
     /// What stands where nothing was written; it also shows of which kind a value must be.
     defaults: Table,
@@ -32,20 +65,55 @@ impl Merged {
         &mut self.problems
     }
 
+    /// Whether there is a section of this name, which is written once.
+    #[expect(clippy::unused_self, reason = "what is known is the pile's business")]
     pub(super) fn knows_section(&self, name: &str) -> bool {
-        self.defaults.contains_key(name)
+        known_keys().into_iter().any(|(section, _)| section == name)
+    }
+
+    /// Adds an empty section at `spot` of a known `group`.
+    pub(super) fn add_member(&mut self, group: &str, spot: &Spot) {
+        let empty = || Value::Table(Table::new());
+        match spot {
+            Spot::Only => drop(self.values.entry(group).or_insert_with(empty)),
+            Spot::Named(name) => {
+                let members = self.values.entry(group).or_insert_with(empty);
+                if let Value::Table(members) = members {
+                    members.insert(name.clone(), empty());
+                }
+            }
+            Spot::Listed(_) => {
+                let members = self.values.entry(group).or_insert_with(|| Value::Array(Vec::new()));
+                if let Value::Array(members) = members {
+                    members.push(empty());
+                }
+            }
+        }
+    }
+
+    /// Sets `key` of the section that was added at `spot` of `group`, if there is such a key.
+    pub(super) fn put_at(
+        &mut self,
+        group: &str,
+        spot: &Spot,
+        key: &str,
+        value: Value,
+        place: Place,
+    ) {
+        let section = spot.section(group);
+        if !keys_of(group).contains(&key) {
+            return self.note_no_key(group, &section, key, place);
+        }
+        self.problems.set_at(&format!("{section}.{key}"), place);
+        if let Some(keys) = spot.of(group, &mut self.values) {
+            keys.insert(key.to_owned(), value);
+        }
     }
 
     /// Sets `key` of a known `section`, if there is such a key.
     pub(super) fn put(&mut self, section: &str, key: &str, value: Value, place: Place) {
-        if !keys_of(section).contains(&key) {
-            return self.note_no_key(section, key, place);
-        }
-        self.problems.set_at(&format!("{section}.{key}"), place);
-        let keys = self.values.entry(section).or_insert_with(|| Value::Table(Table::new()));
-        if let Value::Table(keys) = keys {
-            keys.insert(key.to_owned(), value);
-        }
+        self.add_member(section, &Spot::Only);
+        self.put_at(section, &Spot::Only, key, value, place);
     }
 
     /// Sets `key` to what `text` means where it stands: a list has commas.
@@ -95,18 +163,11 @@ impl Merged {
                 Ok(sections) => return sections,
                 Err(error) => error,
             };
-            let mut names = error.path().iter().filter_map(|segment| match segment {
-                Segment::Map { key } => Some(key.as_str()),
-                Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
-            });
-            let (section, key) = (names.next().unwrap_or(""), names.next().unwrap_or(""));
-            let name = format!("{section}.{key}");
-            let mend = self.mend(section, key);
+            let (group, spot, key) = whereabouts(error.path());
+            let name = format!("{}.{key}", spot.section(&group));
+            let mend = self.mend(&group, &name, &key);
             self.problems.note_unusable(&name, format!("{}{mend}", error.inner().message()));
-            let taken_off = match self.values.get_mut(section) {
-                Some(Value::Table(keys)) => keys.remove(key),
-                _ => None,
-            };
+            let taken_off = spot.of(&group, &mut self.values).and_then(|keys| keys.remove(&key));
             if taken_off.is_none() {
                 // An error without a key would come again for ever.
                 return Sections::default();
@@ -115,13 +176,15 @@ impl Merged {
     }
 
     /// Shows how a value of `key` is written where this one stands.
-    fn mend(&self, section: &str, key: &str) -> String {
-        let name = format!("{section}.{key}");
-        let Some(example) = example_of(&name).or_else(|| self.default_of(section, key).cloned())
+    fn mend(&self, group: &str, name: &str, key: &str) -> String {
+        // Sections of a group have the keys of one that is written once, or examples of their own.
+        let section = if group == "upstreams" { "upstream" } else { group };
+        let Some(example) = example_of(&format!("{section}.{key}"))
+            .or_else(|| self.default_of(section, key).cloned())
         else {
             return String::new();
         };
-        match (example, self.problems.place_of(&name)) {
+        match (example, self.problems.place_of(name)) {
             (Value::String(text), Some(Place::Variable(_) | Place::Flag(_))) => {
                 format!("; write it like `{text}`")
             }
@@ -132,7 +195,11 @@ impl Merged {
     /// Notes that there is no such section; what it was meant to be is not missing, then.
     pub(super) fn note_no_section(&mut self, name: &str, place: Place) {
         let sections = known_keys().map(|(section, _)| section);
-        let what = if sections.contains(&name) {
+        let what = if name == "route" {
+            "is a list: write each route below a [[route]] of its own".to_owned()
+        } else if name == "upstreams" {
+            "holds sections: write each application below an [upstreams.NAME]".to_owned()
+        } else if sections.contains(&name) {
             self.problems.excuse(name);
             format!("is a section: write its keys below [{name}]")
         } else if let Some(meant) = nearest(name, sections) {
@@ -147,8 +214,8 @@ impl Merged {
         self.problems.note_at(place, name, what);
     }
 
-    fn note_no_key(&mut self, section: &str, key: &str, place: Place) {
-        let keys = keys_of(section);
+    fn note_no_key(&mut self, group: &str, section: &str, key: &str, place: Place) {
+        let keys = keys_of(group);
         let what = if let Some(meant) = nearest(key, keys.iter().copied()) {
             self.problems.excuse(&format!("{section}.{meant}"));
             format!("is no key: did you mean `{meant}`?")
@@ -162,9 +229,28 @@ impl Merged {
     }
 }
 
-/// The names of the keys of `section`.
-fn keys_of(section: &str) -> &'static [&'static str] {
-    known_keys().into_iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
+/// The group, the section in it and the key that `path` leads to.
+fn whereabouts(path: &Path) -> (String, Spot, String) {
+    let mut segments = path.iter();
+    let mut next = || segments.next();
+    let name = |segment: Option<&Segment>| match segment {
+        Some(Segment::Map { key }) => key.clone(),
+        _ => String::new(),
+    };
+    let group = name(next());
+    let is_group = known_groups().iter().any(|(known, _)| *known == group);
+    let spot = match is_group.then(&mut next).flatten() {
+        Some(Segment::Seq { index }) => Spot::Listed(*index),
+        Some(Segment::Map { key }) => Spot::Named(key.clone()),
+        _ => Spot::Only,
+    };
+    (group, spot, name(next()))
+}
+
+/// The names of the keys of the section or group `name`.
+fn keys_of(name: &str) -> &'static [&'static str] {
+    let mut known = known_keys().into_iter().chain(known_groups());
+    known.find(|(known, _)| *known == name).map_or(&[], |(_, keys)| keys)
 }
 
 /// The section that has a key of exactly this name.

@@ -11,17 +11,18 @@ mod names;
 mod problems;
 mod sections;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 pub use self::{load::Flags, problems::Problems};
 use crate::{
-    authn::{IdentityHeader, Policy, Realm, UnverifiedEmail},
+    authn::{AssertionKeys, IdentityHeader, Policy, Realm, UnverifiedEmail},
+    endpoints::{Cors, Routes},
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     telemetry::LogSettings,
-    upstream::{BodyLimits, CredentialForwarding, UpstreamSettings},
+    upstream::{BodyLimits, CredentialForwarding, HostForwarding, Pseudonym, UpstreamSettings},
     verify::{
         ClaimRules, ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings,
         JwksSource, TrustedUrl,
@@ -65,10 +66,16 @@ pub struct Settings {
     pub(crate) jwks_https: HttpsOptions,
     /// Whether what Apple publishes is compared with what is pinned.
     pub(crate) canary: bool,
-    /// The application.
-    pub(crate) upstream: UpstreamSettings,
-    /// What becomes of the credential.
-    pub(crate) credential: CredentialForwarding,
+    /// The applications; that of `[upstream]` is the first.
+    pub(crate) upstreams: Vec<UpstreamEntry>,
+    /// What is asked of which requests, and where they go.
+    pub(crate) routes: Routes<RouteDestination>,
+    /// What pages of other origins may do.
+    pub(crate) cors: Cors,
+    /// What the proxy calls itself in `Via`.
+    pub(crate) via: Option<Pseudonym>,
+    /// How identities are asserted, if they are.
+    pub(crate) assertion: Option<AssertionSettings>,
     /// The identity headers that are set.
     pub(crate) identity_headers: Vec<IdentityHeader>,
     /// What becomes of an unverified email address.
@@ -81,6 +88,50 @@ pub struct Settings {
     pub(crate) trusted_peers: Peers,
     /// How the log looks.
     pub(crate) log: LogSettings,
+}
+
+/// An application, and how it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UpstreamEntry {
+    /// Where it is, and how long it may take.
+    pub(crate) settings: UpstreamSettings,
+    /// What becomes of the credential.
+    pub(crate) credential: CredentialForwarding,
+    /// Which host it is told.
+    pub(crate) host: HostForwarding,
+    /// What it calls itself.
+    pub(crate) audience: String,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteDestination {
+    /// The place in [`Settings::upstreams`].
+    pub(crate) upstream: usize,
+    /// Instead of the application's.
+    pub(crate) response_timeout: Option<Duration>,
+    /// Instead of the application's.
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+/// How identities are asserted.
+#[derive(Clone, Debug)]
+pub(crate) struct AssertionSettings {
+    /// What signs them.
+    pub(crate) keys: AssertionKeys,
+    /// Who says so.
+    pub(crate) issuer: Arc<str>,
+    /// Where the public keys are told.
+    pub(crate) published: Published,
+}
+
+/// Where the public keys of assertions are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// On the admin listener.
+    OnAdmin,
+    /// On the public listener, too.
+    Everywhere,
 }
 
 /// Where the keys come from.
@@ -186,7 +237,7 @@ mod tests {
         assert_eq!(settings.issuer, Issuer::apple());
         assert_eq!(settings.leeway, ClaimRules::LEEWAY);
         assert_eq!(settings.realm, Realm::default());
-        assert_eq!(settings.credential, CredentialForwarding::Remove);
+        assert_eq!(settings.upstreams[0].credential, CredentialForwarding::Remove);
         assert_eq!(settings.log, LogSettings::default());
         assert_eq!(settings.trusted_peers, Peers::default());
     }
@@ -195,21 +246,36 @@ mod tests {
     fn keys_in(table: &Table) -> Vec<String> {
         let mut keys: Vec<String> = table
             .iter()
-            .flat_map(|(section, keys)| {
-                keys.as_table().unwrap().keys().map(move |key| format!("{section}.{key}"))
+            .flat_map(|(section, content)| {
+                members_of(section, content)
+                    .into_iter()
+                    .flat_map(Table::keys)
+                    .map(move |key| format!("{section}.{key}"))
             })
             .collect();
         keys.sort();
         keys
     }
 
+    /// What is written below the name `section`: one section, or all of a group.
+    fn members_of<'a>(section: &str, content: &'a toml::Value) -> Vec<&'a Table> {
+        let members: Vec<&toml::Value> = match (section, content) {
+            ("route", _) => content.as_array().unwrap().iter().collect(),
+            ("upstreams", _) => content.as_table().unwrap().values().collect(),
+            (_, section) => vec![section],
+        };
+        members.into_iter().map(|member| member.as_table().unwrap()).collect()
+    }
+
     /// The reference with every key that it only shows.
     fn reference_in_full() -> String {
         let uncomment = |line: &str| {
             let shown = line.strip_prefix("# ").filter(|shown| {
-                shown
-                    .split_once(" = ")
-                    .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+                let is_header = shown.starts_with('[') && shown.ends_with(']');
+                is_header
+                    || shown.split_once(" = ").is_some_and(|(key, _)| {
+                        key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                    })
             });
             shown.unwrap_or(line).to_owned() + "\n"
         };
@@ -221,6 +287,7 @@ mod tests {
         let full: Table = reference_in_full().parse().unwrap();
         let mut known: Vec<String> = sections::known_keys()
             .into_iter()
+            .chain(sections::known_groups())
             .flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}.{key}")))
             .collect();
         let mut at = 0;
@@ -256,7 +323,9 @@ mod tests {
             ),
         ]
     );
-        let full = reference_in_full().replace("client_ids = []", "client_ids = [\"a\"]");
+        let full = reference_in_full()
+            .replace("client_ids = []", "client_ids = [\"com.example.app\"]")
+            .replace("url = \"http://127.0.0.1:3000\"", "url = \"https://app\"");
         let both = problems_of(&full);
         assert!(
             both.len() == 1 && both[0].starts_with("jwks.url: is set beside jwks.file"),

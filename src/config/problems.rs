@@ -90,7 +90,7 @@ impl Problems {
         if keys.iter().any(|key| self.is_unknowable(key)) {
             return;
         }
-        let places = keys.iter().filter_map(|key| self.places.get(*key).cloned()).collect();
+        let places = keys.iter().filter_map(|key| self.place_at_or_above(key).cloned()).collect();
         self.found.push(Problem { places, key: key.to_owned(), what });
     }
 
@@ -124,6 +124,11 @@ impl Problems {
     /// Where `key` was set.
     pub(super) fn place_of(&self, key: &str) -> Option<&Place> {
         self.places.get(key)
+    }
+
+    /// Where `key` was set, or what it is written in.
+    fn place_at_or_above(&self, key: &str) -> Option<&Place> {
+        self.place_of(key).or_else(|| self.place_of(key.rsplit_once('.')?.0))
     }
 
     fn is_unknowable(&self, key: &str) -> bool {

@@ -1,5 +1,56 @@
 //! The doors; each renders the same decision in its own way.
 
+mod cors;
+mod pages;
 mod proxy;
+mod routes;
 
-pub(crate) use proxy::{Proxy, ProxyBody};
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::Service;
+
+pub(crate) use self::{
+    cors::{AllowOrigins, Cors, Credentials, Preflight},
+    pages::{Page, Pages},
+    proxy::{Destination, Proxy, ProxyBody, ProxyParts},
+    routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
+};
+
+/// Our own paths first, everything else to the application. There are no own paths but those that are configured: they
+/// must not shadow the application's.
+#[derive(Clone, Debug)]
+pub(crate) struct Router {
+    pages: Pages,
+    proxy: Proxy,
+}
+
+impl Router {
+    /// Answers `pages` itself, and gives everything else to `proxy`.
+    pub(crate) const fn new(pages: Pages, proxy: Proxy) -> Self {
+        Self { pages, proxy }
+    }
+}
+
+impl Service<Request<Incoming>> for Router {
+    type Response = Response<ProxyBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        match self.pages.answer(request.method(), request.uri().path()) {
+            Some(response) => Box::pin(std::future::ready(Ok(response.map(ProxyBody::rejected)))),
+            None => self.proxy.call(request),
+        }
+    }
+}

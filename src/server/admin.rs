@@ -26,28 +26,46 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
-/// Answers `/livez`, `/readyz` and `/metrics`.
+/// Answers `/livez`, `/readyz` and `/metrics`, and the pages that it is given.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
+    pages: Vec<Page>,
     readiness: Readiness,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
 }
 
+/// A page that never changes.
+#[derive(Clone, Debug)]
+struct Page {
+    path: &'static str,
+    kind: HeaderValue,
+    body: Bytes,
+}
+
 impl Admin {
     /// Speaks for `readiness` and `metrics`; `clock` dates the ages among them.
     pub(crate) fn new(readiness: Readiness, metrics: Metrics, clock: Arc<dyn Clock>) -> Self {
-        Self { readiness, metrics, clock }
+        Self { pages: Vec::new(), readiness, metrics, clock }
+    }
+
+    /// Answers `body` at `path` besides.
+    pub(crate) fn with_page(mut self, path: &'static str, kind: HeaderValue, body: Bytes) -> Self {
+        self.pages.push(Page { path, kind, body });
+        self
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        let page: fn(&Self) -> Response<Full<Bytes>> = match path {
+        let page: &dyn Fn(&Self) -> Response<Full<Bytes>> = match path {
             // We answer, so we live. What we depend on is the business of `/readyz`: here its outage would get us
             // restarted, which helps nobody.
-            "/livez" => |_| text(StatusCode::OK, "ok\n"),
-            "/readyz" => Self::readyz,
-            "/metrics" => Self::metrics,
-            _ => return text(StatusCode::NOT_FOUND, "not found\n"),
+            "/livez" => &|_| text(StatusCode::OK, "ok\n"),
+            "/readyz" => &Self::readyz,
+            "/metrics" => &Self::metrics,
+            _ => match self.pages.iter().find(|page| page.path == path) {
+                Some(page) => &|_| respond(StatusCode::OK, page.kind.clone(), page.body.clone()),
+                None => return text(StatusCode::NOT_FOUND, "not found\n"),
+            },
         };
         match *method {
             Method::GET => page(self),

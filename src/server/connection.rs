@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header::UPGRADE, uri::Scheme};
+use http::{Request, Response, uri::Scheme};
 use http_body::Body;
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
@@ -223,14 +223,9 @@ impl<S: Service<Request<Incoming>> + Clone> hyper::service::Service<Request<Inco
     type Future = Oneshot<S, Request<Incoming>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let may_upgrade = request.headers().contains_key(UPGRADE);
         let extensions = request.extensions_mut();
         extensions.insert(self.peer);
         extensions.insert(self.scheme.clone());
-        if may_upgrade {
-            extensions.insert(self.shared.tasks.clone());
-            extensions.insert(self.shared.stop.at_once.clone());
-        }
         self.service.clone().oneshot(request)
     }
 }

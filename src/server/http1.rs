@@ -49,7 +49,7 @@ where
 {
     let clock = HeadClock::new(settings.header_read_timeout, accepted);
     let io = TokioIo::new(WatchedIo::new(io, clock.clone()));
-    let mut connection = builder(settings, &clock).serve_connection(io, service);
+    let mut connection = builder(settings, &clock).serve_connection(io, service).with_upgrades();
     let result = tokio::select! {
         biased; // What was sniffed is looked at before a stop closes the connection as unused.
         result = &mut connection => result,
@@ -62,7 +62,9 @@ where
     if clock.is_idle() {
         return result;
     }
-    let mut io = connection.into_parts().io.into_inner();
+    // What was upgraded belongs to whoever asked for it.
+    let Some(parts) = connection.into_parts() else { return result };
+    let mut io = parts.io.into_inner();
     let late = result.as_ref().is_err_and(hyper::Error::is_timeout);
     // Whether the peer still hears us changes nothing: the connection is over.
     timeout(LINGER, part(&mut io, if late { REQUEST_TIMEOUT } else { b"" })).await.ok();

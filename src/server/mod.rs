@@ -17,10 +17,10 @@
 //!
 //! - [`std::net::SocketAddr`], the peer: of the connection, or as a listed balancer announced it. An IPv4 peer of an IPv6
 //!   socket appears as IPv4, and a peer of a Unix domain socket is [`crate::peers::NOWHERE`];
-//! - [`http::uri::Scheme`]: `https` if the connection is secured here, else `http`;
-//! - if it asks for an upgrade, the [`TaskTracker`] and the [`CancellationToken`] of the server: what goes on after the
-//!   `101`, a tunnel, is to be spawned on the one, so that a drain waits for it, and run until the other, which ends it
-//!   at the drain's deadline. The connection counts as open, and keeps its permit, for as long as the tunnel holds it.
+//! - [`http::uri::Scheme`]: `https` if the connection is secured here, else `http`.
+//!
+//! What goes on after an upgrade is the business of whoever upgraded; here the connection counts as open, and keeps its
+//! permit, for as long as anybody holds its stream.
 //!
 //! Beside it: the second listener's service ([`Admin`]), [`Readiness`] and the process's [`Signals`].
 

@@ -1,6 +1,9 @@
 //! How the log is written: to standard error, for people on a terminal and for programs elsewhere.
 
-use std::io::{self, IsTerminal};
+use std::{
+    error::Error,
+    io::{self, IsTerminal},
+};
 
 use tracing_subscriber::{
     EnvFilter, filter, fmt, layer::SubscriberExt, util::SubscriberInitExt, util::TryInitError,
@@ -106,6 +109,19 @@ pub fn init_log(settings: &LogSettings) -> Result<(), TryInitError> {
         let lines = lines.json().flatten_event(true);
         tracing_subscriber::registry().with(filter).with(lines).try_init()
     }
+}
+
+/// `error` and what caused it, in one line: `cannot connect: connection refused`. Each level is told once.
+#[must_use]
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut level = error.source();
+    while let Some(cause) = level {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        level = cause.source();
+    }
+    line
 }
 
 #[cfg(test)]

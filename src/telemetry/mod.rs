@@ -12,7 +12,7 @@ use std::{
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
     metrics::{
         counter::Counter,
         family::Family,
@@ -24,7 +24,7 @@ use prometheus_client::{
 
 mod log;
 
-pub use self::log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, init_log};
+pub use self::log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, causes, init_log};
 use crate::clock::UnixTime;
 
 /// How one request ended: the labels of `siwa_requests_total`.
@@ -32,10 +32,42 @@ use crate::clock::UnixTime;
 pub struct RequestLabels {
     /// The door it came through: `proxy` or `layer`.
     pub door: &'static str,
+    /// The route: its configured name, `default` for what no rule matches, `none` for what has no route.
+    pub route: RouteLabel,
     /// `forwarded`, or the reason code of the rejection, e.g. `token_expired`.
     pub outcome: &'static str,
     /// Whose fault a rejection was: `none`, `caller`, `apple`, `upstream` or `us`.
     pub fault: &'static str,
+}
+
+/// The name of a route, as a label: one of those that are configured, so that there are no more than those.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RouteLabel(Arc<str>);
+
+impl RouteLabel {
+    /// The route called `name`.
+    #[must_use]
+    pub fn new(name: &Arc<str>) -> Self {
+        Self(Arc::clone(name))
+    }
+
+    /// No route.
+    #[must_use]
+    pub fn none() -> Self {
+        Self("none".into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl EncodeLabelValue for RouteLabel {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
 }
 
 /// Where a verdict came from: the label of `siwa_verdicts_total`.
@@ -66,6 +98,29 @@ pub struct CertificateLabels {
     pub certificate: &'static str,
 }
 
+/// What the application answered: the label of the times it took.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabels {
+    /// `1xx` to `5xx`, or `other`.
+    pub status: &'static str,
+}
+
+impl StatusLabels {
+    /// The class of `status` (RFC 9110 §15).
+    #[must_use]
+    pub fn of(status: http::StatusCode) -> Self {
+        let status = match status.as_u16() / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "other",
+        };
+        Self { status }
+    }
+}
+
 /// What became of the key set on disk: the labels of `siwa_jwks_file_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct JwksFileLabels {
@@ -93,7 +148,7 @@ pub struct DriftCheckLabels {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Requests answered, by door, outcome and fault.
+    /// Requests answered, by door, route, outcome and fault.
     pub requests: Family<RequestLabels, Counter>,
     /// Seconds from a request's head to its response's head.
     pub request_seconds: Histogram,
@@ -117,6 +172,16 @@ pub struct Metrics {
     pub requests_timed_out: Counter,
     /// Identity headers that a client sent and that were removed.
     pub spoofed_headers_stripped: Counter,
+    /// Seconds that connecting to the application took, its name's lookup and TLS included.
+    pub upstream_connect_seconds: Histogram,
+    /// Seconds from a rebuilt request to the head of the application's response, by class of status.
+    pub upstream_first_byte_seconds: Family<StatusLabels, Histogram, fn() -> Histogram>,
+    /// Seconds from a rebuilt request to the end of the application's response, by class of status.
+    pub upstream_total_seconds: Family<StatusLabels, Histogram, fn() -> Histogram>,
+    /// Requests sent again because the kept connection had ended before anything of them was sent.
+    pub upstream_retries: Counter,
+    /// Upgraded streams (WebSocket) open now.
+    pub upgraded_streams: Gauge,
     /// Tokens looked at, by verdict-cache outcome.
     pub verdicts: Family<VerdictLabels, Counter>,
     /// Seconds that judging one token took on a verdict-cache miss, a wait for keys included.
@@ -148,6 +213,10 @@ impl Default for Metrics {
     }
 }
 
+fn upstream_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.5, 13))
+}
+
 impl Metrics {
     /// A fresh set of metrics, all at zero.
     #[must_use]
@@ -165,6 +234,11 @@ impl Metrics {
         let requests_rate_limited = Counter::default();
         let requests_timed_out = Counter::default();
         let spoofed_headers_stripped = Counter::default();
+        let upstream_connect_seconds = Histogram::new(exponential_buckets(0.000_1, 2.5, 14));
+        let upstream_first_byte_seconds = Family::new_with_constructor(upstream_histogram as fn() -> Histogram);
+        let upstream_total_seconds = Family::new_with_constructor(upstream_histogram as fn() -> Histogram);
+        let upstream_retries = Counter::default();
+        let upgraded_streams = Gauge::default();
         let verdicts = Family::default();
         let judge_seconds = Histogram::new(exponential_buckets(0.000_01, 2.5, 14));
         let jwks_fetches = Family::default();
@@ -178,7 +252,7 @@ impl Metrics {
         let jwks_age = Gauge::default();
 
         let mut r = Registry::with_prefix("siwa");
-        r.register("requests", "Requests answered, by door, outcome and whose fault a rejection was", requests.clone());
+        r.register("requests", "Requests answered, by door, route, outcome and whose fault a rejection was", requests.clone());
         r.register_with_unit("request", "From a request's head to its response's head", Unit::Seconds, request_seconds.clone());
         r.register("requests_in_flight", "Requests being worked on now", requests_in_flight.clone());
         r.register("connections", "Connections open now on the public listener", connections.clone());
@@ -190,6 +264,11 @@ impl Metrics {
         r.register("requests_rate_limited", "Requests refused because their client sent too many", requests_rate_limited.clone());
         r.register("requests_timed_out", "Requests cut short because they took too long in total", requests_timed_out.clone());
         r.register("spoofed_headers_stripped", "Identity headers that clients sent and that were removed", spoofed_headers_stripped.clone());
+        r.register_with_unit("upstream_connect", "Connecting to the application, name lookup and TLS included", Unit::Seconds, upstream_connect_seconds.clone());
+        r.register_with_unit("upstream_first_byte", "From a rebuilt request to the head of the application's response, by class of status", Unit::Seconds, upstream_first_byte_seconds.clone());
+        r.register_with_unit("upstream_total", "From a rebuilt request to the end of the application's response, by class of status", Unit::Seconds, upstream_total_seconds.clone());
+        r.register("upstream_retries", "Requests sent again because the kept connection had ended before anything of them was sent", upstream_retries.clone());
+        r.register("upgraded_streams", "Upgraded streams (WebSocket) open now", upgraded_streams.clone());
         r.register("verdicts", "Tokens looked at, by verdict-cache outcome", verdicts.clone());
         r.register_with_unit("judge", "Judging one token that the verdict cache did not hold", Unit::Seconds, judge_seconds.clone());
         r.register("jwks_fetches", "Attempts to fetch the key set, by result", jwks_fetches.clone());
@@ -205,8 +284,9 @@ impl Metrics {
         Self {
             requests, request_seconds, requests_in_flight, connections, accept_errors, tls_handshake_failures,
             tls_certificate_expiry, tls_reload_failures, requests_shed, requests_rate_limited, requests_timed_out,
-            spoofed_headers_stripped, verdicts, judge_seconds, jwks_fetches, jwks_keys, jwks_keys_skipped,
-            jwks_refetches_suppressed, jwks_file, apple_drift, apple_drift_checks, emails_left_out,
+            spoofed_headers_stripped, verdicts, upstream_connect_seconds, upstream_first_byte_seconds,
+            upstream_total_seconds, upstream_retries, upgraded_streams, judge_seconds, jwks_fetches, jwks_keys,
+            jwks_keys_skipped, jwks_refetches_suppressed, jwks_file, apple_drift, apple_drift_checks, emails_left_out,
             jwks_age, jwks_fetched_at: Arc::new(AtomicU64::new(0)), registry: Arc::new(r),
         }
     }
@@ -251,12 +331,17 @@ mod tests {
     #[test]
     fn a_counter_is_rendered_with_its_labels() {
         let metrics = Metrics::new();
-        let labels = RequestLabels { door: "proxy", outcome: "forwarded", fault: "none" };
+        let labels = RequestLabels {
+            door: "proxy",
+            route: RouteLabel::none(),
+            outcome: "forwarded",
+            fault: "none",
+        };
         metrics.requests.get_or_create(&labels).inc();
         let page = metrics.render(UnixTime::from_secs(0)).unwrap();
         assert!(
             page.contains(
-                r#"siwa_requests_total{door="proxy",outcome="forwarded",fault="none"} 1"#
+                r#"siwa_requests_total{door="proxy",route="none",outcome="forwarded",fault="none"} 1"#
             ),
             "{page}"
         );

@@ -15,7 +15,8 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep};
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::authn::IdentityHeaders;
 
@@ -34,7 +35,13 @@ pub(crate) struct StreamedBody {
     limits: BodyLimits,
     passed: u64,
     silence: Option<Pin<Box<Sleep>>>,
+    /// Its head tells the length of a body that does not come.
+    head_only: bool,
+    /// When it has to be over, come what may.
+    deadline: Option<Pin<Box<Sleep>>>,
     activity: Activity,
+    /// Measures how long the exchange takes, until the body is dropped.
+    _stopwatch: Option<Stopwatch>,
     /// Trailers may carry identity headers like any header section.
     strip_trailers: Option<IdentityHeaders>,
 }
@@ -56,9 +63,28 @@ impl StreamedBody {
             limits,
             passed: 0,
             silence: None,
+            head_only: false,
+            deadline: None,
             activity: Activity::new(),
+            _stopwatch: None,
             strip_trailers: None,
         }
+    }
+
+    /// The body that a 304 has not. hyper would remove the `Content-Length` from before an end that it sees coming, though
+    /// there it tells what a 200 would have (RFC 9110 §15.4.5, §8.6).
+    pub(super) fn head_only(self) -> Self {
+        Self { head_only: true, ..self }
+    }
+
+    /// The body, broken off at `deadline`.
+    pub(super) fn until(self, deadline: Option<Instant>) -> Self {
+        Self { deadline: deadline.map(|at| Box::pin(sleep_until(at))), ..self }
+    }
+
+    /// The body, measured to its end.
+    pub(super) fn measured_by(self, stopwatch: Stopwatch) -> Self {
+        Self { _stopwatch: Some(stopwatch), ..self }
     }
 
     /// Tells when a frame last passed.
@@ -96,6 +122,9 @@ impl Body for StreamedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Some(Err(BodyFault::TimedOut)));
+        }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.pass(frame))),
@@ -108,17 +137,36 @@ impl Body for StreamedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        !self.head_only && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        if self.head_only { SizeHint::default() } else { self.inner.size_hint() }
     }
 }
 
 impl fmt::Debug for StreamedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamedBody").field("passed", &self.passed).finish_non_exhaustive()
+    }
+}
+
+/// Observes the time from its making to its end.
+#[derive(Debug)]
+pub(super) struct Stopwatch {
+    started: Instant,
+    histogram: Histogram,
+}
+
+impl Stopwatch {
+    pub(super) const fn new(started: Instant, histogram: Histogram) -> Self {
+        Self { started, histogram }
+    }
+}
+
+impl Drop for Stopwatch {
+    fn drop(&mut self) {
+        self.histogram.observe(self.started.elapsed().as_secs_f64());
     }
 }
 

@@ -1,184 +1,251 @@
 //! The application behind us: a pooled client that takes [`UpstreamRequest`]s and nothing else.
+//!
+//! An [`UpstreamRequest`] is rebuilt (`request.rs`), gets a connection that is kept or made (`pool.rs`, `connect.rs`,
+//! `tls.rs`), and its response is streamed back (`body.rs`). If the client wished for another protocol (`upgrade.rs`) and
+//! the application agrees, both are joined (`tunnel.rs`).
 
+mod arrival;
 mod body;
+mod connect;
+mod error;
+mod frames;
+mod pool;
 mod request;
+mod settings;
+mod socket;
+mod tasks;
+mod tls;
+mod tunnel;
+mod upgrade;
+mod url;
 
-use std::{error::Error, io, pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use http::{
-    Response,
-    uri::{Authority, Scheme},
-};
+use http::{Request, Response, StatusCode, Uri, Version, header::HOST, uri::Authority};
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, Error as ClientError, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
 use tokio::time::{Instant, timeout_at};
-use url::Url;
+use tokio_util::task::TaskTracker;
 
-use self::body::Activity;
+pub use self::tls::TlsError;
 pub(crate) use self::{
+    arrival::{Arrival, X_REQUEST_ID},
     body::{BodyFault, BodyLimits, StreamedBody},
-    request::{CredentialForwarding, ForwardingRules, UpstreamRequest},
+    error::UpstreamError,
+    pool::HeaderCase,
+    request::{
+        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest, host_of,
+    },
+    settings::{Upgrades, UpstreamSettings},
+    tasks::Streams,
+    tls::{ClientCertificate, TlsSettings},
+    upgrade::UpgradeWish,
+    url::{HttpVersion, UpstreamUrl},
 };
-use crate::authn::Rejection;
-
-/// Where the application is: `http://` and an authority, nothing more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UpstreamUrl(Authority);
-
-impl UpstreamUrl {
-    /// Takes `url` for the address of an application.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it, in words for an operator.
-    pub(crate) fn new(url: &Url) -> Result<Self, &'static str> {
-        if url.scheme() != "http" {
-            return Err("must begin with http://");
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not name a user");
-        }
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return Err(
-                "must end after host and port: paths are forwarded byte for byte, so there is none to add",
-            );
-        }
-        let authority = url.authority().parse().map_err(|_invalid| "must name a host")?;
-        Ok(Self(authority))
-    }
-}
-
-/// How long the application may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UpstreamSettings {
-    /// Where it is.
-    pub(crate) url: UpstreamUrl,
-    /// The longest that connecting may take.
-    pub(crate) connect_timeout: Duration,
-    /// The longest from the last byte of the request to the head of the response.
-    pub(crate) response_timeout: Duration,
-    /// The longest silence inside a response's body.
-    pub(crate) idle_timeout: Duration,
-    /// How long an unused connection is kept. Shorter than the application's own keep-alive, so that it does not close a
-    /// connection under our hands.
-    pub(crate) pool_idle_timeout: Duration,
-}
+use self::{
+    body::{Activity, Stopwatch},
+    connect::Connector,
+    pool::{Connection, Pool, PoolSettings},
+    tasks::Tasks,
+    tunnel::Tunnel,
+};
+use crate::telemetry::{Metrics, StatusLabels};
 
 /// The client of the application.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
-    client: Client<HttpConnector, StreamedBody>,
-    settings: UpstreamSettings,
+    pool: Arc<Pool>,
+    settings: Arc<UpstreamSettings>,
+    streams: Streams,
+    metrics: Metrics,
 }
 
 impl Upstream {
-    pub(crate) fn new(settings: UpstreamSettings) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(settings.connect_timeout));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(settings.pool_idle_timeout)
-            .build(connector);
-        Self { client, settings }
+    /// A client whose connections are tasks of `tasks` for as long as it lives, and whose upgraded streams are `streams`.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] when TLS towards the application cannot be set up.
+    pub(crate) fn new(
+        settings: UpstreamSettings,
+        tasks: TaskTracker,
+        streams: Streams,
+        metrics: Metrics,
+    ) -> Result<Self, TlsError> {
+        let UpstreamSettings { url, version, tls, connect_timeout, .. } = &settings;
+        let connector = Connector::new(url, *version, tls, *connect_timeout)?;
+        let keeping = PoolSettings {
+            idle_timeout: settings.pool_idle_timeout,
+            h2_ping_interval: settings.h2_ping_interval,
+            header_case: settings.header_case,
+        };
+        let pool = Pool::new(connector, keeping, Tasks::new(tasks), metrics.clone());
+        Ok(Self { pool, settings: Arc::new(settings), streams, metrics })
+    }
+
+    /// The same application over the same connections, under timeouts of its own where there are some.
+    pub(crate) fn with_timeouts(&self, response: Option<Duration>, idle: Option<Duration>) -> Self {
+        let mut settings = UpstreamSettings::clone(&self.settings);
+        settings.response_timeout = response.unwrap_or(settings.response_timeout);
+        settings.idle_timeout = idle.unwrap_or(settings.idle_timeout);
+        Self { settings: Arc::new(settings), ..self.clone() }
     }
 
     /// Sends `request` and returns the response with its body still to come.
     ///
-    /// A request is sent again only if the pooled connection it was given to died before taking anything of it.
+    /// A request is sent again only if the kept connection it was given to died before taking anything of it.
     pub(crate) async fn send(
         &self,
         request: UpstreamRequest<StreamedBody>,
     ) -> Result<Response<StreamedBody>, UpstreamError> {
-        let request = request
-            .addressed_to(Scheme::HTTP, self.settings.url.0.clone())
-            .map_err(UpstreamError::Target)?;
+        let (started, request) = (Instant::now(), request.into_inner());
         let activity = request.body().activity();
-        let response = self.wait_while_it_moves(self.client.request(request), &activity).await?;
-        let (mut parts, body) = response.into_parts();
-        request::remove_hop_by_hop(&mut parts.headers);
-        let limits = BodyLimits { idle_timeout: self.settings.idle_timeout, max_bytes: None };
-        Ok(Response::from_parts(parts, StreamedBody::of_response(body, limits)))
+        let response = self.in_time(self.exchange(request), &activity, started).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(UpstreamError::UnaskedUpgrade);
+        }
+        Ok(self.received(response, started))
+    }
+
+    /// Sends `request` with `wish`. If the application grants it, the client is joined with it once it has our answer,
+    /// until `token_ends` if streams end with their tokens.
+    pub(crate) async fn send_with_wish(
+        &self,
+        request: UpstreamRequest<StreamedBody>,
+        wish: UpgradeWish,
+        token_ends: Option<Instant>,
+    ) -> Result<Response<StreamedBody>, UpstreamError> {
+        if self.settings.upgrades == Upgrades::Ignore || !self.pool.connector().can_upgrade() {
+            return self.send(request).await;
+        }
+        let (started, mut request) = (Instant::now(), request.into_inner());
+        wish.write_into(request.headers_mut());
+        let activity = request.body().activity();
+        let exchange = async {
+            // A connection of its own: it will not come back, and one that was never used is not about to be closed.
+            let mut sender = self.pool.to_upgrade().await?;
+            Ok(sender.send_request(for_http1(request)).await?)
+        };
+        let mut response = self.in_time(exchange, &activity, started).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(self.received(response, started));
+        }
+
+        let protocol = wish.granted(&response).ok_or(UpstreamError::UnaskedUpgrade)?;
+        let tunnel = Tunnel {
+            client: wish.client,
+            application: hyper::upgrade::on(&mut response),
+            is_websocket: UpgradeWish::is_websocket(&protocol),
+            until: token_ends.filter(|_| self.settings.upgrades == Upgrades::EndWithToken),
+            stop: self.streams.stopped(),
+            open: self.metrics.upgraded_streams.clone(),
+        };
+        self.streams.spawn(tunnel.run());
+        let mut response = self.received(response, started);
+        upgrade::switch(&mut response, protocol);
+        Ok(response)
+    }
+
+    async fn exchange(
+        &self,
+        mut request: Request<StreamedBody>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        if let Some(kept) = self.pool.kept() {
+            let attempt = self.addressed(request, &kept)?;
+            let mut failed = match kept.send(attempt, &self.pool).await {
+                Ok(response) => return Ok(response),
+                Err(failed) => failed,
+            };
+            let Some(unsent) = failed.take_message() else {
+                return Err(failed.into_error().into());
+            };
+            self.metrics.upstream_retries.inc();
+            request = unsent;
+        }
+        let fresh = self.pool.fresh().await?;
+        let request = self.addressed(request, &fresh)?;
+        let response = fresh.send(request, &self.pool).await;
+        response.map_err(|failed| failed.into_error().into())
+    }
+
+    /// `request` as the protocol of `connection` wants it. It may have been made ready for another one before.
+    fn addressed(
+        &self,
+        request: Request<StreamedBody>,
+        connection: &Connection,
+    ) -> Result<Request<StreamedBody>, UpstreamError> {
+        match connection.version() {
+            HttpVersion::Http1 => Ok(for_http1(request)),
+            HttpVersion::Http2 => self.for_http2(request).map_err(UpstreamError::Target),
+        }
+    }
+
+    /// `Host` becomes `:authority` (RFC 9113 §8.3.1).
+    fn for_http2(
+        &self,
+        request: Request<StreamedBody>,
+    ) -> Result<Request<StreamedBody>, http::Error> {
+        let (mut parts, body) = request.into_parts();
+        let mut uri = parts.uri.into_parts();
+        if let Some(host) = parts.headers.remove(HOST) {
+            uri.authority = Some(Authority::try_from(host.as_bytes())?);
+        }
+        uri.scheme = Some(self.settings.url.http_scheme());
+        parts.uri = Uri::from_parts(uri)?;
+        parts.version = Version::HTTP_2;
+        Ok(Request::from_parts(parts, body))
     }
 
     /// The time to answer starts anew with every frame of the request: a slow upload is no slow application.
-    async fn wait_while_it_moves(
+    async fn in_time(
         &self,
-        response: impl Future<Output = Result<Response<Incoming>, ClientError>>,
+        response: impl Future<Output = Result<Response<Incoming>, UpstreamError>>,
         activity: &Activity,
+        started: Instant,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let mut response = pin!(response);
+        let at_the_latest = self.settings.total_timeout.map(|total| started + total);
+        let deadline = || {
+            let silent_for_too_long = activity.last() + self.settings.response_timeout;
+            at_the_latest.map_or(silent_for_too_long, |at| at.min(silent_for_too_long))
+        };
         loop {
-            let deadline = activity.last() + self.settings.response_timeout;
-            match timeout_at(deadline, response.as_mut()).await {
-                Ok(outcome) => return outcome.map_err(UpstreamError::Client),
-                Err(_elapsed)
-                    if activity.last() + self.settings.response_timeout > Instant::now() => {}
+            match timeout_at(deadline(), response.as_mut()).await {
+                Ok(outcome) => return outcome,
+                Err(_elapsed) if deadline() > Instant::now() => {}
                 Err(_elapsed) => return Err(UpstreamError::NoResponse),
             }
         }
     }
-}
 
-/// How the exchange with the application failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UpstreamError {
-    /// The target cannot be put into a request line.
-    #[error("the target cannot be forwarded")]
-    Target(#[source] http::Error),
-    /// It did not answer in time.
-    #[error("no response in time")]
-    NoResponse,
-    /// The connection could not be made, or broke.
-    #[error("the exchange broke off")]
-    Client(#[source] ClientError),
-}
+    /// The response as it goes on to the client.
+    fn received(&self, response: Response<Incoming>, started: Instant) -> Response<StreamedBody> {
+        let (mut parts, body) = response.into_parts();
+        request::remove_hop_by_hop(&mut parts.headers);
+        let class = StatusLabels::of(parts.status);
+        let seconds = started.elapsed().as_secs_f64();
+        self.metrics.upstream_first_byte_seconds.get_or_create(&class).observe(seconds);
+        let total = self.metrics.upstream_total_seconds.get_or_create(&class).clone();
 
-impl UpstreamError {
-    /// Whose fault it was, as the answer to the caller.
-    pub(crate) fn into_rejection(self) -> Rejection {
-        match &self {
-            Self::Target(_) => Rejection::BadRequest("the target cannot be forwarded"),
-            Self::NoResponse => Rejection::UpstreamTimedOut,
-            Self::Client(error) => match BodyFault::behind(error) {
-                Some(BodyFault::TooLarge { limit }) => Rejection::BodyTooLarge { limit: *limit },
-                Some(BodyFault::TimedOut) => Rejection::BodyTimedOut,
-                Some(BodyFault::Broken(_)) => Rejection::BadRequest("the request's body broke off"),
-                None if connecting_timed_out(error) => Rejection::UpstreamTimedOut,
-                None => Rejection::UpstreamUnreachable,
-            },
-        }
+        let limits = BodyLimits { idle_timeout: self.settings.idle_timeout, max_bytes: None };
+        let body = StreamedBody::of_response(body, limits);
+        let body = if parts.status == StatusCode::NOT_MODIFIED { body.head_only() } else { body };
+        let body = body
+            .until(self.settings.total_timeout.map(|total| started + total))
+            .measured_by(Stopwatch::new(started, total));
+        Response::from_parts(parts, body)
     }
 }
 
-fn connecting_timed_out(error: &ClientError) -> bool {
-    let io_error = body::causes(error).find_map(<dyn Error>::downcast_ref::<io::Error>);
-    error.is_connect() && io_error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upstream_is_http_host_and_port() {
-        let new = |url: &str| UpstreamUrl::new(&url.parse().unwrap());
-        for url in ["http://127.0.0.1:3000", "http://app/", "http://[::1]:80"] {
-            assert!(new(url).is_ok(), "{url}");
-        }
-        for url in [
-            "https://app",
-            "ftp://app",
-            "http://u:p@app",
-            "http://app/base",
-            "http://app/?q",
-            "http://app/#f",
-        ] {
-            assert!(new(url).is_err(), "{url}");
-        }
+/// `:authority` becomes `Host`, and the target is the path alone (RFC 9112 §3.2.1).
+fn for_http1(request: Request<StreamedBody>) -> Request<StreamedBody> {
+    let (mut parts, body) = request.into_parts();
+    if let Some(authority) = parts.uri.authority()
+        && let Ok(host) = authority.as_str().parse()
+    {
+        parts.headers.entry(HOST).or_insert(host);
     }
+    let path = parts.uri.path_and_query().cloned();
+    parts.uri = path.map_or_else(Uri::default, Uri::from);
+    parts.version = Version::HTTP_11;
+    Request::from_parts(parts, body)
 }

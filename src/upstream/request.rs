@@ -1,19 +1,18 @@
 //! A request fit to reach the application: stripped and rebuilt by construction.
 
-use std::net::{IpAddr, SocketAddr};
-
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
     },
-    uri::{Authority, PathAndQuery, Scheme},
+    request::Parts,
+    uri::PathAndQuery,
 };
 
+use super::arrival::Arrival;
 use crate::{
     authn::{IdentityHeaders, Rejection},
-    peers::{Peers, has_address},
     verify::Identity,
 };
 
@@ -24,8 +23,32 @@ pub(crate) struct ForwardingRules {
     pub(crate) identity_headers: IdentityHeaders,
     /// What becomes of `Authorization`.
     pub(crate) credential: CredentialForwarding,
-    /// The peers whose `Forwarded` and `X-Forwarded-*` are extended; everybody else's are replaced.
-    pub(crate) trusted_peers: Peers,
+    /// Which host the application is told.
+    pub(crate) host: HostForwarding,
+    /// What we call ourselves in `Via`; none to say nothing.
+    pub(crate) via: Option<Pseudonym>,
+}
+
+/// Which host the application is told in `Host`; `X-Forwarded-Host` tells what the client asked for in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum HostForwarding {
+    /// The one that the client asked for.
+    #[default]
+    Keep,
+    /// The application's own, for one that answers to no other.
+    Upstream(HeaderValue),
+}
+
+/// What a proxy calls itself in `Via` (RFC 9110 §7.6.3): a token, so that it looks like no host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pseudonym(String);
+
+impl Pseudonym {
+    /// Takes `text` if it is a token (RFC 9110 §5.6.2).
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        // A field name is a token, too.
+        text.parse::<HeaderName>().is_ok().then(|| Self(text.to_owned()))
+    }
 }
 
 /// What becomes of the `Authorization` header that was judged.
@@ -46,54 +69,100 @@ pub(crate) struct UpstreamRequest<B> {
 }
 
 impl<B> UpstreamRequest<B> {
-    /// Rebuilds `request`, which `peer` sent and `identity` vouches for. The order of the steps is the security.
+    /// Rebuilds `request`, which `identity` vouches for.
     pub(crate) fn on_behalf_of(
         request: Request<B>,
         identity: &Identity,
-        peer: SocketAddr,
+        arrival: &Arrival,
         rules: &ForwardingRules,
+    ) -> Result<Self, Rejection> {
+        let mut rebuilt = Self::rebuild(request, arrival, rules, rules.credential)?;
+        rules.identity_headers.replace(rebuilt.request.headers_mut(), identity);
+        Ok(rebuilt)
+    }
+
+    /// Rebuilds `request`, for which nobody vouches: it arrives without an identity header. What becomes of a credential
+    /// that was not judged is up to the door.
+    pub(crate) fn anonymous(
+        request: Request<B>,
+        arrival: &Arrival,
+        rules: &ForwardingRules,
+        credential: CredentialForwarding,
+    ) -> Result<Self, Rejection> {
+        Self::rebuild(request, arrival, rules, credential)
+    }
+
+    /// All that is done to every request, whoever sends it. The order of the steps is the security.
+    fn rebuild(
+        request: Request<B>,
+        arrival: &Arrival,
+        rules: &ForwardingRules,
+        credential: CredentialForwarding,
     ) -> Result<Self, Rejection> {
         let (mut parts, body) = request.into_parts();
         // The answer to "which host?" must not depend on headers that a `Connection` line may name, so it is read first.
         let host = host_of(&parts.uri, &parts.headers)?;
+        let path = path_of(&parts.method, &parts.uri)?;
         let headers = &mut parts.headers;
         // Hop-by-hop first, so that `Connection` cannot name what we insert.
         remove_hop_by_hop(headers);
         // The body's length is told by the body: two opinions about it are how requests are smuggled.
         headers.remove(CONTENT_LENGTH);
-        if rules.credential == CredentialForwarding::Remove {
+        // Whoever takes the body's first byte from us invites the client to send it (RFC 9110 §10.1.1): the server answers
+        // 100 when the connection to the application asks for the body, so that the application has nothing to invite.
+        headers.remove(EXPECT);
+        if credential == CredentialForwarding::Remove {
             headers.remove(AUTHORIZATION);
         }
-        // The server says how its connection was made; what the target says is the client's opinion.
-        let scheme = parts.extensions.get().cloned().unwrap_or(Scheme::HTTP);
-        say_where_it_came_from(headers, peer.ip(), &scheme, &host, rules);
-        headers.insert(HOST, host);
-        rules.identity_headers.replace(headers, identity);
+        rules.identity_headers.strip(headers);
+        arrival.tell(headers, &host);
+        say_we_were_here(&mut parts, rules.via.as_ref());
+        parts.headers.insert(HOST, rules.host.or(host));
 
-        parts.uri = Uri::from(path_of(&parts.method, &parts.uri)?);
+        parts.uri = Uri::from(path);
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
         Ok(Self { request: Request::from_parts(parts, body) })
     }
 
-    /// The request as it is sent to the application at `scheme` and `authority`.
-    pub(super) fn addressed_to(
-        self,
-        scheme: Scheme,
-        authority: Authority,
-    ) -> Result<Request<B>, http::Error> {
-        let (mut parts, body) = self.request.into_parts();
-        let mut uri = parts.uri.into_parts();
-        uri.scheme = Some(scheme);
-        uri.authority = Some(authority);
-        parts.uri = Uri::from_parts(uri)?;
-        Ok(Request::from_parts(parts, body))
+    /// The request as it is sent to the application.
+    pub(super) fn into_inner(self) -> Request<B> {
+        self.request
+    }
+}
+
+impl HostForwarding {
+    fn or(&self, asked_for: HeaderValue) -> HeaderValue {
+        match self {
+            Self::Keep => asked_for,
+            Self::Upstream(host) => host.clone(),
+        }
+    }
+}
+
+/// Adds us to `Via` with the protocol that the request came in (RFC 9110 §7.6.3). What earlier proxies wrote stays.
+fn say_we_were_here(parts: &mut Parts, pseudonym: Option<&Pseudonym>) {
+    let Some(Pseudonym(name)) = pseudonym else { return };
+    let version = match parts.version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2.0",
+        _ => "1.1",
+    };
+    append_to_list(&mut parts.headers, VIA, &format!("{version} {name}"));
+}
+
+/// One value for the whole list, so that an application that reads one line only reads all of it.
+pub(super) fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+    let earlier = headers.get_all(&name).iter().filter_map(|line| line.to_str().ok());
+    let whole = earlier.chain([element]).collect::<Vec<_>>().join(", ");
+    if let Ok(whole) = HeaderValue::from_str(&whole) {
+        headers.insert(name, whole);
     }
 }
 
 /// The host that the client asked for: of the target if it has one (RFC 9112 §3.2.2; HTTP/2's `:authority`), else of the
 /// one `Host` line.
-fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Rejection> {
+pub(crate) fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Rejection> {
     let mut lines = headers.get_all(HOST).iter();
     let (first, second) = (lines.next(), lines.next());
     if second.is_some() {
@@ -154,82 +223,9 @@ fn names_trailers(line: &HeaderValue) -> bool {
     codings.into_iter().any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Tells the application the client's address, host and scheme (RFC 7239, and the older `X-Forwarded-*`). What a trusted
-/// peer said about them is extended; what anybody else said is replaced.
-fn say_where_it_came_from(
-    headers: &mut HeaderMap,
-    peer: IpAddr,
-    scheme: &Scheme,
-    host: &HeaderValue,
-    rules: &ForwardingRules,
-) {
-    let peer = peer.to_canonical();
-    if !rules.trusted_peers.contains(peer) {
-        remove_forwarding(headers);
-    }
-    let proto = if *scheme == Scheme::HTTPS { "https" } else { "http" };
-    let forwarded = format!("for={};host={};proto={proto}", forwarded_node(peer), quoted(host));
-    append_to_list(headers, FORWARDED, &forwarded);
-    // The older list has no word for a peer without an address, and who reads it expects addresses only.
-    if has_address(peer) {
-        append_to_list(headers, X_FORWARDED_FOR, &peer.to_string());
-    }
-    headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
-    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
-}
-
-/// Every header by which a proxy tells where a request came from, in every spelling.
-fn remove_forwarding(headers: &mut HeaderMap) {
-    while let Some(name) = headers.keys().find(|name| is_forwarding(name.as_str())).cloned() {
-        headers.remove(name);
-    }
-}
-
-fn is_forwarding(name: &str) -> bool {
-    let plain = |prefix: &str, name: &str| {
-        let head = name.bytes().take(prefix.len());
-        name.len() >= prefix.len()
-            && head
-                .zip(prefix.bytes())
-                .all(|(a, b)| a == b || (b == b'-' && !a.is_ascii_alphanumeric()))
-    };
-    name == "forwarded"
-        || plain("x-forwarded-", name)
-        || (name.len() == 9 && plain("x-real-ip", name))
-}
-
-/// One value for the whole list, so that an application that reads one line only reads all of it.
-fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: &str) {
-    let earlier = headers.get_all(&name).iter().filter_map(|line| line.to_str().ok());
-    let whole = earlier.chain([element]).collect::<Vec<_>>().join(", ");
-    if let Ok(whole) = HeaderValue::from_str(&whole) {
-        headers.insert(name, whole);
-    }
-}
-
-/// RFC 7239 §6: an IPv6 address is bracketed and quoted, and a peer of a Unix domain socket has none.
-fn forwarded_node(peer: IpAddr) -> String {
-    match peer {
-        _ if !has_address(peer) => "unknown".to_owned(),
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    }
-}
-
-/// RFC 9110 §5.6.4.
-fn quoted(value: &HeaderValue) -> String {
-    let text = value.to_str().unwrap_or_default();
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::{NOWHERE, PeerRange};
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         let line = |(name, value): &(&str, &str)| {
@@ -246,18 +242,6 @@ mod tests {
         let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         names
-    }
-
-    fn rules(trusted: &[&str]) -> ForwardingRules {
-        ForwardingRules {
-            identity_headers: IdentityHeaders::new(
-                IdentityHeaders::DEFAULT,
-                crate::authn::UnverifiedEmail::LeaveOut,
-                crate::telemetry::Metrics::new(),
-            ),
-            credential: CredentialForwarding::Remove,
-            trusted_peers: trusted.iter().map(|net| net.parse::<PeerRange>().unwrap()).collect(),
-        }
     }
 
     #[test]
@@ -285,67 +269,6 @@ mod tests {
         let mut map = headers(&[("te", "gzip")]);
         remove_hop_by_hop(&mut map);
         assert!(map.is_empty());
-    }
-
-    #[test]
-    fn what_a_stranger_says_about_the_client_is_replaced() {
-        let mut map = headers(&[
-            ("x-forwarded-for", "1.2.3.4"),
-            ("x_forwarded_for", "1.2.3.4"),
-            ("x-forwarded-prefix", "/admin"),
-            ("forwarded", "for=1.2.3.4"),
-            ("x-real-ip", "1.2.3.4"),
-        ]);
-        let host = HeaderValue::from_static("app.example");
-        let peer = "10.0.0.9".parse().unwrap();
-        say_where_it_came_from(&mut map, peer, &Scheme::HTTP, &host, &rules(&[]));
-        assert_eq!(
-            names(&map),
-            ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
-        );
-        assert_eq!(map[X_FORWARDED_FOR], "10.0.0.9");
-        assert_eq!(map[FORWARDED], r#"for=10.0.0.9;host="app.example";proto=http"#);
-    }
-
-    #[test]
-    fn what_a_trusted_peer_says_about_the_client_is_extended() {
-        let mut map = headers(&[
-            ("x-forwarded-for", "1.2.3.4"),
-            ("x-forwarded-proto", "https"),
-            ("forwarded", "for=1.2.3.4"),
-        ]);
-        let host = HeaderValue::from_static("app.example");
-        say_where_it_came_from(
-            &mut map,
-            "::ffff:10.0.0.9".parse().unwrap(),
-            &Scheme::HTTP,
-            &host,
-            &rules(&["10.0.0.0/8"]),
-        );
-        assert_eq!(map[X_FORWARDED_FOR], "1.2.3.4, 10.0.0.9");
-        assert_eq!(map[X_FORWARDED_PROTO], "https");
-        assert_eq!(map[FORWARDED], r#"for=1.2.3.4, for=10.0.0.9;host="app.example";proto=http"#);
-    }
-
-    #[test]
-    fn a_secured_connection_is_told_of() {
-        let mut map = HeaderMap::new();
-        let host = HeaderValue::from_static("app.example");
-        let peer = "10.0.0.9".parse().unwrap();
-        say_where_it_came_from(&mut map, peer, &Scheme::HTTPS, &host, &rules(&[]));
-        assert_eq!(map[X_FORWARDED_PROTO], "https");
-        assert_eq!(map[FORWARDED], r#"for=10.0.0.9;host="app.example";proto=https"#);
-    }
-
-    #[test]
-    fn a_peer_of_a_unix_domain_socket_is_unknown_and_adds_no_address() {
-        let host = HeaderValue::from_static("app.example");
-        for (trusted, forwarded_for) in [(&[][..], None), (&["unix"], Some("1.2.3.4"))] {
-            let mut map = headers(&[("x-forwarded-for", "1.2.3.4")]);
-            say_where_it_came_from(&mut map, NOWHERE.ip(), &Scheme::HTTP, &host, &rules(trusted));
-            assert_eq!(map[FORWARDED], r#"for=unknown;host="app.example";proto=http"#);
-            assert_eq!(map.get(X_FORWARDED_FOR).map(|line| line.to_str().unwrap()), forwarded_for);
-        }
     }
 
     #[test]

@@ -233,7 +233,7 @@ impl fmt::Debug for ClientId {
 }
 
 /// The apps whose tokens are accepted. Never empty: no list is no permission.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientIds(Vec<ClientId>);
 
 impl ClientIds {

@@ -25,7 +25,7 @@ mod printable;
 mod token;
 mod verdicts;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -146,6 +146,12 @@ impl Verifier {
             Some(fault) => fault,
             None => TokenFault::UnknownKey { key_id: token.key_id()?.clone() },
         })
+    }
+
+    /// How long `identity` will still be taken for unexpired, leeway included.
+    #[must_use]
+    pub fn remaining(&self, identity: &Identity) -> Duration {
+        self.rules.last_use(identity).saturating_since(self.clock.now())
     }
 
     /// Waits until tokens can be judged: until every key source has had a first usable set.

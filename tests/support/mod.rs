@@ -1,6 +1,7 @@
 //! The tests' small vocabulary: a proxy with a toy Apple beside it and a recording application behind it, and a client
 //! that writes bytes.
 
+mod application;
 mod client;
 pub(crate) mod program;
 mod recorder;
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
+    application::{application, read_head, serve_http},
     client::{Reply, exchange, exchange_h2, get, open, read_reply, read_reply_from},
     recorder::{Recorder, Request},
 };

@@ -38,6 +38,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// The request line.
+    pub(crate) fn line(&self) -> &str {
+        self.head.lines().next().unwrap()
+    }
+
     /// All header lines whose name reads as `name`, in the order of arrival.
     pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
@@ -109,9 +114,14 @@ impl Recorder {
         drop(
             tokio::time::timeout(super::PATIENCE, arrived)
                 .await
-                .expect("the requests arrive")
+                .expect("the request arrives")
                 .unwrap(),
         );
+    }
+
+    /// How many connections have been made.
+    pub(crate) fn connections(&self) -> usize {
+        *self.connections.borrow()
     }
 
     /// Waits until `count` connections have been made.

@@ -4,6 +4,9 @@
 //! A section `check`s itself and notes every problem; what it returns is of the types that use it.
 
 mod apple;
+mod assertion;
+mod cors;
+mod headers;
 mod identity;
 mod jwks;
 mod limits;
@@ -11,22 +14,27 @@ mod log;
 mod peers;
 mod places;
 mod policy;
+pub(super) mod route;
 mod server;
 mod tls;
 mod upstream;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use self::{
-    apple::AppleSection, identity::IdentitySection, jwks::JwksSection, limits::LimitsSection,
-    log::LogSection, policy::PolicySection, server::ServerSection, tls::TlsSection,
+    apple::AppleSection, assertion::AssertionSection, cors::CorsSection, headers::HeadersSection,
+    identity::IdentitySection, jwks::JwksSection, limits::LimitsSection, log::LogSection,
+    policy::PolicySection, route::RouteSection, server::ServerSection, tls::TlsSection,
     upstream::UpstreamSection,
 };
-use super::{Settings, names::keys_of, problems::Problems};
-use crate::verify::{TrustedUrl, VerifierBuilder};
+use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
+use crate::{
+    authn::Policy,
+    verify::{TrustedUrl, VerifierBuilder},
+};
 
 /// All that an operator can write.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,16 +44,21 @@ pub(super) struct Sections {
     tls: TlsSection,
     limits: LimitsSection,
     upstream: UpstreamSection,
+    upstreams: BTreeMap<String, UpstreamSection>,
+    route: Vec<RouteSection>,
     apple: AppleSection,
     jwks: JwksSection,
     verdicts: VerdictsSection,
     policy: PolicySection,
     identity: IdentitySection,
+    assertion: AssertionSection,
+    headers: HeadersSection,
+    cors: CorsSection,
     log: LogSection,
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 10] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 13] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -56,8 +69,17 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 10] {
         ("verdicts", keys_of::<VerdictsSection>()),
         ("policy", keys_of::<PolicySection>()),
         ("identity", keys_of::<IdentitySection>()),
+        ("assertion", keys_of::<AssertionSection>()),
+        ("headers", keys_of::<HeadersSection>()),
+        ("cors", keys_of::<CorsSection>()),
         ("log", keys_of::<LogSection>()),
     ]
+}
+
+/// The names of the keys of each section that may be written several times, in a file alone: `[upstreams.NAME]`, and
+/// `[[route]]`.
+pub(super) fn known_groups() -> [(&'static str, &'static [&'static str]); 2] {
+    [("upstreams", keys_of::<UpstreamSection>()), ("route", keys_of::<RouteSection>())]
 }
 
 /// A value to show for each key whose default shows nothing.
@@ -69,11 +91,19 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "tls.certificate" => text("/etc/siwa-proxy/tls.crt"),
         "tls.key" => text("/etc/siwa-proxy/tls.key"),
         "tls.client_authorities" => text("/etc/siwa-proxy/clients-ca.crt"),
-        "limits.request_timeout" => text("5m"),
+        "limits.request_timeout" => text("10m"),
         "limits.rate_per_second" => Value::Integer(20),
         "server.max_body_bytes" => text("10MiB"),
         "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
         "upstream.url" => text(UpstreamSection::EXAMPLE_URL),
+        "upstream.audience" => text("my-app"),
+        "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
+        "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
+        "upstream.ca_file" => text("/etc/siwa-proxy/app-ca.pem"),
+        "upstream.client_certificate_file" => text("/etc/siwa-proxy/client.pem"),
+        "upstream.client_key_file" => text("/etc/siwa-proxy/client-key.pem"),
+        "upstream.server_name" => text("app.internal"),
+        "upstream.total_timeout" => text("5m"),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
         "apple.max_token_age" => text("1h"),
         "policy.minimum_real_user_status" => text("likely_real"),
@@ -94,23 +124,43 @@ impl Sections {
     /// Turns what was written into settings; `None` only with a problem noted.
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
-        let Self { server, tls, limits, upstream, apple, jwks, verdicts, policy, identity, log } =
-            self;
+        let Self {
+            server,
+            tls,
+            limits,
+            upstream,
+            upstreams,
+            route,
+            apple,
+            jwks,
+            verdicts,
+            policy,
+            identity,
+            assertion,
+            headers,
+            cors,
+            log,
+        } = self;
 
         let server = server.check(problems);
         let tls = tls.check(problems);
         let trusted_peers = server.as_ref().map(|server| server.trusted_peers.clone());
         let limits = limits.check(problems, &trusted_peers.unwrap_or_default());
-        let upstream = upstream.check(problems);
+        let (upstreams, names) = check_upstreams(problems, upstream, upstreams);
         let apple = apple.check(problems);
+        let client_ids = apple.as_ref().map(|apple| &apple.client_ids);
+        let known = route::Known { upstreams: &names, client_ids };
+        let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
-        let policy = policy.check(problems);
+        let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
+        let assertion = assertion.check(problems);
+        let via = headers.check(problems);
+        let cors = cors.check(problems);
         let log = log.check(problems);
 
         let (server, apple, jwks) = (server?, apple?, jwks?);
-        let (upstream, credential) = upstream?;
         let (policy, identity) = (policy?, identity?);
         Some(Settings {
             listen: server.listen,
@@ -130,8 +180,11 @@ impl Sections {
             jwks_cache_file: jwks.cache_file,
             jwks_https: jwks.https,
             canary: jwks.canary,
-            upstream,
-            credential,
+            upstreams: upstreams?,
+            routes: routes?,
+            cors,
+            via,
+            assertion,
             identity_headers: identity.headers,
             unverified_email: identity.unverified_email,
             realm: identity.realm,
@@ -140,6 +193,22 @@ impl Sections {
             log: log?,
         })
     }
+}
+
+/// All applications, that of `[upstream]` first, and the places of the others by their names.
+fn check_upstreams(
+    problems: &mut Problems,
+    first: UpstreamSection,
+    others: BTreeMap<String, UpstreamSection>,
+) -> (Option<Vec<UpstreamEntry>>, BTreeMap<String, usize>) {
+    let mut names = BTreeMap::new();
+    let mut checked = vec![first.check(problems, "upstream")];
+    for (name, section) in others {
+        let at = format!("upstreams.{name}");
+        names.insert(name, checked.len());
+        checked.push(section.check(problems, &at));
+    }
+    (checked.into_iter().collect(), names)
 }
 
 /// `[verdicts]`: the memory of tokens that were judged already.
@@ -287,5 +356,29 @@ mod tests {
             assert!(problem.starts_with(&format!("{key}: ")), "{more}: {problem}");
             assert!(problem.contains("config.toml:12"), "{more}: {problem}");
         }
+    }
+
+    #[test]
+    fn each_check_of_the_application_speaks_once() {
+        for (key, value) in [
+            ("ca_file", "ca.pem"),
+            ("server_name", "app"),
+            ("client_key_file", "key.pem"),
+            ("client_certificate_file", "a"),
+            ("protocol", "http3"),
+            ("total_timeout", "0s"),
+            ("header_case", "upper"),
+            ("upgrades", "always"),
+        ] {
+            let text = format!(
+                "[upstream]\nurl = 'http://app'\n{key} = '{value}'\n[apple]\nclient_ids = ['com.example.app']\n"
+            );
+            let problems = problems_of(&text);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with(&format!("upstream.{key}: ")), "{problems:?}");
+        }
+        let text =
+            "[upstream]\nurl = 'h2c://app'\nprotocol = 'http1'\n[apple]\nclient_ids = ['a']\n";
+        assert!(problems_of(text)[0].starts_with("upstream.protocol: must be `h2`"));
     }
 }

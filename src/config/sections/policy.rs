@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::super::problems::Problems;
 use crate::{
-    authn::{EmailPattern, EmailRule, Members, Policy, PolicyRules, PrivateRelay},
+    authn::{EmailPattern, EmailRule, Members, PolicyRules, PrivateRelay},
     verify::RealUserStatus,
 };
 
 /// `[policy]`: who may pass, among those whom Apple vouched for; by default, everybody. Who may not is answered 403, with a
-/// code that names the rule. It holds for every route; which apps there are at all is `apple.client_ids`.
+/// code that names the rule. It holds for every route, and `[route.policy]`, with the same
+/// keys, holds for one route besides; which apps there are at all is `apple.client_ids`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PolicySection {
@@ -101,7 +102,8 @@ mod real_user_status {
 }
 
 impl PolicySection {
-    pub(super) fn check(self, problems: &mut Problems) -> Option<Policy> {
+    /// `at` is the name of the section: `policy`, or that of a route's.
+    pub(super) fn check(self, problems: &mut Problems, at: &str) -> Option<PolicyRules> {
         let Self {
             required_claims,
             require_email,
@@ -120,12 +122,12 @@ impl PolicySection {
             (false, false) => EmailRule::Optional,
         };
         if required_claims.iter().any(String::is_empty) {
-            problems.note("policy.required_claims", "must not hold an empty name");
+            problems.note(&format!("{at}.required_claims"), "must not hold an empty name");
         }
-        let allow = check_allow(problems, allow_subjects, allow_emails);
-        let deny = check_members(problems, "deny", deny_subjects, &deny_emails);
+        let allow = check_allow(problems, at, allow_subjects, allow_emails);
+        let deny = check_members(problems, &format!("{at}.deny"), deny_subjects, &deny_emails);
         let (allow, deny) = (allow?, deny?);
-        Some(Policy::new(PolicyRules {
+        Some(PolicyRules {
             client_ids: None,
             deny,
             allow,
@@ -133,7 +135,7 @@ impl PolicySection {
             email,
             private_relay,
             minimum_real_user_status,
-        }))
+        })
     }
 }
 
@@ -141,26 +143,32 @@ impl PolicySection {
 #[expect(clippy::option_option, reason = "a problem, no list, a list")]
 fn check_allow(
     problems: &mut Problems,
+    at: &str,
     subjects: Option<Vec<String>>,
     emails: Option<Vec<String>>,
 ) -> Option<Option<Members>> {
     let mut is_empty = |key: &str, list: &Option<Vec<String>>| {
         let empty = list.as_ref().is_some_and(Vec::is_empty);
         if empty {
-            problems.note(key, "must not be empty: leave it out to allow everybody");
+            problems
+                .note(&format!("{at}.{key}"), "must not be empty: leave it out to allow everybody");
         }
         empty
     };
-    let empty =
-        [is_empty("policy.allow_subjects", &subjects), is_empty("policy.allow_emails", &emails)];
+    let empty = [is_empty("allow_subjects", &subjects), is_empty("allow_emails", &emails)];
     if empty.contains(&true) {
         return None;
     }
     if subjects.is_none() && emails.is_none() {
         return Some(None);
     }
-    check_members(problems, "allow", subjects.unwrap_or_default(), &emails.unwrap_or_default())
-        .map(Some)
+    check_members(
+        problems,
+        &format!("{at}.allow"),
+        subjects.unwrap_or_default(),
+        &emails.unwrap_or_default(),
+    )
+    .map(Some)
 }
 
 /// Problems name an entry by its place: what stands there is a person's.
@@ -175,7 +183,7 @@ fn check_members(
         if subject.is_empty() || !subject.bytes().all(|byte| byte.is_ascii_graphic()) {
             good = false;
             let what = format!("entry {place} is no subject: Apple's are visible ASCII characters");
-            problems.note(&format!("policy.{list}_subjects"), what);
+            problems.note(&format!("{list}_subjects"), what);
         }
     }
     let mut patterns = Vec::with_capacity(emails.len());
@@ -184,7 +192,7 @@ fn check_members(
             Ok(pattern) => patterns.push(pattern),
             Err(error) => {
                 good = false;
-                problems.note(&format!("policy.{list}_emails"), format!("entry {place} {error}"));
+                problems.note(&format!("{list}_emails"), format!("entry {place} {error}"));
             }
         }
     }

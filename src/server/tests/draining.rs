@@ -112,30 +112,3 @@ async fn a_server_that_is_dropped_takes_its_connections_along() {
     server.server.abort();
     assert_eq!(client.rest().await, "");
 }
-
-#[tokio::test]
-async fn what_goes_on_after_an_upgrade_is_waited_for_and_ends_at_the_deadline() {
-    let (begun, ended) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let service = service_fn({
-        let (begun, ended) = (Arc::clone(&begun), Arc::clone(&ended));
-        move |request: Request<Incoming>| {
-            let tasks = request.extensions().get::<TaskTracker>().unwrap();
-            let at_once = request.extensions().get::<CancellationToken>().unwrap().clone();
-            let (begun, ended) = (Arc::clone(&begun), Arc::clone(&ended));
-            tasks.spawn(async move {
-                begun.add_permits(1);
-                at_once.cancelled().await;
-                ended.add_permits(1);
-            });
-            async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("ok"))) }
-        }
-    });
-    let settings = ServerSettings { drain_timeout: SHORT, ..patient() };
-    let server = Running::start(settings, service).await;
-    let mut client = server.connect().await;
-    client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await;
-    client.response().await;
-    soon(begun.acquire()).await.unwrap().forget();
-    assert!(matches!(server.drained().await, Drained::Aborted { .. }));
-    soon(ended.acquire()).await.unwrap().forget();
-}

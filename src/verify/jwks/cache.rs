@@ -72,17 +72,15 @@ impl SourceCache {
         awaited: Option<u64>,
         progress: &Progress,
     ) -> VerifyError {
+        if !self.current.contains_key(&()) {
+            return KeysFault::NoSet(progress.fault.clone()).into();
+        }
         let saw_it = awaited.is_some_and(|number| progress.attempts >= number);
         if self.is_confirmed(progress) || (saw_it && progress.fault.is_none()) {
             self.absent.insert(key_id.clone(), progress.successes);
             return TokenFault::UnknownKey { key_id: key_id.clone() }.into();
         }
-        let fault = progress.fault.clone();
-        if self.current.contains_key(&()) {
-            KeysFault::Unconfirmed(fault).into()
-        } else {
-            KeysFault::NoSet(fault).into()
-        }
+        KeysFault::Unconfirmed(progress.fault.clone()).into()
     }
 
     /// Whether the set in memory was seen so lately that what it does not hold does not exist.

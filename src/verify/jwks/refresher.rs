@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    telemetry::{FetchLabels, Metrics},
+    telemetry::{FetchLabels, Metrics, causes},
 };
 
 /// Where a refresher puts what it fetches.
@@ -42,6 +42,8 @@ pub(super) struct Refresher {
     metrics: Metrics,
     failures: u32,
     skipped: usize,
+    /// Of which trouble the log was last told, and when.
+    warned: Option<(&'static str, Instant)>,
     /// How often the keys have changed.
     generation: u64,
     /// When the set in memory is too old to be used; none if there is none.
@@ -80,6 +82,7 @@ impl Refresher {
             metrics,
             failures: 0,
             skipped: 0,
+            warned: None,
             generation: 0,
             end: None,
         }
@@ -176,17 +179,27 @@ impl Refresher {
     }
 
     fn fail(&mut self, fault: FetchFault) {
-        if self.failures == 0 {
-            let cause: &dyn std::error::Error = &fault;
-            let source = cause.source().map(ToString::to_string);
-            warn!(issuer = self.issuer.as_str(), code = fault.code(), %fault, source, "key set cannot be fetched");
-        }
         self.failures = self.failures.saturating_add(1);
+        self.warn_of(&fault);
         self.seat.place.note(|progress| {
             progress.fetching = false;
             progress.attempts = progress.attempts.saturating_add(1);
             progress.fault = Some(fault);
         });
+    }
+
+    /// Once for each kind of trouble, and again now and then while it lasts.
+    fn warn_of(&mut self, fault: &FetchFault) {
+        const AGAIN_AFTER: Duration = Duration::from_mins(10);
+        let code = fault.code();
+        let known =
+            self.warned.is_some_and(|(last, at)| last == code && at.elapsed() < AGAIN_AFTER);
+        if known {
+            return;
+        }
+        self.warned = Some((code, Instant::now()));
+        let (issuer, failures) = (self.issuer.as_str(), self.failures);
+        warn!(issuer, code, failures, error = causes(fault), "key set cannot be fetched");
     }
 
     /// A set from disk serves until a fetch succeeds, and is as old as it says. It confirms nobody's absence.
@@ -209,6 +222,10 @@ impl Refresher {
         let (set, changed) = match cache.current.get(&()) {
             Some(old) => {
                 let changed = !set.is_same_as(old.listed());
+                if changed {
+                    let kids: Vec<_> = set.keys().map(|key| key.key_id().as_str()).collect();
+                    info!(issuer = self.issuer.as_str(), kids = kids.join(" "), "key set changed");
+                }
                 (old.succeed(set, end, self.settings.removed_key_grace), changed)
             }
             None => (KeptSet::new(set, end), true),
@@ -229,6 +246,7 @@ impl Refresher {
         if self.end.is_none() || self.failures > 0 {
             info!(issuer, keys, skipped, "key set fetched");
         }
+        self.warned = None;
         if skipped != self.skipped && skipped > 0 {
             warn!(issuer, keys, skipped, "keys that cannot be used are skipped");
         }

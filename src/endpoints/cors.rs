@@ -1,0 +1,192 @@
+//! Cross-origin reading of our own answers, by the Fetch standard (<https://fetch.spec.whatwg.org/#http-cors-protocol>):
+//! a page of another origin sees that it was refused and why, not just that something failed. What the application
+//! answers is its own affair, CORS headers included.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request,
+    header::{
+        ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    },
+};
+
+/// Which pages may read our own answers, and whether preflights pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cors {
+    /// The pages.
+    pub(crate) allow_origins: AllowOrigins,
+    /// Whether pages that send cookies may read them, too.
+    pub(crate) credentials: Credentials,
+    /// What becomes of preflights that carry no credential, as none does.
+    pub(crate) preflight: Preflight,
+}
+
+/// The origins whose pages may read our own answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AllowOrigins {
+    /// These, compared byte for byte, as browsers do; none by default.
+    Listed(Vec<HeaderValue>),
+    /// All.
+    Any,
+}
+
+/// Whether pages may read answers to requests with cookies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    /// They may not.
+    #[default]
+    Omit,
+    /// They may.
+    Include,
+}
+
+/// What becomes of a CORS preflight on a route that asks for an identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Preflight {
+    /// It is a request like any other.
+    #[default]
+    Judge,
+    /// It goes on to the application, which knows its own policy, without an identity.
+    Forward,
+}
+
+impl Default for AllowOrigins {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+/// What else than the body and the plainest headers a page may read.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("WWW-Authenticate, X-Request-Id, Retry-After");
+
+impl Cors {
+    /// Lets the page of `origin` read the answer with these `headers`, if it may.
+    pub(crate) fn open(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+        let allowed = match &self.allow_origins {
+            AllowOrigins::Any => Some(HeaderValue::from_static("*")),
+            AllowOrigins::Listed(origins) if origins.is_empty() => return,
+            AllowOrigins::Listed(origins) => {
+                // A cache must not give one page the answer to another, nor to none.
+                headers.append(VARY, HeaderValue::from_static("Origin"));
+                origins.iter().find(|listed| Some(*listed) == origin).cloned()
+            }
+        };
+        let (Some(allowed), Some(_)) = (allowed, origin) else { return };
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        if self.credentials == Credentials::Include {
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+    }
+
+    /// Whether `request` is a preflight that goes on without an identity.
+    pub(crate) fn lets_through<B>(&self, request: &Request<B>) -> bool {
+        let has = |name| request.headers().contains_key(name);
+        self.preflight == Preflight::Forward
+            && request.method() == Method::OPTIONS
+            && has(ORIGIN)
+            && has(ACCESS_CONTROL_REQUEST_METHOD)
+    }
+}
+
+/// Headers by which some frameworks take a request for one of another method. A browser sends none with a preflight.
+const METHOD_OVERRIDES: [&str; 3] =
+    ["x-http-method-override", "x-method-override", "x-http-method"];
+
+/// Makes sure that a preflight is nothing but an `OPTIONS` to every application.
+pub(crate) fn keep_to_the_method(headers: &mut HeaderMap) {
+    let overrides = |name: &&HeaderName| {
+        METHOD_OVERRIDES.contains(&name.as_str().replace(['_', '.'], "-").as_str())
+    };
+    while let Some(name) = headers.keys().find(overrides).cloned() {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(origins: &[&'static str]) -> Cors {
+        let origins = origins.iter().map(|origin| HeaderValue::from_static(origin)).collect();
+        Cors { allow_origins: AllowOrigins::Listed(origins), ..Cors::default() }
+    }
+
+    /// The headers that a page of `origin` finds besides: origin, credentials, whether some are exposed, vary.
+    fn opened(cors: &Cors, origin: Option<&'static str>) -> [Option<String>; 4] {
+        let mut headers = HeaderMap::new();
+        cors.open(&mut headers, origin.map(HeaderValue::from_static).as_ref());
+        [
+            ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            VARY,
+        ]
+        .map(|name| Some(headers.get(name)?.to_str().unwrap().to_owned()))
+    }
+
+    fn expected(values: [&str; 4]) -> [Option<String>; 4] {
+        values.map(|value| (!value.is_empty()).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn only_pages_that_may_read_an_answer_are_told_so() {
+        let exposed = EXPOSED.to_str().unwrap().to_owned();
+        let (app, cors) =
+            ("https://app.example", listed(&["https://app.example", "https://b.example"]));
+        assert_eq!(opened(&cors, Some(app)), expected([app, "", &exposed, "Origin"]));
+        for other in [
+            "https://evil.example",
+            "https://app.example.evil",
+            "http://app.example",
+            "null",
+            "https://APP.example",
+        ] {
+            assert_eq!(opened(&cors, Some(other)), expected(["", "", "", "Origin"]), "{other}");
+        }
+        assert_eq!(opened(&cors, None), expected(["", "", "", "Origin"]));
+        let with_cookies = Cors { credentials: Credentials::Include, ..cors };
+        assert_eq!(opened(&with_cookies, Some(app)), expected([app, "true", &exposed, "Origin"]));
+        let any = Cors { allow_origins: AllowOrigins::Any, ..Cors::default() };
+        assert_eq!(opened(&any, Some(app)), expected(["*", "", &exposed, ""]));
+        assert_eq!(opened(&any, None), expected([""; 4]));
+        assert_eq!(opened(&Cors::default(), Some(app)), expected([""; 4]));
+    }
+
+    #[test]
+    fn a_preflight_is_an_options_with_both_headers_and_passes_only_when_asked_for() {
+        let request = |method: &str, names: &[&str]| {
+            let request = Request::builder().method(method);
+            names.iter().fold(request, |request, name| request.header(*name, "x")).body(()).unwrap()
+        };
+        let forward = Cors { preflight: Preflight::Forward, ..Cors::default() };
+        let both = ["origin", "access-control-request-method"];
+        assert!(forward.lets_through(&request("OPTIONS", &both)));
+        assert!(!Cors::default().lets_through(&request("OPTIONS", &both)));
+        for (method, names) in [
+            ("GET", &both[..]),
+            ("OPTIONS", &both[..1]),
+            ("OPTIONS", &both[1..]),
+            ("options", &both),
+        ] {
+            assert!(!forward.lets_through(&request(method, names)), "{method} {names:?}");
+        }
+    }
+
+    #[test]
+    fn a_preflight_cannot_pose_as_another_method() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x-http-method-override",
+            "x_http_method_override",
+            "x-method_override",
+            "x-http-method",
+            "x-own",
+        ] {
+            headers.append(name, HeaderValue::from_static("DELETE"));
+        }
+        keep_to_the_method(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-own"]);
+    }
+}

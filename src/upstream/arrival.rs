@@ -1,0 +1,273 @@
+//! How a request reached us, and how the application is told: `Forwarded` (RFC 7239), the older `X-Forwarded-*`, and
+//! `X-Request-Id`. What a trusted peer says about a request is extended; what anybody else says is replaced.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue,
+    header::FORWARDED,
+    uri::{Authority, Scheme},
+};
+
+use super::request::append_to_list;
+use crate::peers::{NOWHERE, Peers, has_address};
+
+/// How a request reached us.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    peer: IpAddr,
+    is_trusted: bool,
+    scheme: &'static str,
+    id: RequestId,
+}
+
+impl Arrival {
+    /// Reads how a request arrived off its extensions, where the server puts the peer's [`SocketAddr`] and, if it is not
+    /// `http`, the connection's [`Scheme`]; and off its `headers`, which are believed if `trusted` contains the peer.
+    pub(crate) fn new(extensions: &Extensions, headers: &HeaderMap, trusted: &Peers) -> Self {
+        let peer = extensions.get::<SocketAddr>().copied().unwrap_or(NOWHERE).ip().to_canonical();
+        let is_trusted = trusted.contains(peer);
+        let scheme = if extensions.get() == Some(&Scheme::HTTPS) { "https" } else { "http" };
+        let told = headers.get(X_REQUEST_ID).filter(|_| is_trusted);
+        let id = told.and_then(RequestId::told).unwrap_or_else(RequestId::made);
+        Self { peer, is_trusted, scheme, id }
+    }
+
+    /// The address at the other end of the connection.
+    pub(crate) const fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// What this request is called in every log.
+    pub(crate) const fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// Tells the application, in `headers`, of a request for `host`.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        let Self { peer, scheme, .. } = *self;
+        remove(headers, |name| reads_as(name, X_REQUEST_ID.as_str()));
+        if !self.is_trusted {
+            remove(headers, is_forwarding);
+        }
+        let node = forwarded_node(peer);
+        let forwarded = format!("for={node};host={};proto={scheme}", quoted(host));
+        append_to_list(headers, FORWARDED, &forwarded);
+        // The older list has no word for a peer without an address, and who reads it expects addresses only.
+        if has_address(peer) {
+            append_to_list(headers, X_FORWARDED_FOR, &peer.to_string());
+        }
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
+        let port = port_of(&headers[X_FORWARDED_HOST], &headers[X_FORWARDED_PROTO]);
+        headers.entry(X_FORWARDED_PORT).or_insert(HeaderValue::from(port));
+        headers.insert(X_REQUEST_ID, self.id.0.clone());
+    }
+}
+
+/// What a request is called in our log, the application's, and those of the proxies in front.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestId(HeaderValue);
+
+/// Names a request, and is answered with the response.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl RequestId {
+    const LONGEST: usize = 128;
+
+    /// What a trusted peer called it, if that fits into any log: letters, digits and what UUIDs, trace ids and base64 are
+    /// written with. It is copied, so that it does not keep the connection's buffer alive.
+    fn told(value: &HeaderValue) -> Option<Self> {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(byte);
+        let bytes = value.as_bytes();
+        let sane = (1..=Self::LONGEST).contains(&bytes.len()) && bytes.iter().all(plain);
+        if sane { HeaderValue::from_bytes(bytes).ok().map(Self) } else { None }
+    }
+
+    /// 128 random bits.
+    fn made() -> Self {
+        let id = format!("{:032x}", fastrand::u128(..));
+        // Hexadecimal digits make a value.
+        Self(HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("none")))
+    }
+
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// The header value.
+    pub(crate) fn value(&self) -> HeaderValue {
+        self.0.clone()
+    }
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The port that the client connected to, as far as host and scheme tell.
+fn port_of(host: &HeaderValue, scheme: &HeaderValue) -> u16 {
+    let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    let default = if scheme == "https" { 443 } else { 80 };
+    host.and_then(|host| host.port_u16()).unwrap_or(default)
+}
+
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    while let Some(name) = headers.keys().find(|name| unwanted(name.as_str())).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// Every header by which a proxy tells where a request came from, in every spelling.
+fn is_forwarding(name: &str) -> bool {
+    const PREFIX: &str = "x-forwarded-";
+    let prefixed = name.get(..PREFIX.len()).is_some_and(|start| reads_as(start, PREFIX));
+    name == "forwarded" || prefixed || reads_as(name, "x-real-ip")
+}
+
+/// Whether some application reads `name`, which is in lower case, as `canonical`: to many, `_` is `-`.
+fn reads_as(name: &str, canonical: &str) -> bool {
+    let same = |(a, b): (u8, u8)| a == b || (b == b'-' && !a.is_ascii_alphanumeric());
+    name.len() == canonical.len() && name.bytes().zip(canonical.bytes()).all(same)
+}
+
+/// RFC 7239 §6: an IPv6 address is bracketed and quoted, and a peer of a Unix domain socket has none.
+fn forwarded_node(peer: IpAddr) -> String {
+    match peer {
+        _ if !has_address(peer) => "unknown".to_owned(),
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    }
+}
+
+/// RFC 9110 §5.6.4.
+fn quoted(value: &HeaderValue) -> String {
+    let text = value.to_str().unwrap_or_default();
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::PeerRange;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    fn trusted(list: &[&str]) -> Peers {
+        list.iter().map(|range| range.parse::<PeerRange>().unwrap()).collect()
+    }
+
+    /// What the application is told of a request from `peer` over `scheme` with these headers.
+    fn told(peer: &str, scheme: Scheme, host: &'static str, map: &mut HeaderMap) {
+        let mut extensions = Extensions::new();
+        extensions.insert(SocketAddr::new(peer.parse().unwrap(), 4711));
+        extensions.insert(scheme);
+        let arrival = Arrival::new(&extensions, map, &trusted(&["10.0.0.0/8"]));
+        arrival.tell(map, &HeaderValue::from_static(host));
+    }
+
+    #[test]
+    fn what_a_stranger_says_about_the_client_is_replaced() {
+        let mut map = headers(&[
+            ("x-forwarded-for", "spoof"),
+            ("x_forwarded_for", "spoof"),
+            ("x-forwarded-prefix", "/spoof"),
+            ("x-forwarded_port", "spoof"),
+            ("forwarded", "for=spoof"),
+            ("x-real-ip", "spoof"),
+            ("x-request-id", "spoof"),
+            ("x_request_id", "spoof"),
+        ]);
+        told("192.0.2.9", Scheme::HTTP, "app.example", &mut map);
+        let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "forwarded",
+                "x-forwarded-for",
+                "x-forwarded-host",
+                "x-forwarded-port",
+                "x-forwarded-proto",
+                "x-request-id"
+            ]
+        );
+        assert_eq!(map[X_FORWARDED_FOR], "192.0.2.9");
+        assert_eq!(map[X_FORWARDED_PORT], "80");
+        assert_eq!(map[FORWARDED], r#"for=192.0.2.9;host="app.example";proto=http"#);
+        assert_eq!(map[X_REQUEST_ID].len(), 32);
+    }
+
+    #[test]
+    fn what_a_trusted_peer_says_about_the_client_is_extended() {
+        let mut map = headers(&[
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=1.2.3.4"),
+            ("x-request-id", "abc-123"),
+        ]);
+        told("::ffff:10.0.0.9", Scheme::HTTP, "app.example", &mut map);
+        assert_eq!(map[X_FORWARDED_FOR], "1.2.3.4, 10.0.0.9");
+        assert_eq!(map[X_FORWARDED_PROTO], "https");
+        assert_eq!(map[X_FORWARDED_PORT], "443");
+        assert_eq!(map[FORWARDED], r#"for=1.2.3.4, for=10.0.0.9;host="app.example";proto=http"#);
+        assert_eq!(map[X_REQUEST_ID], "abc-123");
+    }
+
+    #[test]
+    fn a_peer_of_a_unix_domain_socket_is_unknown_and_adds_no_address() {
+        for (list, forwarded_for) in [(&["0.0.0.0/8"], None), (&["unix"], Some("1.2.3.4"))] {
+            let mut map = headers(&[("x-forwarded-for", "1.2.3.4")]);
+            let mut extensions = Extensions::new();
+            extensions.insert(NOWHERE);
+            let arrival = Arrival::new(&extensions, &map, &trusted(list));
+            arrival.tell(&mut map, &HeaderValue::from_static("app.example"));
+            assert_eq!(map[FORWARDED], r#"for=unknown;host="app.example";proto=http"#);
+            assert_eq!(map.get(X_FORWARDED_FOR).map(|line| line.to_str().unwrap()), forwarded_for);
+        }
+    }
+
+    #[test]
+    fn scheme_and_port_are_the_connections() {
+        for (scheme, host, proto, port) in [
+            (Scheme::HTTP, "app.example", "http", "80"),
+            (Scheme::HTTPS, "app.example", "https", "443"),
+            (Scheme::HTTPS, "app.example:8443", "https", "8443"),
+            (Scheme::HTTP, "[::1]:8080", "http", "8080"),
+            (Scheme::HTTP, "[::1]", "http", "80"),
+        ] {
+            let mut map = HeaderMap::new();
+            told("192.0.2.9", scheme, host, &mut map);
+            assert_eq!(
+                (map[X_FORWARDED_PROTO].to_str().unwrap(), map[X_FORWARDED_PORT].to_str().unwrap()),
+                (proto, port)
+            );
+            assert!(map[FORWARDED].to_str().unwrap().ends_with(proto));
+        }
+    }
+
+    #[test]
+    fn a_request_id_that_does_not_fit_a_log_is_replaced() {
+        let told = |text: &str| RequestId::told(&HeaderValue::from_bytes(text.as_bytes()).unwrap());
+        for sane in [
+            "a",
+            "8f14e45f-ceea-467f-a9c8-1f4c5a1e2c3d",
+            "Root=1-67891233-abcdef012345678912345678",
+            &"a".repeat(128),
+        ] {
+            assert_eq!(told(sane).unwrap().as_str(), sane);
+        }
+        for odd in ["", "a b", "a\tb", "a\"b", "<b>", "é", "a,b", "a;b", &"a".repeat(129)] {
+            assert_eq!(told(odd), None, "{odd}");
+        }
+        assert_ne!(RequestId::made(), RequestId::made());
+        assert!(RequestId::made().as_str().bytes().all(|digit| digit.is_ascii_hexdigit()));
+    }
+}

@@ -1,0 +1,316 @@
+//! Connections to the application, kept and shared: idle ones of HTTP/1.1, and the one of HTTP/2.
+//!
+//! # Whether a request may be sent again
+//!
+//! An application closes idle connections when it likes, and a request may be on its way just then. Whether the
+//! application took it up cannot be told from outside, so a request is sent again only if not one byte of it was sent:
+//!
+//! - before a kept connection is used, the kernel is asked whether the peer has closed it ([`Pulse`]), so that what has
+//!   arrived here already is known, whether or not the runtime has looked at the socket since;
+//! - hyper hands a request back that its connection's task did not begin to write
+//!   ([`TrySendError::take_message`](hyper::client::conn::TrySendError::take_message)), with its body not once polled,
+//!   whatever its method; it is sent on a new connection, once.
+//!
+//! What remains is the request that was written while the peer's FIN was under way. It is not sent again: its sender is
+//! told 502, and knows best. That is what `pool_idle_timeout` is for, which should be shorter than the application's own.
+
+use std::{
+    fmt, mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
+use tracing::debug;
+
+use super::{
+    body::StreamedBody,
+    connect::{ConnectError, Connector, Link},
+    socket::Pulse,
+    tasks::Tasks,
+    url::HttpVersion,
+};
+use crate::telemetry::Metrics;
+
+type Sent = Result<Response<Incoming>, TrySendError<Request<StreamedBody>>>;
+
+/// How connections are kept.
+#[derive(Clone, Debug)]
+pub(super) struct PoolSettings {
+    /// How long an idle connection of HTTP/1.1 is kept.
+    pub(super) idle_timeout: Duration,
+    /// The time between pings on a connection of HTTP/2 that has requests on it; none for no pings.
+    pub(super) h2_ping_interval: Option<Duration>,
+    /// Whether header names are written `Like-This`.
+    pub(super) header_case: HeaderCase,
+}
+
+/// How header names are written in HTTP/1.1; HTTP/2 knows lower case only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum HeaderCase {
+    /// `like-this`, as HTTP/2 does.
+    #[default]
+    Lower,
+    /// `Like-This`, for an application that compares them byte for byte.
+    Title,
+}
+
+/// A connection of HTTP/2 that has not been used for so long is given up.
+const H2_IDLE: Duration = Duration::from_secs(90);
+
+/// How long the peer may leave a ping unanswered.
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What an application may send on a stream, and on a connection, before its callers have read it.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// What hyper may hold of a body in either direction of one HTTP/1.1 connection.
+const HTTP1_BUFFER: usize = 64 * 1024;
+
+/// The connections to one application.
+pub(super) struct Pool {
+    connector: Connector,
+    settings: PoolSettings,
+    kept: Mutex<Kept>,
+    /// One at a time while a connection may turn out to be one that all can share.
+    dialling: Semaphore,
+    shares: AtomicBool,
+    tasks: Tasks,
+    metrics: Metrics,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// There are never more than there were requests at once within one idle timeout.
+    idle: Vec<Idle>,
+    shared: Option<Shared>,
+    reaping: bool,
+}
+
+struct Idle {
+    sender: http1::SendRequest<StreamedBody>,
+    pulse: Pulse,
+    since: Instant,
+}
+
+struct Shared {
+    sender: http2::SendRequest<StreamedBody>,
+    last_used: Instant,
+}
+
+/// A connection that a request may be sent on.
+pub(super) enum Connection {
+    Http1(http1::SendRequest<StreamedBody>, Pulse),
+    Http2(http2::SendRequest<StreamedBody>),
+}
+
+impl Pool {
+    pub(super) fn new(
+        connector: Connector,
+        settings: PoolSettings,
+        tasks: Tasks,
+        metrics: Metrics,
+    ) -> Arc<Self> {
+        let shares = AtomicBool::new(connector.may_speak_http2());
+        let (kept, dialling) = (Mutex::default(), Semaphore::new(1));
+        Arc::new(Self { connector, settings, kept, dialling, shares, tasks, metrics })
+    }
+
+    pub(super) const fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// A connection that is kept and, as far as can be told from here, open.
+    pub(super) fn kept(&self) -> Option<Connection> {
+        let mut kept = self.lock();
+        if let Some(shared) = &mut kept.shared {
+            if shared.sender.is_ready() {
+                shared.last_used = Instant::now();
+                return Some(Connection::Http2(shared.sender.clone()));
+            }
+            kept.shared = None;
+        }
+        loop {
+            // The one used last is the one most likely still open.
+            let idle = kept.idle.pop()?;
+            if idle.since.elapsed() < self.settings.idle_timeout
+                && idle.sender.is_ready()
+                && idle.pulse.is_open_and_silent()
+            {
+                return Some(Connection::Http1(idle.sender, idle.pulse));
+            }
+        }
+    }
+
+    /// A connection on which no request was sent yet, or the one that all share.
+    pub(super) async fn fresh(self: &Arc<Self>) -> Result<Connection, ConnectError> {
+        if !self.shares.load(Ordering::Relaxed) {
+            return self.dial().await;
+        }
+        // The semaphore is never closed; were it, dialling side by side would be no harm.
+        let _turn = self.dialling.acquire().await.ok();
+        if let Some(shared @ Connection::Http2(_)) = self.kept() {
+            return Ok(shared);
+        }
+        self.dial().await
+    }
+
+    /// A connection of HTTP/1.1 of one's own, which may be upgraded and is never kept.
+    pub(super) async fn to_upgrade(
+        self: &Arc<Self>,
+    ) -> Result<http1::SendRequest<StreamedBody>, ConnectError> {
+        let started = Instant::now();
+        let link = self.connector.connect_http1().await?;
+        self.metrics.upstream_connect_seconds.observe(started.elapsed().as_secs_f64());
+        self.begin_http1(link).await
+    }
+
+    async fn dial(self: &Arc<Self>) -> Result<Connection, ConnectError> {
+        let started = Instant::now();
+        let link = self.connector.connect().await?;
+        self.metrics.upstream_connect_seconds.observe(started.elapsed().as_secs_f64());
+        match link.version {
+            HttpVersion::Http1 => {
+                self.shares.store(false, Ordering::Relaxed);
+                let pulse = link.pulse.clone();
+                Ok(Connection::Http1(self.begin_http1(link).await?, pulse))
+            }
+            HttpVersion::Http2 => {
+                self.shares.store(true, Ordering::Relaxed);
+                let sender = self.begin_http2(link).await?;
+                let last_used = Instant::now();
+                self.lock().shared = Some(Shared { sender: sender.clone(), last_used });
+                self.start_reaping();
+                Ok(Connection::Http2(sender))
+            }
+        }
+    }
+
+    async fn begin_http1(
+        &self,
+        link: Link,
+    ) -> Result<http1::SendRequest<StreamedBody>, ConnectError> {
+        let mut http1 = http1::Builder::new();
+        http1
+            .title_case_headers(self.settings.header_case == HeaderCase::Title)
+            .max_buf_size(HTTP1_BUFFER);
+        let handshake = http1.handshake(TokioIo::new(link.wire)).await;
+        let (sender, connection) = handshake.map_err(ConnectError::Http)?;
+        let connection = connection.with_upgrades();
+        self.tasks.spawn(async move { note_end(connection.await) });
+        Ok(sender)
+    }
+
+    async fn begin_http2(
+        &self,
+        link: Link,
+    ) -> Result<http2::SendRequest<StreamedBody>, ConnectError> {
+        let mut http2 = http2::Builder::new(self.tasks.executor());
+        http2
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(self.settings.h2_ping_interval)
+            .keep_alive_timeout(H2_PING_TIMEOUT);
+        let handshake = http2.handshake(TokioIo::new(link.wire)).await;
+        let (sender, connection) = handshake.map_err(ConnectError::Http)?;
+        self.tasks.spawn(async move { note_end(connection.await) });
+        Ok(sender)
+    }
+
+    /// Keeps `sender` once its response has been passed on whole.
+    fn keep(self: &Arc<Self>, mut sender: http1::SendRequest<StreamedBody>, pulse: Pulse) {
+        let pool = Arc::downgrade(self);
+        self.tasks.spawn(async move {
+            if sender.ready().await.is_err() {
+                return; // The application, or the answer's reader, had enough of it.
+            }
+            if let Some(pool) = pool.upgrade() {
+                pool.lock().idle.push(Idle { sender, pulse, since: Instant::now() });
+                pool.start_reaping();
+            }
+        });
+    }
+
+    /// Closes what nobody has used for too long, until there is nothing left to close.
+    fn start_reaping(self: &Arc<Self>) {
+        if mem::replace(&mut self.lock().reaping, true) {
+            return;
+        }
+        let (pool, idle_timeout) = (Arc::downgrade(self), self.settings.idle_timeout);
+        self.tasks.spawn(async move {
+            loop {
+                sleep(idle_timeout).await;
+                if !pool.upgrade().is_some_and(|pool| pool.reap()) {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Whether there is anything left.
+    fn reap(&self) -> bool {
+        let mut kept = self.lock();
+        kept.idle.retain(|idle| {
+            idle.since.elapsed() < self.settings.idle_timeout && !idle.sender.is_closed()
+        });
+        kept.shared = kept
+            .shared
+            .take()
+            .filter(|shared| shared.last_used.elapsed() < H2_IDLE && !shared.sender.is_closed());
+        kept.reaping = !kept.idle.is_empty() || kept.shared.is_some();
+        kept.reaping
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Nothing panics while it holds the lock, and a list of connections is whole at every moment.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    /// Sends `request`, and gives the connection back to `pool` afterwards. A request of which nothing was sent is in the
+    /// error.
+    pub(super) async fn send(self, request: Request<StreamedBody>, pool: &Arc<Pool>) -> Sent {
+        match self {
+            Self::Http1(mut sender, pulse) => {
+                let response = sender.try_send_request(request).await?;
+                pool.keep(sender, pulse);
+                Ok(response)
+            }
+            Self::Http2(mut sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    pub(super) const fn version(&self) -> HttpVersion {
+        match self {
+            Self::Http1(..) => HttpVersion::Http1,
+            Self::Http2(_) => HttpVersion::Http2,
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("connector", &self.connector).finish_non_exhaustive()
+    }
+}
+
+fn note_end(result: hyper::Result<()>) {
+    if let Err(error) = result {
+        debug!(error = &error as &dyn std::error::Error, "a connection to the application ended");
+    }
+}

@@ -1,0 +1,208 @@
+//! Programs that other people wrote, before and behind ours. They are `#[ignore]`d, as they need to be installed;
+//! `.ci/run` installs them and runs these tests, which fail when one is missing.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use siwa_proxy::{
+    clock::SystemClock,
+    sim::{Apple, token::TokenTemplate},
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{House, PATIENCE, application, get, open, read_head, serve_http};
+
+/// What curl prints when it is run with `arguments`.
+async fn curl(arguments: Vec<String>) -> String {
+    let running = tokio::task::spawn_blocking(move || {
+        let curl = Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments).output();
+        curl.expect("curl is installed")
+    });
+    let output = running.await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs curl"]
+async fn curl_speaks_both_versions_and_uploads_with_expect() {
+    let application = application(|stream, _| serve_http(stream)).await;
+    for scheme in ["http", "h2c"] {
+        let house = House::with(&format!("upstream.url = '{scheme}://{application}'")).await;
+        let authorization = format!("Authorization: {}", house.bearer());
+        let url = format!("http://{}/a?b=c", house.address);
+        for version in ["--http1.0", "--http1.1", "--http2-prior-knowledge"] {
+            let said = curl(words(&[version, "-H", &authorization, &url])).await;
+            assert!(said.contains(" GET "), "{scheme} {version}: {said}");
+            let upload = [version, "-H", &authorization, "-H", "Expect: 100-continue"];
+            let said = curl(words(&[&upload[..], &["-d", "hello", &url]].concat())).await;
+            assert!(said.contains("body=hello"), "{scheme} {version}: {said}");
+        }
+        let refused = curl(words(&["-o", "/dev/null", "-w", "%{http_code}", &url])).await;
+        assert_eq!(refused, "401");
+    }
+}
+
+/// A program that ends with the test.
+struct Program(Child);
+
+impl Program {
+    fn start(command: &mut Command) -> Self {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Self(child.unwrap_or_else(|error| panic!("{command:?} is installed: {error}")))
+    }
+
+    /// Bytes of memory that are in use (`VmRSS`).
+    fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+async fn listens(address: SocketAddr) {
+    let connected = async {
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, connected).await.expect("the program listens");
+}
+
+#[tokio::test]
+#[ignore = "needs python3"]
+async fn python_serves_files_behind_the_proxy() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.txt"), "from python").unwrap();
+    let address = free_address();
+    let python = ["-m", "http.server", "--bind", "127.0.0.1", "--directory"];
+    let mut command = Command::new("python3");
+    command.args(python).arg(folder.path()).arg(address.port().to_string());
+    let _python = Program::start(&mut command);
+    listens(address).await;
+
+    let house = House::with(&format!("upstream.url = 'http://{address}'")).await;
+    for _ in 0..3 {
+        let reply = house.get("/a.txt", &[("Authorization", &house.bearer())]).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "from python"));
+    }
+    assert_eq!(house.get("/none", &[("Authorization", &house.bearer())]).await.status, 404);
+}
+
+/// A configuration with which nginx runs as anybody, on `address` and in `folder`.
+fn nginx_configuration(address: SocketAddr, folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "daemon off; pid {folder}/pid; error_log {folder}/error.log;\n\
+         events {{}}\n\
+         http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n\
+         fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n\
+         keepalive_timeout 1s; keepalive_requests 3;\n\
+         server {{ listen {address}; location / {{ return 200 \"nginx: $http_x_apple_sub\"; }} }} }}\n"
+    )
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn nginx_behind_the_proxy_may_close_connections_when_it_likes() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let file = folder.path().join("nginx.conf");
+    std::fs::write(&file, nginx_configuration(address, folder.path())).unwrap();
+    let _nginx = Program::start(Command::new("nginx").arg("-c").arg(&file));
+    listens(address).await;
+
+    let house = House::with(&format!("upstream.url = 'http://{address}'")).await;
+    for _ in 0..20 {
+        let reply = house.get("/", &[("Authorization", &house.bearer())]).await;
+        assert!(reply.status == 200 && reply.body.starts_with("nginx: 0"), "{reply:?}");
+    }
+}
+
+const GIBIBYTE: usize = 1 << 30;
+const MEBIBYTE: usize = 1 << 20;
+
+/// Reads a body of a gibibyte if it was sent one, else answers one.
+async fn a_gibibyte_either_way(mut stream: tokio::net::TcpStream) {
+    let piece = vec![7; MEBIBYTE];
+    while let Some(head) = read_head(&mut stream).await {
+        let length = if head.starts_with("POST") {
+            let mut body = (&mut stream).take(GIBIBYTE as u64);
+            tokio::io::copy(&mut body, &mut tokio::io::sink()).await.unwrap();
+            0
+        } else {
+            GIBIBYTE
+        };
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        for _ in 0..length / MEBIBYTE {
+            if stream.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes long"]
+async fn a_gibibyte_up_and_down_costs_less_than_16_mebibytes_of_memory() {
+    let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
+    let application = application(|stream, _| a_gibibyte_either_way(stream)).await;
+    let [address, admin] = [free_address(), free_address()];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_siwa-proxy"));
+    command
+        .args(["serve", "--client-id", "com.example.app", "--jwks-url", &apple.jwks_url()])
+        .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
+        .args(["--upstream", &format!("http://{application}")]);
+    let program = Program::start(&mut command);
+    listens(admin).await;
+    while get(admin, "/readyz", &[]).await.status != 200 {
+        tokio::task::yield_now().await;
+    }
+
+    let token = apple.mint(&TokenTemplate::native());
+    let head = format!("HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n");
+    get(address, "/warm", &[("Authorization", "Bearer a.b.c")]).await;
+    let before = program.resident();
+    let grown = || program.resident().saturating_sub(before);
+
+    let mut stream = open(address).await;
+    let upload = format!("POST / {head}Content-Length: {GIBIBYTE}\r\n\r\n");
+    stream.write_all(upload.as_bytes()).await.unwrap();
+    let piece = vec![7; MEBIBYTE];
+    for _ in 0..GIBIBYTE / MEBIBYTE {
+        stream.write_all(&piece).await.unwrap();
+    }
+    assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 200 "));
+    assert!(grown() < 16 * MEBIBYTE as u64, "upload: {}", grown());
+
+    stream.write_all(format!("GET / {head}\r\n").as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 200 "));
+    // A reader that reads a little and then nothing makes everybody behind it wait.
+    let mut other = open(address).await;
+    other.write_all(format!("GET / {head}\r\n").as_bytes()).await.unwrap();
+    assert!(read_head(&mut other).await.unwrap().starts_with("HTTP/1.1 200 "));
+    let mut body = (&mut stream).take(GIBIBYTE as u64);
+    let read = tokio::io::copy(&mut body, &mut tokio::io::sink()).await.unwrap();
+    assert_eq!(read, GIBIBYTE as u64);
+    assert!(grown() < 16 * MEBIBYTE as u64, "download: {}", grown());
+}
