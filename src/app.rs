@@ -2,20 +2,21 @@
 
 use std::{error::Error, io, net::SocketAddr, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderValue, Response};
 use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
     authn::{
-        Assertion, AssertionKeys, Authenticator, IdentityHeaders, Realm, Rejection, RejectionBody,
+        Assertion, AssertionKeys, Authenticator, Dialect, IdentityHeaders, Realm, Rejection,
+        RejectionBody,
     },
     clock::{Clock, SystemClock},
     config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{Destination, Page, Pages, Proxy, ProxyBody, ProxyParts, Router},
     server::{
-        Admin, Drained, Inherited, Limit, Limits, ListenOn, Listener, Readiness, Server,
+        Admin, Asker, Drained, Inherited, Limit, Limits, ListenOn, Listener, Readiness, Server,
         ServerSettings, Signals, Tls,
     },
     telemetry::{Metrics, RequestLabels, RouteLabel},
@@ -242,8 +243,8 @@ fn first_address(listeners: &[Listener]) -> io::Result<SocketAddr> {
 fn refusal(
     realm: Realm,
     metrics: Metrics,
-) -> impl Fn(Limit, &HeaderMap) -> Response<ProxyBody> + Clone + Send + 'static {
-    move |limit, asked_by| {
+) -> impl Fn(Limit, &Asker) -> Response<ProxyBody> + Clone + Send + 'static {
+    move |limit, Asker { method, version, headers }| {
         let rejection = match limit {
             Limit::Requests => Rejection::Shed,
             Limit::Rate(retry_after) => Rejection::RateLimited { retry_after },
@@ -252,7 +253,9 @@ fn refusal(
         let (outcome, fault) = (rejection.code(), rejection.fault().as_str());
         let labels = RequestLabels { door: "proxy", route: RouteLabel::none(), outcome, fault };
         metrics.requests.get_or_create(&labels).inc();
-        rejection.render(asked_by, &realm).map(RejectionBody::rejected)
+        rejection
+            .render(Dialect::of(method, *version, headers), &realm)
+            .map(RejectionBody::rejected)
     }
 }
 

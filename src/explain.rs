@@ -10,7 +10,7 @@ use anyhow::Context;
 use siwa_proxy::{
     clock::{Clock, SystemClock, UnixTime},
     config::{Flags, Settings},
-    verify::explain::{Explanation, ListedKeys, explain},
+    verify::explain::{Explainer, Explanation, ListedKeys},
 };
 
 /// Say step by step how a token is judged, and what to mend.
@@ -71,10 +71,19 @@ pub(crate) async fn run(options: ExplainOptions) -> anyhow::Result<ExitCode> {
 
     let input = read_input().context("cannot read the token from standard input")?;
     let now = at.unwrap_or_else(|| SystemClock.now());
-    let explanation = explain(token_in(&input), &keys, &settings.claim_rules(), now);
+    let explanation = explainer(&settings, keys).explain(token_in(&input), now);
 
     print(&explanation, json)?;
     Ok(if explanation.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// An explainer that judges as the proxy does.
+fn explainer(settings: &Settings, keys: ListedKeys) -> Explainer {
+    let explainer = Explainer::new(keys, settings.client_ids().clone()).leeway(settings.leeway());
+    match settings.max_token_age() {
+        Some(age) => explainer.max_token_age(age),
+        None => explainer,
+    }
 }
 
 fn print(explanation: &Explanation, json: bool) -> anyhow::Result<()> {

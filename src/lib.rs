@@ -69,9 +69,10 @@
 //!
 //! # Invariants, above all what is absent
 //!
-//! 1. Only `verify` can make an [`Identity`], and only from claims that were signed.
-//! 2. [`UnverifiedToken`] has no accessor for claims: to read them one must [open](UnverifiedToken::open) it with a key, and
-//!    the `iss` inside must be the issuer to whom that key belongs. Only [`verify::explain`] reads unverified claims, by a
+//! 1. Only a [`Verifier`] hands out an [`Identity`], made from claims that were signed. Key sets, keys, signed claims and
+//!    the rules for them are private to [`verify`]: nobody else can put them together in another order.
+//! 2. [`UnverifiedToken`] has no accessor for claims: to read them, `verify` must open it with a key, and the `iss`
+//!    inside must be the issuer to whom that key belongs. Only [`verify::explain`] reads unverified claims, by a
 //!    decoder of its own that nothing else can name, and all it does with them is to show them.
 //! 3. The upstream client takes an `UpstreamRequest` and nothing else, and both its constructors strip every identity
 //!    header in every spelling; one of them then sets those of an identity, the other none. There is no "forward as is".

@@ -10,6 +10,7 @@
 mod support;
 
 mod apple_history;
+mod apple_rules;
 mod differential;
 mod explain;
 mod forgery;

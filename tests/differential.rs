@@ -231,10 +231,9 @@ fn why_we_refuse_more(token: &str) -> Option<&'static str> {
     if ["crit", "b64", "zip"].iter().any(|parameter| header.get(parameter).is_some()) {
         return Some("a header parameter that must be understood (RFC 7515 §4.1.11)");
     }
-    if header["kid"]
-        .as_str()
-        .is_none_or(|kid| kid.is_empty() || !kid.chars().all(|c| c.is_ascii_graphic()))
-    {
+    if header["kid"].as_str().is_none_or(|kid| {
+        kid.is_empty() || !kid.chars().all(|c| c.is_ascii_alphanumeric() || "-._~+/=".contains(c))
+    }) {
         return Some("a key id that none of Apple's keys has: the other judge was handed the key");
     }
     let text = String::from_utf8(decode_part(claims)?).ok()?;

@@ -18,8 +18,8 @@ use siwa_proxy::{
     clock::UnixTime,
     sim::{event::Event, keys::SigningKey, token::TokenTemplate},
     verify::{
-        ClaimRules, Issuer,
-        explain::{Explanation, ListedKeys, Outcome, explain},
+        Issuer,
+        explain::{Explainer, Explanation, ListedKeys, Outcome},
     },
 };
 
@@ -51,9 +51,7 @@ impl Desk {
     fn explain_at(&self, text: &str, now: UnixTime) -> Explanation {
         let keys = ListedKeys::parse(&self.jwk_set(), Issuer::apple()).unwrap();
         let client_ids = ClientIds::new(["com.example.app", "com.example.web"]).unwrap();
-        let rules = ClaimRules::new(client_ids, ClaimRules::LEEWAY)
-            .with_max_token_age(Duration::from_hours(48));
-        explain(text, &keys, &rules, now)
+        Explainer::new(keys, client_ids).max_token_age(Duration::from_hours(48)).explain(text, now)
     }
 
     fn explain(&self, text: &str) -> Explanation {

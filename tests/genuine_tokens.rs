@@ -86,6 +86,20 @@ async fn the_relay_address_of_2021_is_verified_and_private_although_apple_wrote_
 }
 
 #[tokio::test]
+async fn one_person_keeps_the_subject_when_the_address_is_gone() {
+    let mut seen = Vec::new();
+    for fixture in [RELAY_EMAIL, NO_EMAIL] {
+        let genuine = Genuine::read(fixture);
+        let token = UnverifiedToken::parse(&genuine.token).unwrap();
+        let identity = genuine.at_its_time().verify(&token).await.unwrap();
+        seen.push((identity.subject().clone(), identity.email().is_some()));
+    }
+    let [(before, with_address), (after, still_with_one)] = seen.try_into().unwrap();
+    assert_eq!(before, after);
+    assert_eq!((with_address, still_with_one), (true, false));
+}
+
+#[tokio::test]
 async fn they_carry_the_hash_of_a_code_and_say_that_nonces_are_supported() {
     for fixture in [RELAY_EMAIL, NO_EMAIL] {
         let genuine = Genuine::read(fixture);

@@ -170,13 +170,15 @@ async fn a_connection_line_cannot_remove_the_host_or_where_the_request_came_from
 async fn trailers_are_stripped_like_headers() {
     let house = House::start().await;
     let request = format!(
-        "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\nConnection: close\r\nTE: trailers\r\nTrailer: X-Apple-Sub, X-Own\r\n\
-         Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Apple-Sub: spoof\r\nX_Apple_Sub: spoof\r\nX-Own: kept\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\nConnection: close\r\nTE: trailers\r\nTrailer: X-Apple-Sub, X-Own, X-Forwarded-For, Forwarded\r\n\
+         Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Apple-Sub: spoof\r\nX_Apple_Sub: spoof\r\n\
+         X-Forwarded-For: spoof\r\nForwarded: for=spoof\r\nX-Own: kept\r\n\r\n",
         house.bearer()
     );
-    // The recorder reads to the end of the last chunk; what follows it is looked for in what arrived.
     exchange(house.address, request).await;
-    assert_ours_alone(&house.application.only_request(), &[presets::EMAIL], "trailers");
+    let received = house.application.only_request();
+    assert_ours_alone(&received, &[presets::EMAIL], "trailers");
+    assert!(received.body.to_ascii_lowercase().contains("x-own: kept"), "{}", received.body);
 }
 
 #[tokio::test]
@@ -210,10 +212,17 @@ async fn forwarding_headers_of_listed_peers_are_extended() {
                 ("Authorization", &bearer),
                 ("X-Forwarded-For", "203.0.113.7"),
                 ("X-Forwarded-Proto", "https"),
+                ("X_Forwarded_For", "spoof"),
+                ("X_Real_IP", "spoof"),
             ],
         )
         .await;
     let received = house.application.only_request();
     assert_eq!(received.header("x-forwarded-for"), ["203.0.113.7, 127.0.0.1"]);
+    assert!(
+        !received.head.contains("spoof"),
+        "another spelling is nobody's word: {}",
+        received.head
+    );
     assert_eq!(received.header("x-forwarded-proto"), ["https"]);
 }

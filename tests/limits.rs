@@ -15,7 +15,8 @@ use tokio::{
 };
 
 use crate::support::{
-    House, PATIENCE, Recorder, Reply, exchange, get, open, program::Program, read_reply,
+    House, PATIENCE, Recorder, Reply, exchange, exchange_h2, get, open, program::Program,
+    read_reply,
 };
 
 /// All that comes until the connection ends, one way or the other.
@@ -101,7 +102,11 @@ async fn max_requests_is_reached_and_the_next_one_is_shed() {
     let reply = house.get("/", &[]).await;
     assert_eq!((reply.status, reply.header("retry-after")), (503, vec!["1"]));
     assert_eq!(reply.json()["code"], "shed");
-    let reply = house.get("/", &[("Content-Type", "application/grpc")]).await;
+    let grpc = http::Request::post("http://a.example/service/method")
+        .header("content-type", "application/grpc")
+        .body(String::new())
+        .unwrap();
+    let reply = exchange_h2(house.address, grpc).await;
     assert_eq!((reply.status, reply.header("grpc-status")), (200, vec!["14"]));
     assert_eq!(house.metric("siwa_requests_shed_total").await, 2);
     // Health is not behind it.

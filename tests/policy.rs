@@ -7,7 +7,7 @@ use siwa_proxy::{
     sim::token::TokenTemplate,
 };
 
-use crate::support::House;
+use crate::support::{House, exchange_h2};
 
 /// Status and code for a token made from `template`.
 async fn answer(house: &House, template: &TokenTemplate) -> (u16, String) {
@@ -133,9 +133,12 @@ async fn a_remembered_verdict_is_asked_again_and_says_nothing_of_the_person() {
 #[tokio::test]
 async fn a_grpc_caller_is_told_permission_denied() {
     let house = House::with("[policy]\nrequire_email = true").await;
-    let bearer = house.bearer_of(&TokenTemplate::no_email());
-    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/grpc")];
-    let reply = house.get("/", &headers).await;
+    let request = http::Request::post("http://app.example/svc/Method")
+        .header("authorization", house.bearer_of(&TokenTemplate::no_email()))
+        .header("content-type", "application/grpc")
+        .body(String::new())
+        .unwrap();
+    let reply = exchange_h2(house.address, request).await;
     assert_eq!((reply.status, reply.header("grpc-status").concat().as_str()), (200, "7"));
 }
 

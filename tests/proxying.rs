@@ -440,9 +440,83 @@ async fn what_is_no_request_to_an_application_is_refused() {
 #[tokio::test]
 async fn a_grpc_caller_is_refused_in_grpc() {
     let house = House::start().await;
-    let reply = house.get("/svc/Method", &[("Content-Type", "application/grpc")]).await;
+    let request = http::Request::post("http://app.example/svc/Method")
+        .header("content-type", "application/grpc")
+        .body(String::new())
+        .unwrap();
+    let reply = exchange_h2(house.address, request).await;
     assert_eq!((reply.status, reply.header("grpc-status")), (200, vec!["16"]));
+    let reply = house.get("/svc/Method", &[("Content-Type", "application/grpc")]).await;
+    assert_eq!(reply.status, 401, "a header alone makes no gRPC");
     assert_eq!(house.application.requests(), []);
+}
+
+#[tokio::test]
+async fn a_host_that_is_none_is_400() {
+    let house = House::start().await;
+    let bearer = house.bearer();
+    for host in ["user@app.example", "app.example/x", "app.example?y", "a b", "\u{e9}", ""] {
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: {host}\r\nAuthorization: {bearer}\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(exchange(house.address, request).await.status, 400, "{host}");
+    }
+    assert_eq!(house.application.requests(), []);
+}
+
+#[tokio::test]
+async fn a_body_in_another_coding_than_chunked_is_501() {
+    let house = House::start().await;
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\nConnection: close\r\n\
+         Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        house.bearer()
+    );
+    let reply = exchange(house.address, request).await;
+    assert_rejected(&house, &reply, 501, None, "unsupported");
+}
+
+#[tokio::test]
+async fn a_get_keeps_its_body_although_its_length_is_not_told() {
+    let house = House::start().await;
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\nConnection: close\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\nthing\r\n0\r\n\r\n",
+        house.bearer()
+    );
+    assert_eq!(exchange(house.address, request).await.status, 200);
+    assert!(house.application.only_request().body.contains("thing"));
+}
+
+#[tokio::test]
+async fn the_cookies_of_http_2_become_one_line() {
+    let house = House::start().await;
+    let request = http::Request::get("http://app.example/")
+        .header("authorization", house.bearer())
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .body(String::new())
+        .unwrap();
+    assert_eq!(exchange_h2(house.address, request).await.status, 200);
+    assert_eq!(house.application.only_request().header("cookie"), ["a=1; b=2"]);
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_is_counted_and_no_longer_in_flight() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let house =
+        House::with(&format!("upstream.url = 'http://{}'", silent.local_addr().unwrap())).await;
+    let mut caller = open(house.address).await;
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n\r\n", house.bearer());
+    caller.write_all(request.as_bytes()).await.unwrap();
+    let (_connection, _) = silent.accept().await.unwrap();
+    drop(caller);
+    let gone =
+        r#"siwa_requests_total{door="proxy",route="default",outcome="client_gone",fault="caller"}"#;
+    while house.metric(gone).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(house.metric("siwa_requests_in_flight").await, 0);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 use http::{Request, Response, request::Parts};
 use tower::{Layer, Service};
 
-use super::{Authenticator, Policy, Rejection, RejectionBody};
+use super::{Authenticator, Dialect, Policy, Rejection, RejectionBody};
 use crate::verify::Identity;
 
 /// Wraps services in [`RequireIdentity`].
@@ -167,7 +167,8 @@ impl Door {
                 Ok(response.map(RejectionBody::inner))
             }
             Err(rejection) => {
-                let response = rejection.render(&head.headers, self.authenticator.realm());
+                let dialect = Dialect::of(&head.method, head.version, &head.headers);
+                let response = rejection.render(dialect, self.authenticator.realm());
                 Ok(response.map(RejectionBody::rejected))
             }
         }

@@ -21,7 +21,7 @@ pub use self::{
     identity_headers::{IdentityHeader, IdentityHeaders, UnverifiedEmail},
     layer::{OptionalIdentity, OptionalIdentityLayer, RequireIdentity, RequireIdentityLayer},
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
-    rejection::{Realm, Rejection},
+    rejection::{Dialect, Realm, Rejection},
 };
 use crate::verify::{Identity, Verifier};
 

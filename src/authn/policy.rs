@@ -154,7 +154,7 @@ impl PolicyRules {
         let Some(allowed) = &self.client_ids else { return Ok(()) };
         let strange = |id: &&ClientId| !allowed.contains(id);
         let refuse = |id: &ClientId| PolicyFault::ClientId { found: Printable::new(id.as_str()) };
-        identity.audience().iter().find(strange).map_or(Ok(()), |id| Err(refuse(id)))
+        identity.audience().find(strange).map_or(Ok(()), |id| Err(refuse(id)))
     }
 
     fn check_listed(&self, identity: &Identity) -> Result<(), PolicyFault> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
@@ -144,11 +144,13 @@ impl Rejection {
         self.row().fault
     }
 
-    /// The answer in the caller's tongue: a gRPC status if `request` says that it speaks gRPC, else problem details.
+    /// The answer in the caller's tongue: a gRPC status, or problem details.
     #[must_use]
-    pub fn render(&self, request: &HeaderMap, realm: &Realm) -> Response<Bytes> {
-        let mut response =
-            if speaks_grpc(request) { self.grpc_response() } else { self.http_response(realm) };
+    pub fn render(&self, dialect: Dialect, realm: &Realm) -> Response<Bytes> {
+        let mut response = match dialect {
+            Dialect::Http => self.http_response(realm),
+            Dialect::Grpc => self.grpc_response(),
+        };
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
@@ -214,8 +216,31 @@ const fn title_of(fault: &TokenFault) -> &'static str {
     }
 }
 
-fn speaks_grpc(request: &HeaderMap) -> bool {
-    request.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+/// How a caller wants to be spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Status, challenge and problem details.
+    Http,
+    /// A gRPC status, under HTTP's 200.
+    Grpc,
+}
+
+impl Dialect {
+    /// The dialect of a request: gRPC is a POST in HTTP/2 of `application/grpc`, alone or with a suffix
+    /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests>). Nothing less counts: its refusals are
+    /// HTTP's 200, which must not be had by a header alone.
+    #[must_use]
+    pub fn of(method: &Method, version: Version, headers: &HeaderMap) -> Self {
+        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_grpc = content_type
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')));
+        if is_grpc && method == Method::POST && version == Version::HTTP_2 {
+            Self::Grpc
+        } else {
+            Self::Http
+        }
+    }
 }
 
 /// Problem details (RFC 9457 §3), with our reason code as an extension member.
@@ -308,7 +333,7 @@ mod tests {
 
     #[test]
     fn an_expired_token_is_told_since_when() {
-        let response = expired().render(&HeaderMap::new(), &Realm::default());
+        let response = expired().render(Dialect::Http, &Realm::default());
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
         let detail = "the token expired at 2023-11-14T22:13:20Z, and it is 2023-11-14T22:15:00Z";
@@ -329,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_missing_credential_is_asked_for_without_an_error_code() {
-        let response = Rejection::NoCredential.render(&HeaderMap::new(), &Realm::default());
+        let response = Rejection::NoCredential.render(Dialect::Http, &Realm::default());
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Bearer realm="siwa-proxy""#);
     }
@@ -337,7 +362,7 @@ mod tests {
     #[test]
     fn a_known_user_who_is_not_allowed_is_told_which_rule_refused() {
         let rejection = || Rejection::NotAllowed(PolicyFault::EmailMissing);
-        let response = rejection().render(&HeaderMap::new(), &Realm::default());
+        let response = rejection().render(Dialect::Http, &Realm::default());
         assert_eq!(response.status(), 403);
         let challenge = response.headers()[WWW_AUTHENTICATE].to_str().unwrap();
         assert!(challenge.contains(r#"error="insufficient_scope""#), "{challenge}");
@@ -345,14 +370,14 @@ mod tests {
 
         let mut grpc = HeaderMap::new();
         grpc.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        let response = rejection().render(&grpc, &Realm::default());
+        let response = rejection().render(Dialect::Grpc, &Realm::default());
         assert_eq!(response.headers()["grpc-status"], "7");
     }
 
     #[test]
     fn could_not_judge_is_503_with_retry_after_and_no_challenge() {
         let response = Rejection::KeysUnavailable(KeysFault::NoSet(None))
-            .render(&HeaderMap::new(), &Realm::default());
+            .render(Dialect::Http, &Realm::default());
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key(RETRY_AFTER));
         assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
@@ -364,7 +389,7 @@ mod tests {
             (Rejection::Shed, 503, "1"),
             (Rejection::RateLimited { retry_after: Duration::from_millis(2_300) }, 429, "3"),
         ] {
-            let response = rejection.render(&HeaderMap::new(), &Realm::default());
+            let response = rejection.render(Dialect::Http, &Realm::default());
             assert_eq!(response.status(), status);
             assert_eq!(response.headers()[RETRY_AFTER], seconds);
         }
@@ -372,9 +397,7 @@ mod tests {
 
     #[test]
     fn a_grpc_caller_gets_a_grpc_status() {
-        let mut request = HeaderMap::new();
-        request.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
-        let response = expired().render(&request, &Realm::default());
+        let response = expired().render(Dialect::Grpc, &Realm::default());
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["grpc-status"], "16");
         assert!(
@@ -383,6 +406,23 @@ mod tests {
                 .unwrap()
                 .starts_with("the token expired at")
         );
+    }
+
+    #[test]
+    fn grpc_is_a_post_in_http_2_of_its_own_content_type_and_nothing_less() {
+        let dialect = |method, version, content_type| {
+            let headers =
+                HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+            Dialect::of(&method, version, &headers)
+        };
+        for good in ["application/grpc", "application/grpc+proto", "application/grpc;x=y"] {
+            assert_eq!(dialect(Method::POST, Version::HTTP_2, good), Dialect::Grpc);
+            assert_eq!(dialect(Method::GET, Version::HTTP_2, good), Dialect::Http);
+            assert_eq!(dialect(Method::POST, Version::HTTP_11, good), Dialect::Http);
+        }
+        for other in ["application/grpcX", "application/grpc-web", "application/json", ""] {
+            assert_eq!(dialect(Method::POST, Version::HTTP_2, other), Dialect::Http, "{other}");
+        }
     }
 
     #[test]

@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::{
         upstream::CredentialForwarding,
-        verify::{ClaimRules, ClientId},
+        verify::{ClientId, VerifierBuilder},
     };
 
     const MINIMAL: &str = include_str!("../../config/minimal.toml");
@@ -439,7 +439,7 @@ filter = "debug"
         assert_eq!(settings.listen, ["127.0.0.1:9", "127.0.0.1:10"].map(|on| on.parse().unwrap()));
         assert_eq!(settings.admin_listen, "127.0.0.1:6".parse().unwrap());
         assert_eq!(settings.verdict_capacity, 3);
-        assert_eq!(settings.leeway, ClaimRules::LEEWAY);
+        assert_eq!(settings.leeway, VerifierBuilder::LEEWAY);
     }
 
     #[test]

@@ -24,8 +24,8 @@ use crate::{
     telemetry::LogSettings,
     upstream::{BodyLimits, CredentialForwarding, HostForwarding, Pseudonym, UpstreamSettings},
     verify::{
-        ClaimRules, ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings,
-        JwksSource, TrustedUrl,
+        ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings, JwksSource,
+        TrustedUrl,
     },
 };
 
@@ -169,14 +169,22 @@ impl Settings {
         load::from_toml("config.toml", text)
     }
 
-    /// The rules by which tokens are judged.
+    /// The apps whose tokens are accepted.
     #[must_use]
-    pub fn claim_rules(&self) -> ClaimRules {
-        let rules = ClaimRules::new(self.client_ids.clone(), self.leeway);
-        match self.max_token_age {
-            Some(age) => rules.with_max_token_age(age),
-            None => rules,
-        }
+    pub const fn client_ids(&self) -> &ClientIds {
+        &self.client_ids
+    }
+
+    /// How far clocks may differ.
+    #[must_use]
+    pub const fn leeway(&self) -> Duration {
+        self.leeway
+    }
+
+    /// How long ago a token may have been issued.
+    #[must_use]
+    pub const fn max_token_age(&self) -> Option<Duration> {
+        self.max_token_age
     }
 
     /// Whose tokens are accepted.
@@ -213,7 +221,7 @@ mod tests {
     use toml::Table;
 
     use super::*;
-    use crate::{peers::NOWHERE, server::ClientCertificates};
+    use crate::{peers::NOWHERE, server::ClientCertificates, verify::VerifierBuilder};
 
     const MINIMAL: &str = include_str!("../../config/minimal.toml");
     const REFERENCE: &str = include_str!("../../config/reference.toml");
@@ -235,7 +243,7 @@ mod tests {
         assert_eq!(settings.jwks, JwksSettings::default());
         assert_eq!(settings.jwks_from, JwksFrom::Url(TrustedUrl::apple_keys()));
         assert_eq!(settings.issuer, Issuer::apple());
-        assert_eq!(settings.leeway, ClaimRules::LEEWAY);
+        assert_eq!(settings.leeway, VerifierBuilder::LEEWAY);
         assert_eq!(settings.realm, Realm::default());
         assert_eq!(settings.upstreams[0].credential, CredentialForwarding::Remove);
         assert_eq!(settings.log, LogSettings::default());
@@ -274,7 +282,8 @@ mod tests {
                 let is_header = shown.starts_with('[') && shown.ends_with(']');
                 is_header
                     || shown.split_once(" = ").is_some_and(|(key, _)| {
-                        key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                        key.chars()
+                            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
                     })
             });
             shown.unwrap_or(line).to_owned() + "\n"

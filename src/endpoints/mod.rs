@@ -1,6 +1,7 @@
 //! The doors; each renders the same decision in its own way.
 
 mod cors;
+mod exchange;
 mod pages;
 mod proxy;
 mod routes;

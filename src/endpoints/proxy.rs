@@ -9,27 +9,28 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, ORIGIN},
+    HeaderMap, HeaderValue, Request, Response,
+    header::{CONTENT_LENGTH, ORIGIN},
 };
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tower::Service;
-use tracing::info;
+use tracing::{debug, warn};
 
 use super::{
     cors::{Cors, keep_to_the_method},
+    exchange::Exchange,
     routes::{Access, Route, Routes},
 };
 use crate::{
-    authn::{Authenticator, Rejection, RejectionBody},
+    authn::{Authenticator, Dialect, Rejection, RejectionBody},
     peers::Peers,
-    telemetry::{Metrics, RequestLabels, RouteLabel},
+    telemetry::{Metrics, RouteLabel, causes},
     upstream::{
         Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
-        Upstream, UpstreamRequest, X_REQUEST_ID, host_of,
+        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, host_of,
     },
-    verify::Identity,
+    verify::{Fault, Identity},
 };
 
 /// What the proxy answers with.
@@ -75,14 +76,6 @@ enum Admitted {
     AsPreflight,
 }
 
-/// What is told of a request when it is answered.
-struct Told {
-    method: Method,
-    route: RouteLabel,
-    arrival: Arrival,
-    since: Instant,
-}
-
 impl Proxy {
     pub(crate) fn new(parts: ProxyParts) -> Self {
         Self(Arc::new(parts))
@@ -90,28 +83,26 @@ impl Proxy {
 
     async fn answer(self, request: Request<Incoming>) -> Response<ProxyBody> {
         let parts = &*self.0;
-        let since = Instant::now();
         let arrival = Arrival::new(request.extensions(), request.headers(), &parts.trusted_peers);
-        let method = request.method().clone();
-        // Of the request's headers, the answer to a refused one depends on these alone.
-        let asked_by = asked_by(request.headers());
+        let id = arrival.id().value();
+        // Of the request, the answer to a refused one depends on these alone.
+        let dialect = Dialect::of(request.method(), request.version(), request.headers());
+        let origin = request.headers().get(ORIGIN).cloned();
 
-        parts.metrics.requests_in_flight.inc();
-        let (route, outcome) = match parts.route_of(&request) {
-            Ok(route) => {
-                (RouteLabel::new(&route.name), parts.forward(request, route, &arrival).await)
+        let mut exchange =
+            Exchange::begin(&parts.metrics, "proxy", request.method().clone(), arrival);
+        let mut response = match parts.forward(request, &mut exchange).await {
+            Ok(response) => {
+                exchange.forwarded(response.status());
+                response.map(RejectionBody::inner)
             }
-            Err(rejection) => (RouteLabel::none(), Err(rejection)),
+            Err(rejection) => {
+                let response = parts.refuse(&rejection, dialect, origin.as_ref());
+                exchange.refused(&rejection, response.status());
+                response
+            }
         };
-        parts.metrics.requests_in_flight.dec();
-
-        let told = Told { method, route, arrival, since };
-        parts.note(&outcome, &told);
-        let mut response = match outcome {
-            Ok(response) => response.map(RejectionBody::inner),
-            Err(rejection) => parts.refuse(&rejection, &asked_by),
-        };
-        response.headers_mut().insert(X_REQUEST_ID, told.arrival.id().value());
+        response.headers_mut().insert(X_REQUEST_ID, id);
         response
     }
 }
@@ -126,9 +117,11 @@ impl ProxyParts {
     async fn forward(
         &self,
         mut request: Request<Incoming>,
-        route: &Route<Destination>,
-        arrival: &Arrival,
+        exchange: &mut Exchange,
     ) -> Result<Response<StreamedBody>, Rejection> {
+        let route = self.route_of(&request)?;
+        exchange.takes(RouteLabel::new(&route.name));
+        let arrival = exchange.arrival();
         let admitted = self.admit(&request, route).await?;
         self.check_announced_length(request.headers())?;
         if matches!(admitted, Admitted::AsPreflight) {
@@ -154,10 +147,7 @@ impl ProxyParts {
             None => upstream.send(request).await,
             Some(wish) => upstream.send_with_wish(request, wish, token_ends).await,
         };
-        response.map_err(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "upstream failed");
-            error.into_rejection()
-        })
+        response.map_err(blame)
     }
 
     async fn admit<B: Sync>(
@@ -199,42 +189,27 @@ impl ProxyParts {
         }
     }
 
-    fn refuse(&self, rejection: &Rejection, asked_by: &HeaderMap) -> Response<ProxyBody> {
-        let mut response = rejection.render(asked_by, self.authenticator.realm());
-        self.cors.open(response.headers_mut(), asked_by.get(ORIGIN));
+    fn refuse(
+        &self,
+        rejection: &Rejection,
+        dialect: Dialect,
+        origin: Option<&HeaderValue>,
+    ) -> Response<ProxyBody> {
+        let mut response = rejection.render(dialect, self.authenticator.realm());
+        self.cors.open(response.headers_mut(), origin);
         response.map(RejectionBody::rejected)
-    }
-
-    fn note(&self, outcome: &Result<Response<StreamedBody>, Rejection>, told: &Told) {
-        let elapsed = told.since.elapsed();
-        let (code, fault) = match outcome {
-            Ok(_) => ("forwarded", "none"),
-            Err(rejection) => (rejection.code(), rejection.fault().as_str()),
-        };
-        let route = told.route.clone();
-        self.metrics
-            .requests
-            .get_or_create(&RequestLabels { door: "proxy", route, outcome: code, fault })
-            .inc();
-        self.metrics.request_seconds.observe(elapsed.as_secs_f64());
-
-        let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
-        let (status, reason) = match outcome {
-            Ok(response) => (response.status(), None),
-            Err(rejection) => (rejection.status(), Some(rejection.to_string())),
-        };
-        let (method, status, route) = (told.method.as_str(), status.as_u16(), told.route.as_str());
-        let (request_id, peer) = (told.arrival.id().as_str(), told.arrival.peer());
-        info!(target: "access", request_id, method, route, status, outcome = code, fault, reason, %peer, elapsed_ms, "request");
     }
 }
 
-fn asked_by(headers: &HeaderMap) -> HeaderMap {
-    let kept = |name: http::HeaderName| -> Option<(_, HeaderValue)> {
-        let value = headers.get(&name)?.clone();
-        Some((name, value))
-    };
-    [CONTENT_TYPE, ORIGIN].into_iter().filter_map(kept).collect()
+/// The answer to the caller; what it does not tell is told in the log, aloud only if it is the application's fault.
+fn blame(error: UpstreamError) -> Rejection {
+    let cause = causes(&error);
+    let rejection = error.into_rejection();
+    match rejection.fault() {
+        Fault::Upstream => warn!(cause, "the exchange with the application failed"),
+        Fault::Caller | Fault::Apple | Fault::Us => debug!(cause, "the exchange was broken off"),
+    }
+    rejection
 }
 
 impl Service<Request<Incoming>> for Proxy {

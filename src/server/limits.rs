@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, Method, Request, Response, Version, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -64,6 +64,28 @@ pub(crate) enum Limit {
     Time(Duration),
 }
 
+/// What the answer to a refused request depends on: what the caller speaks.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    /// The request's method.
+    pub(crate) method: Method,
+    /// The request's version.
+    pub(crate) version: Version,
+    /// Of its headers, `Content-Type` alone.
+    pub(crate) headers: HeaderMap,
+}
+
+impl Asker {
+    fn of<B>(request: &Request<B>) -> Self {
+        let content_type = request.headers().get(CONTENT_TYPE).cloned();
+        Self {
+            method: request.method().clone(),
+            version: request.version(),
+            headers: content_type.map(|value| (CONTENT_TYPE, value)).into_iter().collect(),
+        }
+    }
+}
+
 /// The state of the limits. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -87,8 +109,7 @@ impl Limits {
         }
     }
 
-    /// `service`, behind these limits. `refuse` makes the answer to a request that met one; of the request's headers it is
-    /// shown `Content-Type`, by which a caller says what it speaks.
+    /// `service`, behind these limits. `refuse` makes the answer to a request that met one.
     pub(crate) fn in_front_of<S, R>(self, service: S, refuse: R) -> Limited<S, R> {
         Limited { service, limits: self, refuse }
     }
@@ -126,7 +147,7 @@ impl<S, R> fmt::Debug for Limited<S, R> {
 impl<S, R, B> Service<Request<Incoming>> for Limited<S, R>
 where
     S: HttpService<B>,
-    R: Fn(Limit, &HeaderMap) -> Response<B> + Clone + Send + 'static,
+    R: Fn(Limit, &Asker) -> Response<B> + Clone + Send + 'static,
     B: Send + 'static,
 {
     type Response = Response<LimitedBody<B>>;
@@ -149,13 +170,13 @@ impl<S, R> Limited<S, R> {
     ) -> Result<Response<LimitedBody<B>>, Infallible>
     where
         S: HttpService<B>,
-        R: Fn(Limit, &HeaderMap) -> Response<B>,
+        R: Fn(Limit, &Asker) -> Response<B>,
     {
         let Self { service, limits, refuse } = self;
         let permit = match limits.admit(&request) {
             Ok(permit) => permit,
             Err(limit) => {
-                return Ok(refuse(limit, request.headers()).map(LimitedBody::free));
+                return Ok(refuse(limit, &Asker::of(&request)).map(LimitedBody::free));
             }
         };
         let Some(most) = limits.request_timeout else {
@@ -164,15 +185,14 @@ impl<S, R> Limited<S, R> {
         };
 
         let deadline = Instant::now() + most;
-        let content_type = request.headers().get(CONTENT_TYPE).cloned();
+        let asker = Asker::of(&request);
         if let Ok(response) = timeout_at(deadline, service.oneshot(request)).await {
             let timed_out = limits.metrics.requests_timed_out.clone();
             let deadline = Some(Deadline { sleep: Box::pin(sleep_until(deadline)), timed_out });
             return Ok(response?.map(|body| LimitedBody::held(body, permit, deadline)));
         }
         limits.metrics.requests_timed_out.inc();
-        let asked_by = content_type.map(|value| (CONTENT_TYPE, value)).into_iter().collect();
-        Ok(refuse(Limit::Time(most), &asked_by).map(LimitedBody::free))
+        Ok(refuse(Limit::Time(most), &asker).map(LimitedBody::free))
     }
 }
 

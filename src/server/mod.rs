@@ -60,7 +60,7 @@ use self::{
 };
 pub(crate) use self::{
     admin::Admin,
-    limits::{Limit, LimitSettings, Limits},
+    limits::{Asker, Limit, LimitSettings, Limits},
     listen_on::ListenOn,
     listener::{Inherited, Listener},
     rate::RateSettings,

@@ -47,9 +47,8 @@ impl Arrival {
     pub(super) fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue) {
         let Self { peer, scheme, .. } = *self;
         remove(headers, |name| reads_as(name, X_REQUEST_ID.as_str()));
-        if !self.is_trusted {
-            remove(headers, is_forwarding);
-        }
+        // Another spelling is nobody's word: a trusted peer passes it on from whoever wrote it.
+        remove(headers, |name| is_forwarding(name) && !(self.is_trusted && is_plainly_spelt(name)));
         let node = forwarded_node(peer);
         let forwarded = format!("for={node};host={};proto={scheme}", quoted(host));
         append_to_list(headers, FORWARDED, &forwarded);
@@ -114,17 +113,21 @@ fn port_of(host: &HeaderValue, scheme: &HeaderValue) -> u16 {
     host.and_then(|host| host.port_u16()).unwrap_or(default)
 }
 
-fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+pub(super) fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     while let Some(name) = headers.keys().find(|name| unwanted(name.as_str())).cloned() {
         headers.remove(name);
     }
 }
 
 /// Every header by which a proxy tells where a request came from, in every spelling.
-fn is_forwarding(name: &str) -> bool {
+pub(super) fn is_forwarding(name: &str) -> bool {
     const PREFIX: &str = "x-forwarded-";
     let prefixed = name.get(..PREFIX.len()).is_some_and(|start| reads_as(start, PREFIX));
     name == "forwarded" || prefixed || reads_as(name, "x-real-ip")
+}
+
+fn is_plainly_spelt(name: &str) -> bool {
+    name.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
 }
 
 /// Whether some application reads `name`, which is in lower case, as `canonical`: to many, `_` is `-`.

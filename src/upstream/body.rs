@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use super::request::clean_trailers;
 use crate::authn::IdentityHeaders;
 
 /// What may come and how long it may take.
@@ -102,7 +103,7 @@ impl StreamedBody {
             return Err(BodyFault::TooLarge { limit });
         }
         if let (Some(headers), Some(trailers)) = (&self.strip_trailers, frame.trailers_mut()) {
-            headers.strip(trailers);
+            clean_trailers(trailers, headers);
         }
         Ok(frame)
     }

@@ -21,7 +21,12 @@ mod url;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use http::{Request, Response, StatusCode, Uri, Version, header::HOST, uri::Authority};
+use http::{
+    HeaderValue, Request, Response, StatusCode, Uri, Version,
+    header::{HOST, TRANSFER_ENCODING},
+    uri::Authority,
+};
+use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -221,6 +226,8 @@ impl Upstream {
     fn received(&self, response: Response<Incoming>, started: Instant) -> Response<StreamedBody> {
         let (mut parts, body) = response.into_parts();
         request::remove_hop_by_hop(&mut parts.headers);
+        // Each hop has a version of its own (RFC 9110 §2.5).
+        parts.version = Version::default();
         let class = StatusLabels::of(parts.status);
         let seconds = started.elapsed().as_secs_f64();
         self.metrics.upstream_first_byte_seconds.get_or_create(&class).observe(seconds);
@@ -247,5 +254,9 @@ fn for_http1(request: Request<StreamedBody>) -> Request<StreamedBody> {
     let path = parts.uri.path_and_query().cloned();
     parts.uri = path.map_or_else(Uri::default, Uri::from);
     parts.version = Version::HTTP_11;
+    // For a method whose requests seldom have one, hyper leaves out a body whose length is not known, unless told.
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     Request::from_parts(parts, body)
 }

@@ -1,16 +1,18 @@
 //! A request fit to reach the application: stripped and rebuilt by construction.
 
+use std::fmt;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE,
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE,
         PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
     },
     request::Parts,
-    uri::PathAndQuery,
+    uri::{Authority, PathAndQuery},
 };
 
-use super::arrival::Arrival;
+use super::arrival::{self, Arrival};
 use crate::{
     authn::{IdentityHeaders, Rejection},
     verify::Identity,
@@ -63,7 +65,6 @@ pub(crate) enum CredentialForwarding {
 
 /// A request that may be sent to the application. Its constructor strips every identity header before one is set;
 /// there is no "forward as is".
-#[derive(Debug)]
 pub(crate) struct UpstreamRequest<B> {
     request: Request<B>,
 }
@@ -104,6 +105,7 @@ impl<B> UpstreamRequest<B> {
         let host = host_of(&parts.uri, &parts.headers)?;
         let path = path_of(&parts.method, &parts.uri)?;
         let headers = &mut parts.headers;
+        check_framing(headers)?;
         // Hop-by-hop first, so that `Connection` cannot name what we insert.
         remove_hop_by_hop(headers);
         // The body's length is told by the body: two opinions about it are how requests are smuggled.
@@ -111,6 +113,9 @@ impl<B> UpstreamRequest<B> {
         // Whoever takes the body's first byte from us invites the client to send it (RFC 9110 §10.1.1): the server answers
         // 100 when the connection to the application asks for the body, so that the application has nothing to invite.
         headers.remove(EXPECT);
+        // CGI (RFC 3875 §4.1.18) would make the variable HTTP_PROXY of it, and the application's own client believe it.
+        headers.remove("proxy");
+        join_cookies(headers);
         if credential == CredentialForwarding::Remove {
             headers.remove(AUTHORIZATION);
         }
@@ -128,6 +133,15 @@ impl<B> UpstreamRequest<B> {
     /// The request as it is sent to the application.
     pub(super) fn into_inner(self) -> Request<B> {
         self.request
+    }
+}
+
+impl<B> fmt::Debug for UpstreamRequest<B> {
+    /// Its headers tell who it is for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamRequest")
+            .field("method", self.request.method())
+            .finish_non_exhaustive()
     }
 }
 
@@ -168,14 +182,15 @@ pub(crate) fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Rej
     if second.is_some() {
         return Err(Rejection::BadRequest("the request names more than one host"));
     }
-    match uri.authority() {
-        Some(authority) if authority.as_str().contains('@') => {
-            Err(Rejection::BadRequest("the host names a user"))
-        }
-        Some(authority) => HeaderValue::from_str(authority.as_str())
-            .map_err(|_invalid| Rejection::BadRequest("the host cannot be forwarded")),
-        None => first.cloned().ok_or(Rejection::BadRequest("the request names no host")),
-    }
+    let host = match uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => first.cloned(),
+    };
+    let host = host.ok_or(Rejection::BadRequest("the request names no host"))?;
+    let is_host = |authority: &Authority| !authority.as_str().contains('@');
+    let well_formed =
+        Authority::try_from(host.as_bytes()).is_ok_and(|authority| is_host(&authority));
+    if well_formed { Ok(host) } else { Err(Rejection::BadRequest("the host is no host and port")) }
 }
 
 /// The target as the client wrote it, byte for byte: path and query, or `*`.
@@ -204,11 +219,11 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// is a promise about trailers, which we forward.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let takes_trailers = headers.get_all(TE).iter().any(names_trailers);
-    let lines = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
-    let nominated: Vec<HeaderName> = lines
-        .flat_map(|line| line.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
+    // Byte by byte: a line that is no text still names what it names.
+    let names =
+        headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    let nominated: Vec<HeaderName> =
+        names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
     for name in nominated.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
@@ -216,6 +231,38 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Of all transfer codings we undo `chunked` alone, and another would go on under a name that is not told (RFC 9112 §6.1).
+fn check_framing(headers: &HeaderMap) -> Result<(), Rejection> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Ok(());
+    }
+    Err(Rejection::Unsupported("the body has a transfer coding other than chunked"))
+}
+
+/// HTTP/2 may send a cookie a line; HTTP/1 has one line for all (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() < 2 {
+        return;
+    }
+    // Bytes that were legal in two values are legal in one.
+    if let Ok(whole) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, whole);
+    }
+}
+
+/// Takes from trailers what no trailer may be (RFC 9110 §6.5.1) and what only we may say: who it is, where it came from,
+/// how it is framed, and the credential.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap, identity_headers: &IdentityHeaders) {
+    remove_hop_by_hop(trailers);
+    for name in [CONTENT_LENGTH, HOST, AUTHORIZATION, COOKIE, TE, VIA] {
+        trailers.remove(name);
+    }
+    arrival::remove(trailers, arrival::is_forwarding);
+    identity_headers.strip(trailers);
 }
 
 fn names_trailers(line: &HeaderValue) -> bool {

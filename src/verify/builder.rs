@@ -1,6 +1,6 @@
 //! The decisions that a [`Verifier`] needs, in the order of their weight: for which apps (no default), whose keys, and how.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -42,6 +42,10 @@ pub struct VerifierBuilder {
 impl VerifierBuilder {
     /// Verdicts remembered at most, by default.
     pub const VERDICT_CAPACITY: u64 = 100_000;
+    /// How far clocks may differ, by default: fresh tokens have been seen to look issued some seconds in the future.
+    pub const LEEWAY: Duration = ClaimRules::LEEWAY;
+    /// The most leeway that can be asked for.
+    pub const LONGEST_LEEWAY: Duration = ClaimRules::LONGEST_LEEWAY;
 
     pub(super) fn new(client_ids: ClientIds) -> Self {
         Self {
@@ -52,7 +56,7 @@ impl VerifierBuilder {
             further_sources: Vec::new(),
             canary: None,
             jwks: JwksSettings::default(),
-            leeway: ClaimRules::LEEWAY,
+            leeway: Self::LEEWAY,
             max_token_age: None,
             verdict_capacity: Self::VERDICT_CAPACITY,
             clock: Arc::new(SystemClock),
@@ -98,7 +102,7 @@ impl VerifierBuilder {
         self
     }
 
-    /// How far clocks may differ: [`ClaimRules::LEEWAY`] by default, [`ClaimRules::LONGEST_LEEWAY`] at most.
+    /// How far clocks may differ: [`LEEWAY`](Self::LEEWAY) by default, [`LONGEST_LEEWAY`](Self::LONGEST_LEEWAY) at most.
     pub const fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
@@ -163,7 +167,8 @@ impl VerifierBuilder {
         Ok(Verifier {
             keys,
             rules: Arc::new(rules),
-            verdicts: VerdictCache::new(self.verdict_capacity)?,
+            verdicts: VerdictCache::new(self.verdict_capacity)
+                .map_err(|error| BuildError::Randomness(error.into()))?,
             clock: self.clock,
             metrics: self.metrics,
         })
@@ -179,7 +184,7 @@ pub enum BuildError {
     NoRuntime(#[from] tokio::runtime::TryCurrentError),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
-    Randomness(#[from] aws_lc_rs::error::Unspecified),
+    Randomness(#[source] Box<dyn Error + Send + Sync>),
     /// The HTTPS client cannot be set up.
     #[error("the client for the key endpoint cannot be set up")]
     Client(#[from] HttpsError),

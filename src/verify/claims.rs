@@ -17,7 +17,7 @@ use crate::clock::UnixTime;
 ///
 /// Claims are read with the JSON types that Apple sends, and no others
 /// (<https://developer.apple.com/documentation/signinwithapplejs/authorizationi/id_token>).
-pub struct SignedClaims {
+pub(super) struct SignedClaims {
     claims: Object,
     key_issuer: Issuer,
 }
@@ -53,9 +53,10 @@ impl SignedClaims {
     }
 
     /// Apple sends one string; RFC 7519 §4.1.3 also allows an array of them.
-    fn audience(&self) -> Result<Vec<&str>, TokenFault> {
-        let audience = self.read("aud", one_or_several)?;
-        audience.filter(|all| !all.is_empty()).ok_or_else(|| TokenFault::missing("aud"))
+    fn audience(&self) -> Result<(&str, impl Iterator<Item = &str>), TokenFault> {
+        let mut all = self.read("aud", one_or_several)?.unwrap_or_default().into_iter();
+        let first = all.next().ok_or_else(|| TokenFault::missing("aud"))?;
+        Ok((first, all))
     }
 
     fn subject(&self, claim: &'static str) -> Result<Option<Subject>, TokenFault> {
@@ -69,7 +70,7 @@ impl SignedClaims {
         let verified = self.flag("email_verified")?.unwrap_or(false);
         let private = self.flag("is_private_email")?.unwrap_or(false);
         let address = self.text("email")?.filter(|address| !address.is_empty());
-        Ok(address.map(|address| Email::new(address, verified, private)))
+        Ok(address.map(|address| Email { address: address.into(), verified, private }))
     }
 
     /// A number that we do not know is no status: a fourth value of Apple's must not lock anybody out.
@@ -99,7 +100,7 @@ impl fmt::Debug for SignedClaims {
 
 /// The rules by which signed claims become an [`Identity`].
 #[derive(Clone, Debug)]
-pub struct ClaimRules {
+pub(super) struct ClaimRules {
     client_ids: ClientIds,
     leeway: Duration,
     max_token_age: Option<Duration>,
@@ -107,30 +108,33 @@ pub struct ClaimRules {
 
 impl ClaimRules {
     /// How far clocks may differ, by default: fresh tokens have been seen to look issued some seconds in the future.
-    pub const LEEWAY: Duration = Duration::from_secs(30);
+    pub(super) const LEEWAY: Duration = Duration::from_secs(30);
     /// The most leeway that can be asked for.
-    pub const LONGEST_LEEWAY: Duration = Duration::from_mins(5);
+    pub(super) const LONGEST_LEEWAY: Duration = Duration::from_mins(5);
 
     /// Rules that accept tokens for `client_ids`, with a `leeway` of at most [`Self::LONGEST_LEEWAY`] (RFC 7519 §4.1.4).
-    #[must_use]
-    pub fn new(client_ids: ClientIds, leeway: Duration) -> Self {
+    pub(super) fn new(client_ids: ClientIds, leeway: Duration) -> Self {
         Self { client_ids, leeway: leeway.min(Self::LONGEST_LEEWAY), max_token_age: None }
+    }
+
+    /// The same rules with another leeway.
+    pub(super) fn with_leeway(self, leeway: Duration) -> Self {
+        Self { leeway: leeway.min(Self::LONGEST_LEEWAY), ..self }
     }
 
     /// Refuses tokens that were issued longer ago than `age`, give or take the leeway. Apple's live for 24 hours, and so
     /// does one that was stolen.
-    #[must_use]
-    pub const fn with_max_token_age(mut self, age: Duration) -> Self {
+    pub(super) const fn with_max_token_age(mut self, age: Duration) -> Self {
         self.max_token_age = Some(age);
         self
     }
 
-    /// Says whom `claims` prove at `now`.
-    ///
-    /// # Errors
-    ///
-    /// The first rule that they break.
-    pub fn accept(&self, claims: SignedClaims, now: UnixTime) -> Result<Identity, TokenFault> {
+    /// Says whom `claims` prove at `now`, or the first rule that they break.
+    pub(super) fn accept(
+        &self,
+        claims: SignedClaims,
+        now: UnixTime,
+    ) -> Result<Identity, TokenFault> {
         let identity = self.prove(claims, now)?;
         self.check_age(&identity, now)?;
         Ok(identity)
@@ -148,14 +152,15 @@ impl ClaimRules {
     ) -> Result<Identity, TokenFault> {
         refuse_notification(&claims)?;
         check_issuer(&claims)?;
-        let audience = self.check_audience(&claims)?;
+        let (client_id, other_client_ids) = self.check_audience(&claims)?;
         let issued_at = self.check_issued(&claims, now)?;
         self.check_not_before(&claims, now)?;
         let expires_at = claims.time("exp")?.ok_or_else(|| TokenFault::missing("exp"))?;
         self.check_unexpired(expires_at, now)?;
         Ok(Identity {
             subject: claims.subject("sub")?.ok_or_else(|| TokenFault::missing("sub"))?,
-            audience,
+            client_id,
+            other_client_ids,
             email: claims.email()?,
             real_user_status: claims.real_user_status()?,
             transfer_subject: claims.subject("transfer_sub")?,
@@ -206,14 +211,19 @@ impl ClaimRules {
     }
 
     /// The first moment at which `identity` is refused as expired.
-    pub(super) fn last_use(&self, identity: &Identity) -> UnixTime {
+    pub(super) fn refused_from(&self, identity: &Identity) -> UnixTime {
         identity.expires_at.saturating_add(self.leeway)
     }
 
-    fn check_audience(&self, claims: &SignedClaims) -> Result<Vec<ClientId>, TokenFault> {
+    /// The client id that the token was issued to, and any others: all must be ours.
+    fn check_audience(
+        &self,
+        claims: &SignedClaims,
+    ) -> Result<(ClientId, Box<[ClientId]>), TokenFault> {
         let refuse = |found: &str| TokenFault::Audience { found: Printable::new(found) };
         let ours = |found| self.client_ids.find(found).cloned().ok_or_else(|| refuse(found));
-        claims.audience()?.into_iter().map(ours).collect()
+        let (first, others) = claims.audience()?;
+        Ok((ours(first)?, others.map(ours).collect::<Result<_, _>>()?))
     }
 
     fn check_issued(&self, claims: &SignedClaims, now: UnixTime) -> Result<UnixTime, TokenFault> {
@@ -349,7 +359,7 @@ mod tests {
         assert_eq!(fault("aud", json!([])), "token_claim");
         assert_eq!(fault("aud", json!(["com.example.app", 1])), "token_claim");
         let both = judge(&[("aud", json!(["com.example.web", "com.example.app"]))]).unwrap();
-        assert_eq!(both.audience().len(), 2);
+        assert_eq!(both.audience().count(), 2);
         assert_eq!(both.client_id().as_str(), "com.example.web");
     }
 
@@ -413,6 +423,24 @@ mod tests {
             !judge(&[("email", json!("a@example.com"))]).unwrap().email().unwrap().is_verified()
         );
         assert_eq!(fault("email", json!(["a@example.com"])), "token_claim");
+    }
+
+    #[test]
+    fn an_address_is_private_and_verified_only_if_apple_says_so() {
+        let email = |flags: Value| {
+            let mut claims = json!({"email": "0123456789@privaterelay.appleid.com"});
+            claims.as_object_mut().unwrap().extend(flags.as_object().unwrap().clone());
+            let identity = identity_with(claims);
+            let email = identity.email().unwrap();
+            (email.is_verified(), email.is_private())
+        };
+        assert_eq!(email(json!({})), (false, false));
+        assert_eq!(email(json!({"email_verified": true})), (true, false));
+        assert_eq!(email(json!({"is_private_email": "true"})), (false, true));
+        assert_eq!(
+            email(json!({"email_verified": "true", "is_private_email": false})),
+            (true, false)
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::clock::UnixTime;
 
 /// Whose fault a failure was. It decides status, log level and metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Fault {
     /// The caller sent something that cannot be accepted.
     Caller,
@@ -66,13 +67,13 @@ pub enum TokenFault {
         limit: usize,
     },
     /// Not a JWS in compact serialisation (RFC 7515 §3.1) with JSON objects inside.
-    #[error("the token is malformed: {0}")]
-    Malformed(#[source] Malformation),
+    #[error(transparent)]
+    Malformed(#[from] Malformation),
     /// The JOSE header asks for something that must be understood and is not (RFC 7515 §4.1.11).
-    #[error("the token's header asks for `{member}`, which is not supported")]
+    #[error("the token's header asks for `{parameter}`, which is not supported")]
     UnsupportedHeader {
-        /// The header member: `crit`, `b64` or `zip`.
-        member: &'static str,
+        /// The Header Parameter: `crit`, `b64` or `zip`.
+        parameter: &'static str,
     },
     /// Signed with another algorithm than Apple's (RFC 8725 §3.1).
     #[error("the token's algorithm is {found}, and Apple signs with RS256")]
@@ -88,7 +89,7 @@ pub enum TokenFault {
     },
     /// The signature does not verify.
     #[error("the token's signature does not verify")]
-    Signature(#[source] Option<jsonwebtoken::errors::Error>),
+    Signature(#[source] Option<Box<dyn Error + Send + Sync>>),
     /// A claim is missing or is not of the type that Apple sends.
     #[error("the claim `{claim}` {problem}")]
     Claim {
@@ -187,34 +188,28 @@ impl TokenFault {
     }
 }
 
-impl From<Malformation> for TokenFault {
-    fn from(malformation: Malformation) -> Self {
-        Self::Malformed(malformation)
-    }
-}
-
 /// How a token fails to be a compact JWS.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformation {
     /// Not three parts between dots.
-    #[error("it has {0} parts between dots, where an identity token has 3")]
+    #[error("the token has {0} parts between dots, where an identity token has 3")]
     Parts(usize),
     /// A part of no length.
-    #[error("its {0} is empty")]
+    #[error("the token's {0} is empty")]
     Empty(Part),
     /// A character outside base64url (RFC 4648 §5): padding and white space count as such.
-    #[error("it holds a character that base64url does not have")]
+    #[error("the token holds a character that base64url does not have")]
     Character,
     /// Not canonical base64url without padding.
-    #[error("its {0} is not base64url")]
+    #[error("the token's {0} is not base64url")]
     Base64(Part),
     /// Not a JSON object with unique member names.
-    #[error("its {0} is not a JSON object with unique members")]
-    Json(Part, #[source] serde_json::Error),
-    /// A member of the JOSE header is missing or of the wrong type.
-    #[error("its header has no usable `{0}`")]
-    HeaderMember(&'static str),
+    #[error("the token's {0} is not a JSON object with unique members")]
+    Json(Part, #[source] Box<dyn Error + Send + Sync>),
+    /// A Header Parameter (RFC 7515 §4.1) is missing or is not what it can be.
+    #[error("the token's header has no usable `{0}`")]
+    HeaderParameter(&'static str),
 }
 
 /// One of the three parts of a compact JWS.
@@ -240,6 +235,7 @@ impl fmt::Display for Part {
 
 /// What is wrong with one claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClaimProblem {
     /// It is not there.
     Missing,
@@ -313,7 +309,7 @@ pub enum FetchFault {
     },
     /// Not a JWK Set (RFC 7517 §5).
     #[error("the answer is not a JWK Set")]
-    NotAJwkSet(#[source] Arc<serde_json::Error>),
+    NotAJwkSet(#[source] Arc<dyn Error + Send + Sync>),
     /// A JWK Set in which no key can verify RS256.
     #[error("the key set holds no usable key ({skipped} skipped)")]
     NoUsableKey {

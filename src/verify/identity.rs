@@ -10,7 +10,8 @@ use crate::clock::UnixTime;
 /// [`super::Verifier`]. `Debug` shows neither subject nor email.
 pub struct Identity {
     pub(super) subject: Subject,
-    pub(super) audience: Vec<ClientId>,
+    pub(super) client_id: ClientId,
+    pub(super) other_client_ids: Box<[ClientId]>,
     pub(super) email: Option<Email>,
     pub(super) real_user_status: Option<RealUserStatus>,
     pub(super) transfer_subject: Option<Subject>,
@@ -31,15 +32,13 @@ impl Identity {
 
     /// The app that the token was issued to (the first, should Apple ever name several).
     #[must_use]
-    pub fn client_id(&self) -> &ClientId {
-        #[expect(clippy::indexing_slicing, reason = "claims with an empty audience are refused")]
-        &self.audience[0]
+    pub const fn client_id(&self) -> &ClientId {
+        &self.client_id
     }
 
     /// All apps that the token was issued to; each is one of ours.
-    #[must_use]
-    pub fn audience(&self) -> &[ClientId] {
-        &self.audience
+    pub fn audience(&self) -> impl Iterator<Item = &ClientId> {
+        std::iter::once(&self.client_id).chain(&self.other_client_ids)
     }
 
     /// The address that Apple told. It is no identity: it may be absent, relayed, unverified, and change.
@@ -131,16 +130,12 @@ impl fmt::Debug for Subject {
 /// An address from a signed token. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Email {
-    address: Box<str>,
-    verified: bool,
-    private: bool,
+    pub(super) address: Box<str>,
+    pub(super) verified: bool,
+    pub(super) private: bool,
 }
 
 impl Email {
-    pub(super) fn new(address: &str, verified: bool, private: bool) -> Self {
-        Self { address: address.into(), verified, private }
-    }
-
     /// The address as Apple wrote it; it may hold any characters.
     #[must_use]
     pub fn address(&self) -> &str {
@@ -171,6 +166,7 @@ impl fmt::Debug for Email {
 
 /// Apple's guess whether a human signed in (`real_user_status`). `Unknown` must not lock anybody out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum RealUserStatus {
     /// 0: the system cannot tell.
     Unsupported,
@@ -267,6 +263,7 @@ impl ClientIds {
 
 /// Why a list of client ids cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidClientIds {
     /// An empty list would mean "any app of anybody", which is the most common hole in back ends for Apple's tokens.
     #[error("no client id is given: name your app's bundle id or Services ID")]

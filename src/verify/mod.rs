@@ -31,11 +31,9 @@ use tokio::time::Instant;
 
 #[cfg(test)]
 pub(crate) use self::claims::fixtures;
-use self::verdicts::{TokenDigest, VerdictCache};
 pub use self::{
     bindings::ExpectedNonce,
     builder::{BuildError, VerifierBuilder},
-    claims::{ClaimRules, SignedClaims},
     error::{
         ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Mismatch, Part, TokenFault,
         VerifyError,
@@ -43,10 +41,15 @@ pub use self::{
     identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
     jwks::{
         CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions, Issuer,
-        JwkSet, JwksCache, JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl, VerifyingKey,
+        JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl,
     },
     printable::Printable,
     token::UnverifiedToken,
+};
+use self::{
+    claims::ClaimRules,
+    jwks::{JwksCache, VerifyingKey},
+    verdicts::{TokenDigest, VerdictCache},
 };
 use crate::{
     clock::{Clock, UnixTime},
@@ -101,7 +104,7 @@ impl Verifier {
         let (key, identity) = self.try_keys(token, now).await?;
         let identity = Arc::new(identity);
 
-        let lives_for = self.rules.last_use(&identity).saturating_since(now);
+        let lives_for = self.rules.refused_from(&identity).saturating_since(now);
         self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);
         self.metrics.judge_seconds.observe(started.elapsed().as_secs_f64());
         Ok(identity)

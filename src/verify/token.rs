@@ -1,4 +1,4 @@
-//! A token that nobody has judged yet. [`UnverifiedToken::open`] is the only way to what it says.
+//! A token that nobody has judged yet. `UnverifiedToken::open` is the only way to what it says.
 
 use std::{fmt, sync::OnceLock};
 
@@ -71,29 +71,21 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     /// The `kid` of the JOSE header (RFC 7515 §4.1.4): which key to open the token with.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the header: [`TokenFault::Malformed`], [`TokenFault::Algorithm`],
-    /// [`TokenFault::UnsupportedHeader`].
-    pub fn key_id(&self) -> Result<&KeyId, TokenFault> {
+    pub(super) fn key_id(&self) -> Result<&KeyId, TokenFault> {
         self.decoded_header().map(|header| &header.key_id)
     }
 
-    /// Checks the signature with `key`, under the key's own algorithm, and only then reads the claims.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with header, signature or JSON; the claims themselves are judged by [`super::ClaimRules`].
-    pub fn open(&self, key: &VerifyingKey) -> Result<SignedClaims, TokenFault> {
+    /// Checks the signature with `key`, under the key's own algorithm, and only then reads the claims. They are not judged
+    /// yet: that is what [`ClaimRules`](super::claims::ClaimRules) do.
+    pub(super) fn open(&self, key: &VerifyingKey) -> Result<SignedClaims, TokenFault> {
         let key_id = self.key_id()?;
         if key_id != key.key_id() {
             return Err(TokenFault::UnknownKey { key_id: key_id.clone() });
         }
-        key.verify(self.signing_input, self.signature)?;
+        key.verify(self.signing_input.as_bytes(), self.signature)?;
         let claims = decode(self.claims, Part::Claims)?;
-        let claims =
-            json::parse_object(&claims).map_err(|error| Malformation::Json(Part::Claims, error))?;
+        let claims = json::parse_object(&claims)
+            .map_err(|error| Malformation::Json(Part::Claims, error.into()))?;
         Ok(SignedClaims::new(claims, key.issuer().clone()))
     }
 
@@ -137,20 +129,20 @@ struct JoseHeader {
 
 impl JoseHeader {
     fn parse(bytes: &[u8]) -> Result<Self, TokenFault> {
-        let header =
-            json::parse_object(bytes).map_err(|error| Malformation::Json(Part::Header, error))?;
-        for member in ["crit", "b64", "zip"] {
-            if header.contains_key(member) {
-                return Err(TokenFault::UnsupportedHeader { member });
+        let header = json::parse_object(bytes)
+            .map_err(|error| Malformation::Json(Part::Header, error.into()))?;
+        for parameter in ["crit", "b64", "zip"] {
+            if header.contains_key(parameter) {
+                return Err(TokenFault::UnsupportedHeader { parameter });
             }
         }
         match header.get("alg").and_then(Value::as_str) {
             Some("RS256") => {}
             Some(other) => return Err(TokenFault::Algorithm { found: Printable::new(other) }),
-            None => return Err(Malformation::HeaderMember("alg").into()),
+            None => return Err(Malformation::HeaderParameter("alg").into()),
         }
         let kid = header.get("kid").and_then(Value::as_str).and_then(KeyId::new);
-        Ok(Self { key_id: kid.ok_or(Malformation::HeaderMember("kid"))? })
+        Ok(Self { key_id: kid.ok_or(Malformation::HeaderParameter("kid"))? })
     }
 }
 
@@ -218,16 +210,27 @@ mod tests {
 
     #[test]
     fn a_header_that_must_be_understood_is_refused() {
-        for member in ["crit", "b64", "zip"] {
-            let json = format!(r#"{{"kid":"k","alg":"RS256","{member}":[]}}"#);
-            assert_eq!(fault_of_header(&json), "token_unsupported_header", "{member}");
+        for parameter in ["crit", "b64", "zip"] {
+            let json = format!(r#"{{"kid":"k","alg":"RS256","{parameter}":[]}}"#);
+            assert_eq!(fault_of_header(&json), "token_unsupported_header", "{parameter}");
         }
     }
 
     #[test]
-    fn a_key_id_is_a_short_visible_string() {
+    fn a_key_id_is_a_short_name_that_cannot_hold_an_address() {
         let long = "k".repeat(200);
-        for kid in ["1", "null", r#""""#, r#""a b""#, r#""\u0000""#, &format!("\"{long}\"")] {
+        let long = format!("\"{long}\"");
+        for kid in [
+            "1",
+            "null",
+            r#""""#,
+            r#""a b""#,
+            r#""\u0000""#,
+            r#""é""#,
+            r#""a@b""#,
+            r#""a:b""#,
+            &long,
+        ] {
             assert_eq!(
                 fault_of_header(&format!(r#"{{"kid":{kid},"alg":"RS256"}}"#)),
                 "token_malformed",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{super::problems::Problems, check_at_most, check_positive};
-use crate::verify::{ClaimRules, ClientIds, Issuer};
+use crate::verify::{ClientIds, Issuer, VerifierBuilder};
 
 /// `[apple]`: whose tokens are accepted, and for which apps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ impl Default for AppleSection {
         Self {
             client_ids: Vec::new(),
             issuer: Issuer::APPLE.to_owned(),
-            leeway: ClaimRules::LEEWAY,
+            leeway: VerifierBuilder::LEEWAY,
             max_token_age: None,
         }
     }
@@ -58,7 +58,7 @@ impl AppleSection {
         if issuer.is_empty() {
             problems.note("apple.issuer", "must not be empty: leave it out for Apple's own");
         }
-        check_at_most(problems, "apple.leeway", ClaimRules::LONGEST_LEEWAY, leeway);
+        check_at_most(problems, "apple.leeway", VerifierBuilder::LONGEST_LEEWAY, leeway);
         if let Some(age) = max_token_age {
             check_positive(problems, "apple.max_token_age", age);
         }

@@ -28,8 +28,8 @@ pub(super) fn mend(
             "send the identity token alone: Apple's have fewer than 1000 bytes, so something was added to this one or sent in its place".to_owned()
         }
         TokenFault::Malformed(malformation) => of_malformation(malformation, text).to_owned(),
-        TokenFault::UnsupportedHeader { member } => format!(
-            "Apple sends no `{member}`: find out who made this token, as it was not Apple"
+        TokenFault::UnsupportedHeader { parameter } => format!(
+            "Apple sends no `{parameter}`: find out who made this token, as it was not Apple"
         ),
         TokenFault::Algorithm { .. } => {
             "find out who made this token, as it was not Apple: a session token of your own, or of another provider, is often sent by mistake".to_owned()
@@ -82,7 +82,7 @@ fn of_malformation(malformation: &Malformation, text: &str) -> &'static str {
         Malformation::Character => {
             "send the token as it came from Apple, without padding (`=`), quotes or encoding"
         }
-        Malformation::Base64(_) | Malformation::Json(_, _) | Malformation::HeaderMember(_)
+        Malformation::Base64(_) | Malformation::Json(_, _) | Malformation::HeaderParameter(_)
             if text.len() < SHORTEST =>
         {
             NO_TOKEN
@@ -90,7 +90,7 @@ fn of_malformation(malformation: &Malformation, text: &str) -> &'static str {
         Malformation::Base64(_) => {
             "copy the token anew and whole: one of its characters was changed or is missing"
         }
-        Malformation::Json(_, _) | Malformation::HeaderMember(_) => {
+        Malformation::Json(_, _) | Malformation::HeaderParameter(_) => {
             "find out who made this token, as Apple's hold a `kid`, an `alg` and each member once"
         }
     }

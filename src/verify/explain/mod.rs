@@ -1,6 +1,6 @@
 //! Why a token is good or not, step by step, for people who have to mend something.
 //!
-//! What is good is not decided here: [`explain`] asks the same functions in the same order as a
+//! What is good is not decided here: [`Explainer::explain`] asks the same functions in the same order as a
 //! [`Verifier`](super::Verifier), but for its cache, and says which one refused. Only what it *shows* of a token is read
 //! without a signature, by a decoder of its own (`found.rs`) that nothing else can name.
 
@@ -11,72 +11,93 @@ mod text;
 
 use std::{error::Error as _, fmt, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use self::{found::Found, steps::Step};
 use super::{
     claims::ClaimRules,
     error::{FetchFault, TokenFault},
-    identity::{ClientId, Identity},
-    jwks::{Issuer, JwkSet, KeyId},
+    identity::{ClientId, ClientIds, Identity},
+    jwks::{self, Issuer, JwkSet, KeyId},
     printable::Printable,
     token::UnverifiedToken,
 };
 use crate::clock::UnixTime;
 
-/// Judges `text` as a token at `now` and tells each step.
+/// Keys and rules to explain tokens by.
 ///
 /// ```
-/// use siwa_proxy::{ClientIds, clock::UnixTime, verify::{ClaimRules, Issuer, explain::{self, ListedKeys}}};
+/// use siwa_proxy::{ClientIds, clock::UnixTime, verify::{Issuer, explain::{Explainer, ListedKeys}}};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let keys = std::fs::read("tests/fixtures/jwks/2026-06-30-three-keys.json")?;
 /// let keys = ListedKeys::parse(&keys, Issuer::apple())?;
-/// let rules = ClaimRules::new(ClientIds::new(["com.example.app"])?, ClaimRules::LEEWAY);
+/// let explainer = Explainer::new(keys, ClientIds::new(["com.example.app"])?);
 ///
-/// let explanation = explain::explain("no.token", &keys, &rules, UnixTime::from_secs(1_700_000_000));
+/// let explanation = explainer.explain("no.token", UnixTime::from_secs(1_700_000_000));
 /// assert!(!explanation.is_good());
-/// assert!(explanation.to_string().contains("it has 2 parts between dots"));
+/// assert!(explanation.to_string().contains("the token has 2 parts between dots"));
 /// # Ok(())
 /// # }
 /// ```
-#[must_use]
-pub fn explain(text: &str, keys: &ListedKeys, rules: &ClaimRules, now: UnixTime) -> Explanation {
-    let fault = judge(text, keys, rules, now).err();
-    let failed = fault.as_ref().map(Step::that_refused);
-    let problem = fault.map(|fault| Problem {
-        code: fault.code(),
-        message: with_causes(&fault),
-        mend: mend::mend(&fault, text, keys, rules),
-    });
-    let checks = Step::ALL.map(|step| Check {
-        name: step.name(),
-        asks: step.asks(keys, rules),
-        outcome: step.outcome(failed),
-    });
-    let (header, claims) = found::read(text);
-    Explanation { judged_at: now, header, claims, checks, problem }
+#[derive(Debug)]
+#[must_use = "an explainer does nothing until it explains"]
+pub struct Explainer {
+    keys: ListedKeys,
+    rules: ClaimRules,
 }
 
-/// The way of a [`Verifier`](super::Verifier) with every key at hand.
-fn judge(
-    text: &str,
-    keys: &ListedKeys,
-    rules: &ClaimRules,
-    now: UnixTime,
-) -> Result<Identity, TokenFault> {
-    let token = UnverifiedToken::parse(text)?;
-    let key_id = token.key_id()?;
-    let unknown = || TokenFault::UnknownKey { key_id: key_id.clone() };
-    let key = keys.set.find(key_id).ok_or_else(unknown)?;
-    rules.accept(token.open(key)?, now)
+impl Explainer {
+    /// Explains tokens for `client_ids`, with the leeway that a [`Verifier`](super::Verifier) has by default.
+    pub fn new(keys: ListedKeys, client_ids: ClientIds) -> Self {
+        Self { keys, rules: ClaimRules::new(client_ids, ClaimRules::LEEWAY) }
+    }
+
+    /// The same with another leeway: see [`VerifierBuilder::leeway`](super::VerifierBuilder::leeway).
+    pub fn leeway(self, leeway: Duration) -> Self {
+        Self { rules: self.rules.with_leeway(leeway), ..self }
+    }
+
+    /// The same with a limit to the age of tokens: see
+    /// [`VerifierBuilder::max_token_age`](super::VerifierBuilder::max_token_age).
+    pub fn max_token_age(self, age: Duration) -> Self {
+        Self { rules: self.rules.with_max_token_age(age), ..self }
+    }
+
+    /// Judges `text` as a token at `now` and tells each step.
+    #[must_use]
+    pub fn explain(&self, text: &str, now: UnixTime) -> Explanation {
+        let Self { keys, rules } = self;
+        let fault = self.judge(text, now).err();
+        let failed = fault.as_ref().map(Step::that_refused);
+        let problem = fault.map(|fault| Problem {
+            code: fault.code(),
+            message: with_causes(&fault),
+            mend: mend::mend(&fault, text, keys, rules),
+        });
+        let checks = Step::ALL.map(|step| Check {
+            name: step.name(),
+            asks: step.asks(keys, rules),
+            outcome: step.outcome(failed),
+        });
+        let (header, claims) = found::read(text);
+        Explanation { judged_at: now, header, claims, checks, problem }
+    }
+
+    /// The way of a [`Verifier`](super::Verifier) with every key at hand.
+    fn judge(&self, text: &str, now: UnixTime) -> Result<Identity, TokenFault> {
+        let token = UnverifiedToken::parse(text)?;
+        let key_id = token.key_id()?;
+        let unknown = || TokenFault::UnknownKey { key_id: key_id.clone() };
+        let key = self.keys.set.find(key_id).ok_or_else(unknown)?;
+        self.rules.accept(token.open(key)?, now)
+    }
 }
 
 fn with_causes(fault: &TokenFault) -> String {
     let mut message = fault.to_string();
-    // The first cause is a part of the fault's own message.
-    let mut cause = fault.source().and_then(|cause| cause.source());
+    let mut cause = fault.source();
     while let Some(error) = cause {
         message.push_str(": ");
         message.push_str(&error.to_string());
@@ -100,13 +121,8 @@ impl ListedKeys {
     ///
     /// [`FetchFault`] when it is none, or holds no usable key.
     pub fn parse(text: &[u8], issuer: Issuer) -> Result<Self, FetchFault> {
-        #[derive(Deserialize)]
-        struct Listed {
-            keys: Vec<Value>,
-        }
         let set = JwkSet::parse(text, &issuer)?;
-        let Listed { keys } = serde_json::from_slice(text)
-            .map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
+        let keys = jwks::listed(text).map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
         let kid = |key: &Value| key.get("kid").and_then(Value::as_str).map(Box::from);
         Ok(Self { set, listed: keys.iter().filter_map(kid).collect(), issuer })
     }

@@ -76,7 +76,7 @@ impl Step {
             Malformation::Parts(_) | Malformation::Empty(_) | Malformation::Character => {
                 Self::Shape
             }
-            Malformation::HeaderMember(_) => Self::Header,
+            Malformation::HeaderParameter(_) => Self::Header,
             Malformation::Base64(part) | Malformation::Json(part, _) => match part {
                 Part::Header => Self::Header,
                 Part::Claims => Self::Json,

@@ -1,6 +1,6 @@
 //! Documents of Apple's, asked for over HTTPS: no redirects, nothing from the environment, a bounded body in bounded time.
 
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, header, redirect};
@@ -99,7 +99,13 @@ pub enum HttpsError {
     ProxyScheme,
     /// The system's certificate roots cannot be loaded, or something said here makes no sense.
     #[error("the HTTPS client cannot be set up")]
-    Client(#[from] reqwest::Error),
+    Client(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl From<reqwest::Error> for HttpsError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Client(error.into())
+    }
 }
 
 /// One small document at one address.

@@ -14,17 +14,23 @@ use tokio::time::Instant;
 
 use super::super::error::{Malformation, Part, TokenFault};
 
-/// The name of a key (`kid`, RFC 7517 §4.5): 1 to 128 visible ASCII characters.
+/// The name of a key (`kid`, RFC 7517 §4.5): 1 to 128 letters, digits and `-._~+/=`.
+///
+/// Apple's are letters and digits. Who else names keys uses what URLs and base64 have; and a name that callers make up,
+/// which is told to logs and back to them, cannot hold an email address.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyId(Box<str>);
 
 impl KeyId {
     /// Takes `text` for a key id, if it can be one.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        let legal =
-            (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        let legal = (1..=128).contains(&text.len()) && text.bytes().all(Self::may_hold);
         legal.then(|| Self(text.into()))
+    }
+
+    const fn may_hold(byte: u8) -> bool {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
     }
 
     /// The text.
@@ -83,7 +89,7 @@ impl fmt::Debug for Issuer {
 /// A public key that verifies RS256 (RFC 7518 §3.3), with the issuer it speaks for.
 ///
 /// The algorithm belongs to the key: what a token's header says cannot change it.
-pub struct VerifyingKey {
+pub(crate) struct VerifyingKey {
     key_id: KeyId,
     issuer: Issuer,
     modulus: Vec<u8>,
@@ -105,47 +111,38 @@ impl VerifyingKey {
     }
 
     /// Its name.
-    #[must_use]
-    pub const fn key_id(&self) -> &KeyId {
+    pub(crate) const fn key_id(&self) -> &KeyId {
         &self.key_id
     }
 
     /// Whom it speaks for.
-    #[must_use]
-    pub const fn issuer(&self) -> &Issuer {
+    pub(crate) const fn issuer(&self) -> &Issuer {
         &self.issuer
     }
 
     /// Bits in its modulus: 2048 in every key of Apple's so far.
-    #[must_use]
-    pub fn bits(&self) -> usize {
+    pub(crate) fn bits(&self) -> usize {
         bits(&self.modulus)
     }
 
     /// Checks `signature` (base64url) over `signing_input`.
     pub(in super::super) fn verify(
         &self,
-        signing_input: &str,
+        signing_input: &[u8],
         signature: &str,
     ) -> Result<(), TokenFault> {
-        match crypto::verify(
-            signature,
-            signing_input.as_bytes(),
-            &self.decoding_key,
-            Self::ALGORITHM,
-        ) {
+        match crypto::verify(signature, signing_input, &self.decoding_key, Self::ALGORITHM) {
             Ok(true) => Ok(()),
             Ok(false) => Err(TokenFault::Signature(None)),
             Err(error) if matches!(error.kind(), ErrorKind::Base64(_)) => {
                 Err(Malformation::Base64(Part::Signature).into())
             }
-            Err(error) => Err(TokenFault::Signature(Some(error))),
+            Err(error) => Err(TokenFault::Signature(Some(error.into()))),
         }
     }
 
     /// Whether the issuer took the key back, or it became too old to be believed. Verdicts that lean on it end with it.
-    #[must_use]
-    pub fn is_withdrawn(&self) -> bool {
+    pub(crate) fn is_withdrawn(&self) -> bool {
         milliseconds(self.read_at.elapsed()) >= self.usable_for.load(Ordering::Acquire)
     }
 

@@ -42,9 +42,12 @@ use self::{
 pub use self::{
     canary::CanarySettings,
     https::{HttpsError, HttpsJwks, HttpsOptions},
-    key::{Issuer, KeyId, VerifyingKey},
-    set::JwkSet,
+    key::{Issuer, KeyId},
     source::{Fetch, FileJwks, FixedJwks, JwksSource, TrustedUrl},
+};
+pub(super) use self::{
+    key::VerifyingKey,
+    set::{JwkSet, listed},
 };
 use super::error::{TokenFault, VerifyError};
 use crate::{clock::Clock, telemetry::Metrics};
@@ -62,6 +65,11 @@ pub struct JwksSettings {
     /// How long a key stays usable that a successful fetch does not list any more. Zero ends it at once: Apple withdraws
     /// a key that is not to be believed in no other way. Longer spares tokens that outlive their key.
     pub removed_key_grace: Duration,
+}
+
+impl JwksSettings {
+    /// The longest set that is read, in bytes. Apple's has about 1,450.
+    pub const MAX_BYTES: usize = JwkSet::MAX_BYTES;
 }
 
 impl Default for JwksSettings {
@@ -108,7 +116,7 @@ impl KeySource {
 
 /// The current keys of all sources, each kept fresh by a task of its own. Clones share them; the tasks end with the last.
 #[derive(Clone)]
-pub struct JwksCache {
+pub(super) struct JwksCache {
     sources: Arc<[SourceCache]>,
     board: watch::Receiver<Board>,
     stop: CancellationToken,
@@ -170,11 +178,7 @@ impl JwksCache {
         Ok(())
     }
 
-    /// The keys of that name.
-    ///
-    /// # Errors
-    ///
-    /// [`TokenFault::UnknownKey`] when sets fetched within the cooldown do not hold it, [`VerifyError::KeysUnavailable`]
+    /// The keys of that name; or [`TokenFault::UnknownKey`] when sets fetched within the cooldown do not hold it, [`VerifyError::KeysUnavailable`]
     /// when that cannot be said.
     pub(super) async fn find(&self, key_id: &KeyId) -> Result<Candidates, VerifyError> {
         let at_hand: Candidates =
@@ -204,7 +208,7 @@ impl JwksCache {
 
     /// Waits until every source has had a usable set, be it from disk: then nobody's valid token is unjudged for want of
     /// keys.
-    pub async fn ready(&self) {
+    pub(super) async fn ready(&self) {
         let mut board = self.board.clone();
         let every = |board: &Board| board.iter().all(|progress| progress.fetched_at.is_some());
         // An error means that the refreshers were stopped: then nothing will ever be ready.

@@ -3,43 +3,34 @@
 use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, de::Error as _};
+use serde_json::{Map, Value};
 
 use super::super::error::FetchFault;
 use super::{Issuer, KeyId, VerifyingKey, key::bits};
 
 /// The keys of one issuer that can verify RS256, by name.
 #[derive(Clone, Debug)]
-pub struct JwkSet {
+pub(crate) struct JwkSet {
     keys: HashMap<KeyId, Arc<VerifyingKey>>,
     skipped: usize,
 }
 
 impl JwkSet {
     /// The longest set that is read, in bytes. Apple's has about 1,450.
-    pub const MAX_BYTES: usize = 64 * 1024;
+    pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
     /// Reads the set of `issuer`. A key that cannot be used is skipped, as RFC 7517 §5 says; so is a second one under the
-    /// same name.
-    ///
-    /// # Errors
-    ///
-    /// [`FetchFault`] when the text is no JWK Set, or no key in it is usable.
-    pub fn parse(text: &[u8], issuer: &Issuer) -> Result<Self, FetchFault> {
+    /// same name. The fault is that the text is no JWK Set, or that no key in it is usable.
+    pub(crate) fn parse(text: &[u8], issuer: &Issuer) -> Result<Self, FetchFault> {
         if text.len() > Self::MAX_BYTES {
             return Err(FetchFault::Oversized { limit: Self::MAX_BYTES });
         }
-        let WireSet { keys: wire_keys } = serde_json::from_slice(text)
-            .map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
+        let wire_keys = listed(text).map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
 
         let mut set = Self { keys: HashMap::with_capacity(wire_keys.len()), skipped: 0 };
         for wire_key in wire_keys {
-            set.add(
-                serde_json::from_value(wire_key)
-                    .ok()
-                    .and_then(|wire: WireKey| wire.into_key(issuer)),
-            );
+            set.add(WireKey::read(wire_key).and_then(|wire| wire.into_key(issuer)));
         }
         if set.keys.is_empty() {
             Err(FetchFault::NoUsableKey { skipped: set.skipped })
@@ -58,31 +49,22 @@ impl JwkSet {
     }
 
     /// The key of that name.
-    #[must_use]
-    pub fn find(&self, key_id: &KeyId) -> Option<&Arc<VerifyingKey>> {
+    pub(crate) fn find(&self, key_id: &KeyId) -> Option<&Arc<VerifyingKey>> {
         self.keys.get(key_id)
     }
 
     /// How many keys are usable.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether no key is usable, which no parsed set is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
     /// How many keys were skipped.
-    #[must_use]
-    pub const fn skipped(&self) -> usize {
+    pub(crate) const fn skipped(&self) -> usize {
         self.skipped
     }
 
     /// All of them, in no order.
-    pub fn keys(&self) -> impl Iterator<Item = &Arc<VerifyingKey>> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<VerifyingKey>> {
         self.keys.values()
     }
 
@@ -118,9 +100,13 @@ pub(super) enum Adoption {
     Unlisted,
 }
 
-#[derive(Deserialize)]
-struct WireSet {
-    keys: Vec<Value>,
+/// What stands in the array `keys`, keys or not. A derived reader would take `[[…]]` for an object with that one member.
+pub(crate) fn listed(text: &[u8]) -> Result<Vec<Value>, serde_json::Error> {
+    let mut set: Map<String, Value> = serde_json::from_slice(text)?;
+    match set.remove("keys") {
+        Some(Value::Array(keys)) => Ok(keys),
+        _ => Err(serde_json::Error::custom("no array `keys`")),
+    }
 }
 
 /// A JWK (RFC 7517 §4, RFC 7518 §6.3.1) as far as we read it.
@@ -139,6 +125,10 @@ struct WireKey {
 impl WireKey {
     /// RSA is refused below the first size by everybody, above the second by the library: bits of the modulus.
     const SIZES: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+    fn read(wire: Value) -> Option<Self> {
+        wire.is_object().then(|| serde_json::from_value(wire).ok())?
+    }
 
     fn into_key(self, issuer: &Issuer) -> Option<VerifyingKey> {
         let signs = self.public_key_use.as_deref().is_none_or(|purpose| purpose == "sig")
@@ -200,6 +190,7 @@ mod tests {
             with("kid", json!("")),
             with("kid", json!(7)),
             json!("nonsense"),
+            json!(["RSA", "odd", "sig", null, "RS256", modulus(2048), "AQAB"]),
         ];
         for odd in bad {
             let set = parse(&[odd.clone(), key("good")]).unwrap();
@@ -230,7 +221,10 @@ mod tests {
 
     #[test]
     fn what_is_not_a_jwk_set_is_a_fault() {
-        for text in ["", "<html>Apple</html>", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":["#] {
+        let nameless = json!([[key("a")]]).to_string();
+        for text in
+            ["", "<html>Apple</html>", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":["#, &nameless]
+        {
             assert_eq!(
                 JwkSet::parse(text.as_bytes(), &Issuer::apple()).unwrap_err().code(),
                 "not_a_jwk_set",

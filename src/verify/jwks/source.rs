@@ -11,8 +11,8 @@ use super::{super::error::FetchFault, JwkSet};
 /// What [`JwksSource::fetch`] returns.
 pub type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FetchFault>> + Send + 'a>>;
 
-/// Somewhere to get the text of a JWK Set from. Implementations bound what they read ([`JwkSet::MAX_BYTES`]) and the
-/// time they take: callers with an unknown key wait for them.
+/// Somewhere to get the text of a JWK Set from. Implementations bound what they read
+/// ([`JwksSettings::MAX_BYTES`](super::JwksSettings::MAX_BYTES)) and the time they take: callers with an unknown key wait for them.
 pub trait JwksSource: fmt::Debug + Send + Sync {
     /// Gets the set as it is now.
     fn fetch(&self) -> Fetch<'_>;

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::time::{Instant, advance, sleep};
 
 mod restarts;
+mod signatures;
 mod sources;
 
 use super::*;
