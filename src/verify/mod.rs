@@ -154,7 +154,7 @@ impl Verifier {
     /// How long `identity` will still be taken for unexpired, leeway included.
     #[must_use]
     pub fn remaining(&self, identity: &Identity) -> Duration {
-        self.rules.last_use(identity).saturating_since(self.clock.now())
+        self.rules.refused_from(identity).saturating_since(self.clock.now())
     }
 
     /// Waits until tokens can be judged: until every key source has had a first usable set.
