@@ -1,19 +1,25 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{error::Error, io, net::SocketAddr, sync::Arc};
 
-use http::HeaderValue;
-use tokio::{net::TcpListener, time::Instant};
+use http::{HeaderValue, Response};
+use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders},
+    authn::{
+        Assertion, AssertionKeys, Authenticator, Dialect, IdentityHeaders, Realm, Rejection,
+        RejectionBody,
+    },
     clock::{Clock, SystemClock},
     config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
-    endpoints::{Destination, Page, Pages, Proxy, ProxyParts, Router},
-    server::{Admin, Drained, Readiness, Server, ServerSettings, Signals},
-    telemetry::Metrics,
+    endpoints::{Destination, Page, Pages, Proxy, ProxyBody, ProxyParts, Router},
+    server::{
+        Admin, Asker, Drained, Inherited, Limit, Limits, ListenOn, Listener, Readiness, Server,
+        ServerSettings, Signals, Tls,
+    },
+    telemetry::{Metrics, RequestLabels, RouteLabel},
     upstream::{ForwardingRules, Streams, Upstream},
     verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
 };
@@ -23,8 +29,10 @@ pub use crate::upstream::TlsError;
 /// A proxy with its sockets bound, ready to run.
 #[derive(Debug)]
 pub struct App {
-    public: TcpListener,
-    admin: TcpListener,
+    public: Vec<Listener>,
+    admin: Vec<Listener>,
+    tls: Option<Tls>,
+    metrics: Metrics,
     settings: Settings,
     clock: Arc<dyn Clock>,
 }
@@ -33,14 +41,17 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}")]
+    /// A place cannot be listened on.
+    #[error("cannot listen on {place}")]
     Listen {
-        /// Which.
-        address: SocketAddr,
+        /// Which, as it is configured.
+        place: String,
         /// Why not.
         source: io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("cannot set up TLS")]
+    Tls(#[source] Box<dyn Error + Send + Sync>),
     /// The verifier cannot be built.
     #[error("cannot set up the verifier")]
     Verifier(#[from] BuildError),
@@ -53,15 +64,29 @@ pub enum AppError {
 }
 
 impl App {
-    /// Binds the sockets that `settings` name.
+    /// Binds the sockets that `settings` name, and reads the certificate if there is to be one.
     ///
     /// # Errors
     ///
-    /// [`AppError::Listen`].
+    /// [`AppError::Listen`], [`AppError::Tls`].
     pub async fn bind(settings: Settings) -> Result<Self, AppError> {
-        let public = listen(settings.listen).await?;
-        let admin = listen(settings.admin_listen).await?;
-        Ok(Self { public, admin, settings, clock: Arc::new(SystemClock) })
+        let metrics = Metrics::new();
+        let tls = match settings.tls.clone() {
+            None => None,
+            Some(files) => Some(
+                Tls::load(files, metrics.clone())
+                    .await
+                    .map_err(|error| AppError::Tls(error.into()))?,
+            ),
+        };
+        let mut inherited = Inherited::default();
+        // The admin listener first: of what systemd hands over it takes one, and the public ones may take the rest.
+        let admin = listen(&settings.admin_listen, &mut inherited).await?;
+        let mut public = Vec::new();
+        for on in &settings.listen {
+            public.extend(listen(on, &mut inherited).await?);
+        }
+        Ok(Self { public, admin, tls, metrics, settings, clock: Arc::new(SystemClock) })
     }
 
     /// Tells the time by `clock`, for tests that move it.
@@ -70,22 +95,22 @@ impl App {
         Self { clock, ..self }
     }
 
-    /// Where callers connect to.
+    /// Where callers connect to: the first TCP address.
     ///
     /// # Errors
     ///
-    /// When the system does not tell.
+    /// There is none.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.public.local_addr()
+        first_address(&self.public)
     }
 
     /// Where health and metrics are served.
     ///
     /// # Errors
     ///
-    /// When the system does not tell.
+    /// Not on a TCP address.
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
-        self.admin.local_addr()
+        first_address(&self.admin)
     }
 
     /// Runs until SIGTERM or SIGINT, then finishes what is in flight; a second signal drops it.
@@ -118,14 +143,13 @@ impl App {
     ///
     /// [`AppError::Verifier`] when it cannot start.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let Self { public, admin, settings, clock } = self;
-        let (metrics, readiness, tasks) =
-            (Metrics::new(), Readiness::default(), TaskTracker::new());
+        let Self { public, admin, tls, metrics, settings, clock } = self;
+        let (readiness, tasks) = (Readiness::default(), TaskTracker::new());
         let verifier = build_verifier(&settings, &clock, &metrics, &tasks)?;
 
         let keys = readiness.latch("keys");
-        let (waiting, stop) = (verifier.clone(), shutdown.clone());
-        tasks.spawn(stop.run_until_cancelled_owned(async move {
+        let waiting = verifier.clone();
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(async move {
             waiting.ready().await;
             keys.open();
             info!("ready");
@@ -152,19 +176,32 @@ impl App {
             stop_admin.clone().run_until_cancelled_owned(serving)
         });
 
-        let listening = public.local_addr().map(|address| address.to_string()).unwrap_or_default();
-        info!(address = listening, "listening");
+        let limits = Limits::new(settings.limits.clone(), metrics.clone());
+        tasks.spawn(stop_admin.clone().run_until_cancelled_owned(limits.clone().keep_small()));
+        if let Some(tls) = tls.clone() {
+            tasks.spawn(stop_admin.clone().run_until_cancelled_owned(tls.keep_fresh()));
+        }
+        let close = CancellationToken::new();
         tasks.spawn({
-            let (red, readiness) = (shutdown.clone(), readiness.clone());
+            let (close, delay) = (close.clone(), settings.drain_delay);
             async move {
-                red.cancelled().await;
+                shutdown.cancelled().await;
                 readiness.drain();
+                // Whoever balances load needs a moment to notice; until then we go on as before.
+                sleep(delay).await;
+                close.cancel();
             }
         });
+
+        for listener in &public {
+            info!(address = listener.describe(), "listening");
+        }
+        let refuse = refusal(settings.realm.clone(), metrics.clone());
         let drain_timeout = settings.server.drain_timeout;
-        let serving = Server::new(settings.server, metrics).serve(public, router, shutdown.clone());
+        let server = Server::new(settings.server, metrics).with_tls(tls);
+        let serving = server.serve(public, limits.in_front_of(router, refuse), close.clone());
         let deadline = async {
-            shutdown.cancelled().await;
+            close.cancelled().await;
             Instant::now() + drain_timeout
         };
         let (drained, deadline) = tokio::join!(serving, deadline);
@@ -191,8 +228,35 @@ pub async fn signalled() -> Result<(), AppError> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })
+async fn listen(on: &ListenOn, inherited: &mut Inherited) -> Result<Vec<Listener>, AppError> {
+    Listener::bind(on, inherited)
+        .await
+        .map_err(|source| AppError::Listen { place: on.to_string(), source })
+}
+
+fn first_address(listeners: &[Listener]) -> io::Result<SocketAddr> {
+    let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, "no TCP address is listened on");
+    listeners.iter().find_map(Listener::address).ok_or_else(none)
+}
+
+/// The answer to a request that met a limit: one of the table, like every other no.
+fn refusal(
+    realm: Realm,
+    metrics: Metrics,
+) -> impl Fn(Limit, &Asker) -> Response<ProxyBody> + Clone + Send + 'static {
+    move |limit, Asker { method, version, headers }| {
+        let rejection = match limit {
+            Limit::Requests => Rejection::Shed,
+            Limit::Rate(retry_after) => Rejection::RateLimited { retry_after },
+            Limit::Time(limit) => Rejection::RequestTimedOut { limit },
+        };
+        let (outcome, fault) = (rejection.code(), rejection.fault().as_str());
+        let labels = RequestLabels { door: "proxy", route: RouteLabel::none(), outcome, fault };
+        metrics.requests.get_or_create(&labels).inc();
+        rejection
+            .render(Dialect::of(method, *version, headers), &realm)
+            .map(RejectionBody::rejected)
+    }
 }
 
 fn build_verifier(

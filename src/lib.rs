@@ -51,6 +51,7 @@
 //! | floor | what is there |
 //! |---|---|
 //! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once |
+//! | `peers` | who is at the other end of a connection, and whose word about others is believed |
 //! | [`verify`] | *who is this?* keys, signature, claims, verdicts: from a token to an [`Identity`] |
 //! | [`authn`] | one request head meets the verifier; who may pass; the one table of rejections; the headers that carry an identity |
 //! | `upstream` | the application behind us; `UpstreamRequest`, stripped and rebuilt by construction |
@@ -115,6 +116,7 @@ pub mod config;
 pub mod sim;
 
 mod endpoints;
+mod peers;
 mod server;
 mod upstream;
 

@@ -60,13 +60,21 @@ struct ServeOptions {
     #[arg(long, value_name = "ID")]
     client_id: Vec<String>,
 
-    /// Where callers connect to [default: 0.0.0.0:4180].
+    /// Where callers connect to: an address, unix:PATH or systemd; repeat it for several [default: 0.0.0.0:4180].
     #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
+    listen: Vec<String>,
 
     /// Where /livez, /readyz and /metrics are served, for you alone [default: 127.0.0.1:4181].
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
+
+    /// The certificate that callers see, in PEM; with it callers connect by TLS.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+
+    /// The certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
 
     /// Where to fetch the keys, instead of from Apple: https, or http to loopback for the simulator.
     #[arg(long, value_name = "URL")]
@@ -182,6 +190,8 @@ impl From<ServeOptions> for Flags {
             client_id,
             listen,
             admin_listen,
+            tls_cert,
+            tls_key,
             jwks_url,
             jwks_file,
             issuer,
@@ -193,6 +203,8 @@ impl From<ServeOptions> for Flags {
             .with("--client-id", ("apple", "client_ids"), client_id)
             .with("--listen", ("server", "listen"), listen)
             .with("--admin-listen", ("server", "admin_listen"), admin_listen)
+            .with("--tls-cert", ("tls", "certificate"), tls_cert)
+            .with("--tls-key", ("tls", "key"), tls_key)
             .with("--jwks-url", ("jwks", "url"), jwks_url)
             .with("--jwks-file", ("jwks", "file"), jwks_file)
             .with("--issuer", ("apple", "issuer"), issuer)
@@ -224,6 +236,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         return EX_UNAVAILABLE;
     }
     match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(AppError::Tls(_)), _) => EX_USAGE,
         (Some(AppError::Listen { .. }), _) | (_, Some(StartError::Bind { .. })) => EX_UNAVAILABLE,
         (_, Some(StartError::NotLoopback(_))) => EX_USAGE,
         _ => EX_SOFTWARE,

@@ -21,11 +21,14 @@ mod properties;
 mod verification;
 
 mod header_spoofing;
+mod limits;
+mod listening;
 mod proxying;
 mod real_programs;
 mod routing;
 mod shutdown;
 mod streaming;
+mod tls;
 mod upgrades;
 mod upstream;
 

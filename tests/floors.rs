@@ -17,6 +17,7 @@ use source::{NamedPath, Piece, Token};
 const FLOORS: &[&str] = &[
     "clock",
     "telemetry",
+    "peers",
     "store",
     "verify",
     "apple",

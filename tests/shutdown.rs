@@ -1,82 +1,21 @@
 //! SIGTERM in the middle of work, sent to the real program.
 
-use std::{
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use siwa_proxy::{
     clock::SystemClock,
     sim::{Apple, token::TokenTemplate},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{PATIENCE, Recorder, get, open, read_reply};
-
-struct Program {
-    child: Child,
-    address: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Program {
-    /// The real binary on two free ports, ready.
-    async fn start(apple: &Apple, upstream: SocketAddr, extra: &[&str]) -> Self {
-        let [address, admin] = [free_address(), free_address()];
-        let child = Command::new(env!("CARGO_BIN_EXE_siwa-proxy"))
-            .args(["serve", "--client-id", "com.example.app"])
-            .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
-            .args(["--upstream", &format!("http://{upstream}"), "--jwks-url", &apple.jwks_url()])
-            .args(extra)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let program = Self { child, address, admin };
-        program.ready().await;
-        program
-    }
-
-    async fn ready(&self) {
-        let ready = async {
-            loop {
-                if tokio::net::TcpStream::connect(self.admin).await.is_ok()
-                    && get(self.admin, "/readyz", &[]).await.status == 200
-                {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ready).await.expect("the program becomes ready");
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    async fn refuses_connections(&self) {
-        let refused = async {
-            while tokio::net::TcpStream::connect(self.address).await.is_ok() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, refused).await.expect("the port closes");
-    }
-
-    async fn exit_code(mut self) -> Option<i32> {
-        let waiting = tokio::task::spawn_blocking(move || self.child.wait().unwrap().code());
-        tokio::time::timeout(PATIENCE, waiting).await.expect("the program ends").unwrap()
-    }
-}
-
-/// A port that was free a moment ago: the program takes it at once.
-fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+use crate::support::{PATIENCE, Recorder, get, open, program::Program, read_reply, spawn};
 
 async fn apple() -> Apple {
-    Apple::start(std::sync::Arc::new(SystemClock)).await.unwrap()
+    Apple::start(Arc::new(SystemClock)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,6 +68,71 @@ async fn a_second_signal_ends_a_drain_that_would_not_end() {
 
     program.signal(Signal::TERM);
     program.refuses_connections().await;
+    program.signal(Signal::TERM);
+    assert_eq!(program.exit_code().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_under_load_fails_no_request_that_was_accepted() {
+    let (apple, application) = (apple().await, Recorder::start().await);
+    let program = Program::start(&apple, application.address, &[]).await;
+    let token = apple.mint(&TokenTemplate::native());
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    let answered = Arc::new(AtomicUsize::new(0));
+    let load: Vec<_> = (0..16)
+        .map(|_| {
+            let (head, answered, address) = (head.clone(), Arc::clone(&answered), program.address);
+            spawn(async move {
+                // To the first refusal: from there on the port is closed for good.
+                while let Ok(mut stream) = tokio::net::TcpStream::connect(address).await {
+                    if stream.write_all(head.as_bytes()).await.is_err() {
+                        break;
+                    }
+                    let mut text = Vec::new();
+                    match stream.read_to_end(&mut text).await {
+                        // Whole, or never begun: the kernel may have completed a connection that was never accepted.
+                        Ok(_) | Err(_) if text.is_empty() => break,
+                        Ok(_) => assert!(text.ends_with(b"hello"), "{text:?}"),
+                        Err(error) => panic!("{error} after {text:?}"),
+                    }
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    application.received(200).await;
+    program.signal(Signal::TERM);
+    for caller in load {
+        tokio::time::timeout(PATIENCE, caller).await.expect("an end").expect("no request fails");
+    }
+    assert_eq!(program.exit_code().await, Some(0));
+    // Whatever reached the application was answered to the caller too.
+    assert_eq!(application.requests().len(), answered.load(Ordering::Relaxed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn during_the_drain_delay_it_is_not_ready_and_serves_on() {
+    let (apple, application) = (apple().await, Recorder::start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("siwa.toml");
+    std::fs::write(&file, "[server]\ndrain_delay = '1h'\n").unwrap();
+    let config = ["--config", file.to_str().unwrap()];
+    let program = Program::start(&apple, application.address, &config).await;
+
+    program.signal(Signal::TERM);
+    let red = async {
+        while get(program.admin, "/readyz", &[]).await.status == 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, red).await.expect("it is not ready");
+    assert_eq!(get(program.admin, "/readyz", &[]).await.body, "not ready: draining\n");
+    let bearer = format!("Bearer {}", apple.mint(&TokenTemplate::native()));
+    let reply = get(program.address, "/", &[("Authorization", &bearer)]).await;
+    assert_eq!(reply.status, 200);
+
     program.signal(Signal::TERM);
     assert_eq!(program.exit_code().await, Some(0));
 }

@@ -1,5 +1,7 @@
 //! Every way to say no, and the one table that renders it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
@@ -44,6 +46,21 @@ pub enum Rejection {
     /// The request is none for an application.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// Too many requests are being worked on.
+    #[error("too many requests are being worked on")]
+    Shed,
+    /// The client asks too often.
+    #[error("there are too many requests from this client")]
+    RateLimited {
+        /// When it may ask again.
+        retry_after: Duration,
+    },
+    /// The request took longer than any may.
+    #[error("the request took longer than {limit:?}")]
+    RequestTimedOut {
+        /// The longest that one may take.
+        limit: Duration,
+    },
     /// The application cannot be reached, or broke off.
     #[error("the application behind this proxy cannot be reached")]
     UpstreamUnreachable,
@@ -87,7 +104,7 @@ enum GrpcStatus {
 impl Rejection {
     #[rustfmt::skip] // A table is read as a table.
     const fn row(&self) -> Row {
-        use Fault::{Apple, Caller, Upstream};
+        use Fault::{Apple, Caller, Upstream, Us};
         use GrpcStatus as G;
         use StatusCode as S;
 
@@ -101,6 +118,9 @@ impl Rejection {
             Self::BodyTimedOut           => Row { status: S::REQUEST_TIMEOUT,     oauth_error: None,                    grpc: G::DeadlineExceeded,  fault: Caller,   code: "body_timed_out",       title: "The body stopped coming" },
             Self::BadRequest(_)          => Row { status: S::BAD_REQUEST,         oauth_error: None,                    grpc: G::InvalidArgument,   fault: Caller,   code: "bad_request",          title: "Not a request that can be understood" },
             Self::Unsupported(_)         => Row { status: S::NOT_IMPLEMENTED,     oauth_error: None,                    grpc: G::Unimplemented,     fault: Caller,   code: "unsupported",          title: "Not a request that can be forwarded" },
+            Self::Shed                   => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Us,       code: "shed",                 title: "Too many requests at once" },
+            Self::RateLimited { .. }     => Row { status: S::TOO_MANY_REQUESTS,   oauth_error: None,                    grpc: G::ResourceExhausted, fault: Caller,   code: "rate_limited",         title: "Too many requests" },
+            Self::RequestTimedOut { .. } => Row { status: S::GATEWAY_TIMEOUT,     oauth_error: None,                    grpc: G::DeadlineExceeded,  fault: Upstream, code: "request_timed_out",    title: "The request took too long" },
             Self::UpstreamUnreachable    => Row { status: S::BAD_GATEWAY,         oauth_error: None,                    grpc: G::Unavailable,       fault: Upstream, code: "upstream_unreachable", title: "The application cannot be reached" },
             Self::UpstreamTimedOut       => Row { status: S::GATEWAY_TIMEOUT,     oauth_error: None,                    grpc: G::DeadlineExceeded,  fault: Upstream, code: "upstream_timed_out",   title: "The application did not answer in time" },
         }
@@ -142,13 +162,23 @@ impl Rejection {
         *response.status_mut() = row.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if row.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(seconds) = self.retry_after(row.status) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if row.status == StatusCode::UNAUTHORIZED || row.oauth_error.is_some() {
             headers.insert(WWW_AUTHENTICATE, realm.challenge(row.oauth_error, &detail));
         }
         response
+    }
+
+    /// When it is worth asking again, in seconds (RFC 9110 §10.2.3).
+    fn retry_after(&self, status: StatusCode) -> Option<u64> {
+        if let Self::RateLimited { retry_after } = self {
+            // Rounded up: who comes back a moment early is refused once more.
+            return Some(retry_after.as_secs() + 1);
+        }
+        let seconds = if matches!(self, Self::Shed) { 1 } else { 5 };
+        (status == StatusCode::SERVICE_UNAVAILABLE).then_some(seconds)
     }
 
     /// A `Trailers-Only` response: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses>
@@ -351,6 +381,18 @@ mod tests {
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key(RETRY_AFTER));
         assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+    }
+
+    #[test]
+    fn a_limit_says_when_to_come_back() {
+        for (rejection, status, seconds) in [
+            (Rejection::Shed, 503, "1"),
+            (Rejection::RateLimited { retry_after: Duration::from_millis(2_300) }, 429, "3"),
+        ] {
+            let response = rejection.render(Dialect::Http, &Realm::default());
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()[RETRY_AFTER], seconds);
+        }
     }
 
     #[test]

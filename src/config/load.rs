@@ -354,7 +354,8 @@ filter = "debug"
     #[test]
     fn ten_mistakes_are_ten_findings_each_with_its_place() {
         let expected = [
-            "server.listen: invalid socket address syntax; write it like `\"0.0.0.0:4180\"` (from config.toml:2)",
+            "server.listen: `4180` is neither an address with a port, nor unix:PATH, nor systemd; write it like `\"0.0.0.0:4180\"` \
+         (from config.toml:2)",
             "server.max_header_bytes: `lots` is no size; write it like `\"64KiB\"` (from config.toml:3)",
             "server.trusted_peers: `0.0.0.0/0` is the whole Internet: list the proxies in front of this one (from \
          config.toml:4)",
@@ -428,15 +429,15 @@ filter = "debug"
         let flags = Flags { file: Some(path), ..flags() }.with(
             "--listen",
             ("server", "listen"),
-            Some("127.0.0.1:9".to_owned()),
+            ["127.0.0.1:9".to_owned(), "127.0.0.1:10".to_owned()],
         );
         let environment = variables(&[
             ("SIWA_SERVER__LISTEN", "127.0.0.1:5"),
             ("SIWA_SERVER__ADMIN_LISTEN", "127.0.0.1:6"),
         ]);
         let settings = load(&flags, environment).unwrap();
-        assert_eq!(settings.listen.port(), 9);
-        assert_eq!(settings.admin_listen.port(), 6);
+        assert_eq!(settings.listen, ["127.0.0.1:9", "127.0.0.1:10"].map(|on| on.parse().unwrap()));
+        assert_eq!(settings.admin_listen, "127.0.0.1:6".parse().unwrap());
         assert_eq!(settings.verdict_capacity, 3);
         assert_eq!(settings.leeway, VerifierBuilder::LEEWAY);
     }
@@ -490,7 +491,8 @@ filter = "debug"
              env SIWA_UPSTREAM__FORWARD_CREDENTIAL)",
                 "verdicts.capacity: invalid type: string \"many\", expected u64; write it like `100000` (from env \
              SIWA_VERDICTS__CAPACITY)",
-                "server.listen: invalid socket address syntax; write it like `0.0.0.0:4180` (from flag --listen)",
+                "server.listen: `4180` is neither an address with a port, nor unix:PATH, nor systemd; write it like `0.0.0.0:4180` \
+             (from flag --listen)",
             ]
         );
     }

@@ -11,7 +11,7 @@ mod names;
 mod problems;
 mod sections;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -19,11 +19,10 @@ pub use self::{load::Flags, problems::Problems};
 use crate::{
     authn::{AssertionKeys, IdentityHeader, Policy, Realm, UnverifiedEmail},
     endpoints::{Cors, Routes},
-    server::ServerSettings,
+    peers::Peers,
+    server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     telemetry::LogSettings,
-    upstream::{
-        BodyLimits, CredentialForwarding, HostForwarding, Pseudonym, TrustedPeers, UpstreamSettings,
-    },
+    upstream::{BodyLimits, CredentialForwarding, HostForwarding, Pseudonym, UpstreamSettings},
     verify::{
         ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings, JwksSource,
         TrustedUrl,
@@ -34,11 +33,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where callers connect to.
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Vec<ListenOn>,
     /// Where health and metrics are served: never the public port.
-    pub(crate) admin_listen: SocketAddr,
+    pub(crate) admin_listen: ListenOn,
     /// How the listeners behave.
     pub(crate) server: ServerSettings,
+    /// Time at shutdown until the listeners close.
+    pub(crate) drain_delay: Duration,
+    /// How callers' connections are secured, if they are.
+    pub(crate) tls: Option<TlsSettings>,
+    /// How many requests, how often, how long.
+    pub(crate) limits: LimitSettings,
     /// The apps whose tokens are accepted.
     pub(crate) client_ids: ClientIds,
     /// Whose tokens are accepted.
@@ -80,7 +85,7 @@ pub struct Settings {
     /// How much of a request's body is taken.
     pub(crate) request_body: BodyLimits,
     /// The peers whose forwarding headers are believed.
-    pub(crate) trusted_peers: TrustedPeers,
+    pub(crate) trusted_peers: Peers,
     /// How the log looks.
     pub(crate) log: LogSettings,
 }
@@ -216,7 +221,7 @@ mod tests {
     use toml::Table;
 
     use super::*;
-    use crate::verify::VerifierBuilder;
+    use crate::{peers::NOWHERE, server::ClientCertificates, verify::VerifierBuilder};
 
     const MINIMAL: &str = include_str!("../../config/minimal.toml");
     const REFERENCE: &str = include_str!("../../config/reference.toml");
@@ -230,9 +235,11 @@ mod tests {
     #[test]
     fn the_minimal_file_starts_with_the_defaults_of_the_types() {
         let settings = Settings::from_toml(MINIMAL).unwrap();
-        assert_eq!(settings.listen.to_string(), "0.0.0.0:4180");
+        assert_eq!(settings.listen, ["0.0.0.0:4180".parse().unwrap()]);
         assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:4181");
         assert_eq!(format!("{:?}", settings.server), format!("{:?}", ServerSettings::default()));
+        assert_eq!(settings.limits, LimitSettings::default());
+        assert_eq!(settings.tls, None);
         assert_eq!(settings.jwks, JwksSettings::default());
         assert_eq!(settings.jwks_from, JwksFrom::Url(TrustedUrl::apple_keys()));
         assert_eq!(settings.issuer, Issuer::apple());
@@ -240,7 +247,7 @@ mod tests {
         assert_eq!(settings.realm, Realm::default());
         assert_eq!(settings.upstreams[0].credential, CredentialForwarding::Remove);
         assert_eq!(settings.log, LogSettings::default());
-        assert_eq!(settings.trusted_peers, TrustedPeers::default());
+        assert_eq!(settings.trusted_peers, Peers::default());
     }
 
     /// The keys of `table`, as `section.key`.
@@ -343,7 +350,18 @@ mod tests {
         [server]
         max_body_bytes = "1MiB"
         h2_ping_interval = "0s"
+        listen = ["127.0.0.1:4180", "unix:/run/siwa.sock?mode=600", "systemd:0"]
+        drain_delay = "5s"
+        proxy_protocol_peers = ["unix"]
         trusted_peers = ["10.0.0.0/8", "::1"]
+        [tls]
+        certificate = "/c.pem"
+        key = "/k.pem"
+        client_certificates = "required"
+        client_authorities = "/ca.pem"
+        [limits]
+        request_timeout = "1h"
+        rate_per_second = 5
         [jwks]
         file = "/keys.json"
         refresh_every = "50ms"
@@ -361,8 +379,16 @@ mod tests {
         .unwrap();
         assert_eq!(settings.request_body.max_bytes, Some(1 << 20));
         assert_eq!(settings.server.h2_ping_interval, None);
-        let nets = ["10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
-        assert_eq!(settings.trusted_peers, TrustedPeers::new(nets.into()));
+        assert_eq!(settings.listen.len(), 3);
+        assert_eq!(settings.drain_delay, Duration::from_secs(5));
+        assert!(settings.server.proxy_protocol_peers.contains(NOWHERE.ip()));
+        assert!(settings.trusted_peers.contains("10.1.2.3".parse().unwrap()));
+        let clients = settings.tls.clone().unwrap().clients;
+        assert_eq!(clients, ClientCertificates::Required("/ca.pem".into()));
+        assert_eq!(settings.limits.request_timeout, Some(Duration::from_hours(1)));
+        let rate = settings.limits.rate.clone().unwrap();
+        assert_eq!((rate.per_second.get(), rate.burst.get()), (5, 50));
+        assert!(rate.trusted_peers.contains("::1".parse().unwrap()));
         assert_eq!(settings.jwks_from, JwksFrom::File(PathBuf::from("/keys.json")));
         assert_eq!(settings.jwks.unknown_key_cooldown, Duration::from_millis(50));
         assert_eq!(settings.identity_headers, [IdentityHeader::Subject, IdentityHeader::ClientId]);

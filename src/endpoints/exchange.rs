@@ -121,10 +121,10 @@ mod tests {
     use http::{Extensions, HeaderMap};
 
     use super::*;
-    use crate::upstream::TrustedPeers;
+    use crate::peers::Peers;
 
     fn begin(metrics: &Metrics) -> Exchange {
-        let arrival = Arrival::new(&Extensions::new(), &HeaderMap::new(), &TrustedPeers::default());
+        let arrival = Arrival::new(&Extensions::new(), &HeaderMap::new(), &Peers::default());
         Exchange::begin(metrics, "proxy", Method::GET, arrival)
     }
 

@@ -24,10 +24,11 @@ use super::{
 };
 use crate::{
     authn::{Authenticator, Dialect, Rejection, RejectionBody},
+    peers::Peers,
     telemetry::{Metrics, RouteLabel, causes},
     upstream::{
-        Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, TrustedPeers,
-        UpgradeWish, Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, host_of,
+        Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
+        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, host_of,
     },
     verify::{Fault, Identity},
 };
@@ -58,7 +59,7 @@ pub(crate) struct ProxyParts {
     /// Which pages may read our refusals.
     pub(crate) cors: Cors,
     /// Whose word about a request is believed.
-    pub(crate) trusted_peers: TrustedPeers,
+    pub(crate) trusted_peers: Peers,
     /// How much of a body is taken.
     pub(crate) limits: BodyLimits,
     /// What is counted.

@@ -1,25 +1,34 @@
-//! One connection, whatever it is made of: sniffed, then served as HTTP/1 or HTTP/2.
+//! One connection, whatever it is made of: announced, secured, sniffed, then served as HTTP/1 or HTTP/2.
 
-use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible, error::Error, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, uri::Scheme};
 use http_body::Body;
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt, util::Oneshot};
 use tracing::debug;
 
 use super::{
-    ServerSettings, http1, http2,
+    ServerSettings, Tls,
+    held::Held,
+    http1, http2,
+    proxy_protocol::{NoHeader, read_header},
     sniff::{Protocol, Rewind, sniff},
+    tls::HandshakeFault,
 };
+
+/// How long after the stop a new connection may still come up with its first request.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// A byte stream that HTTP can be spoken over.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -50,15 +59,41 @@ pub(super) struct Stop {
     pub(super) at_once: CancellationToken,
 }
 
+/// What all connections of a server share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: ServerSettings,
+    pub(super) tls: Option<Tls>,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: Stop,
+}
+
 /// A connection with all that it needs to be served, and the proof that it may be.
 #[derive(Debug)]
 pub(super) struct Connection<IO> {
     pub(super) io: IO,
     pub(super) peer: SocketAddr,
-    pub(super) settings: Arc<ServerSettings>,
-    pub(super) tasks: TaskTracker,
-    pub(super) stop: Stop,
+    pub(super) shared: Arc<Shared>,
     pub(super) open: Open,
+}
+
+/// Why a connection ended before a request could.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("no protocol was spoken in time")]
+    Late,
+    #[error("the peer left without a word")]
+    Silent,
+    #[error("we are shutting down")]
+    Stopping,
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+    #[error("the PROXY header is missing")]
+    NoHeader(#[from] NoHeader),
+    #[error("the TLS handshake failed")]
+    Handshake(#[from] HandshakeFault),
+    #[error("the protocol was violated, or the connection broke")]
+    Http(#[from] hyper::Error),
 }
 
 impl<IO: Io> Connection<IO> {
@@ -68,28 +103,102 @@ impl<IO: Io> Connection<IO> {
         S: HttpService<B>,
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let Self { io, peer, settings, tasks, stop, open: _open } = self;
-        let accepted = Instant::now();
-        let service = WithPeer { service, peer };
-
-        // Until a byte has come there is no request to finish, so shutdown ends the wait.
-        let sniffed = timeout_at(accepted + settings.header_read_timeout, sniff(io));
-        let result = match stop.gracefully.run_until_cancelled(sniffed).await {
-            None => return,
-            Some(Err(_elapsed)) => return debug!(%peer, "no protocol was spoken in time"),
-            Some(Ok(Err(error))) => {
-                return debug!(%peer, %error, "the connection failed before a request");
-            }
-            Some(Ok(Ok(None))) => return debug!(%peer, "the peer left without a word"),
-            Some(Ok(Ok(Some((Protocol::Http1, io))))) => {
-                Box::pin(http1::serve(io, service, &settings, accepted, &stop)).await
-            }
-            Some(Ok(Ok(Some((Protocol::Http2, io))))) => {
-                Box::pin(http2::serve(io, service, &settings, &tasks, &stop)).await
-            }
-        };
-        if let Err(error) = result {
+        let peer = self.peer;
+        if let Err(error) = self.announce(service).await {
             debug!(%peer, error = &error as &(dyn Error + 'static), "the connection ended with an error");
+        }
+    }
+
+    /// Whose connection it is: a listed balancer says so before anything else is said.
+    async fn announce<S, B>(self, service: S) -> Result<(), Ended>
+    where
+        S: HttpService<B>,
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let Self { io, peer, shared, open } = self;
+        let accepted = Instant::now();
+        let (announced, io) = if shared.settings.proxy_protocol_peers.contains(peer.ip()) {
+            let header = read_header(io);
+            shared.before_a_request(accepted, async { Ok(header.await?) }).await?
+        } else {
+            (None, Rewind::over(io, Bytes::new()))
+        };
+        let peer = announced.unwrap_or(peer);
+        Connection { io, peer, shared, open }.secure(accepted, service).await
+    }
+
+    /// TLS, if there is to be TLS; then the protocol is known, else its first bytes tell.
+    async fn secure<S, B>(self, accepted: Instant, service: S) -> Result<(), Ended>
+    where
+        S: HttpService<B>,
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let Self { io, peer, shared, open } = self;
+        let service =
+            Attributed { service, peer, scheme: Scheme::HTTP, shared: Arc::clone(&shared) };
+        let Some(tls) = &shared.tls else {
+            let sniffed = async { sniff(io).await?.ok_or(Ended::Silent) };
+            let (protocol, io) = shared.before_a_request(accepted, sniffed).await?;
+            return speak(protocol, io, accepted, service, open).await;
+        };
+        let (io, protocol) = shared.unless_stopped(Box::pin(tls.handshake(io))).await??;
+        let service = Attributed { scheme: Scheme::HTTPS, ..service };
+        speak(protocol, Rewind::over(io, Bytes::new()), Instant::now(), service, open).await
+    }
+}
+
+/// HTTP, to the end of the connection.
+async fn speak<IO, S, B>(
+    protocol: Protocol,
+    io: Sniffed<IO>,
+    since: Instant,
+    service: Attributed<S>,
+    open: Open,
+) -> Result<(), Ended>
+where
+    IO: Io,
+    S: HttpService<B>,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let shared = Arc::clone(&service.shared);
+    match protocol {
+        Protocol::Http1 => {
+            let io = Held { io, _open: open };
+            Box::pin(http1::serve(io, service, &shared.settings, since, &shared.stop)).await?;
+        }
+        Protocol::Http2 => {
+            let _open = open;
+            Box::pin(http2::serve(io, service, &shared.settings, &shared.tasks, &shared.stop))
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// `beginning`, as long as it is not late.
+    async fn before_a_request<T>(
+        &self,
+        accepted: Instant,
+        beginning: impl Future<Output = Result<T, Ended>>,
+    ) -> Result<T, Ended> {
+        let deadline = accepted + self.settings.header_read_timeout;
+        match self.unless_stopped(timeout_at(deadline, beginning)).await? {
+            Ok(begun) => begun,
+            Err(_elapsed) => Err(Ended::Late),
+        }
+    }
+
+    /// Until a byte has come there is no request to finish, so shutdown ends the wait; not at once, since the first
+    /// request of a connection that was just made may be under way.
+    async fn unless_stopped<F: Future>(&self, beginning: F) -> Result<F::Output, Ended> {
+        let mut beginning = pin!(beginning);
+        tokio::select! {
+            biased;
+            begun = &mut beginning => Ok(begun),
+            () = self.stop.gracefully.cancelled() => {
+                timeout(LAST_CALL, beginning).await.map_err(|_elapsed| Ended::Stopping)
+            }
         }
     }
 }
@@ -97,22 +206,26 @@ impl<IO: Io> Connection<IO> {
 /// What the protocols serve over.
 pub(super) type Sniffed<IO> = Rewind<IO>;
 
-/// Hands each request to a clone of the service, with the peer's address in its extensions.
+/// Hands each request to a clone of the service, with what is known about its connection in its extensions.
 #[derive(Clone, Debug)]
-pub(super) struct WithPeer<S> {
+pub(super) struct Attributed<S> {
     service: S,
     peer: SocketAddr,
+    scheme: Scheme,
+    shared: Arc<Shared>,
 }
 
 impl<S: Service<Request<Incoming>> + Clone> hyper::service::Service<Request<Incoming>>
-    for WithPeer<S>
+    for Attributed<S>
 {
     type Response = S::Response;
     type Error = S::Error;
     type Future = Oneshot<S, Request<Incoming>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
+        let extensions = request.extensions_mut();
+        extensions.insert(self.peer);
+        extensions.insert(self.scheme.clone());
         self.service.clone().oneshot(request)
     }
 }

@@ -17,8 +17,9 @@ use tokio::{
 
 use super::{
     ServerSettings,
-    connection::{HttpService, Io, Sniffed, Stop, WithPeer},
+    connection::{Attributed, HttpService, Io, Sniffed, Stop},
     head_clock::{HeadClock, WatchedIo},
+    held::Held,
 };
 
 /// hyper panics if its buffer is to be smaller.
@@ -35,8 +36,8 @@ const REQUEST_TIMEOUT: &[u8] =
 ///
 /// A head that is half here when the stop comes counts as a request in flight, for as long as it is not late.
 pub(super) async fn serve<IO, S, B>(
-    io: Sniffed<IO>,
-    service: WithPeer<S>,
+    io: Held<Sniffed<IO>>,
+    service: Attributed<S>,
     settings: &ServerSettings,
     accepted: Instant,
     stop: &Stop,
@@ -80,6 +81,10 @@ fn builder(settings: &ServerSettings, clock: &HeadClock) -> Builder {
         .max_buf_size(settings.max_header_bytes.max(LEAST_BUFFER))
         // A peer that closes its side has left: its request is dropped, and so is the work behind it.
         .half_close(false);
+    // Asked for the number that it takes anyway, hyper would find room for each head anew.
+    if settings.max_headers != ServerSettings::MAX_HEADERS {
+        http1.max_headers(settings.max_headers);
+    }
     http1
 }
 

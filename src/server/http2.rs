@@ -15,16 +15,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     ServerSettings,
-    connection::{HttpService, Io, Sniffed, Stop, WithPeer},
+    connection::{Attributed, HttpService, Io, Sniffed, Stop},
 };
 
 /// How long a peer without streams has to react to our GOAWAY.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Streams that a peer may open and reset before we saw them, and that we reset for its protocol errors, before the
-/// connection is ended: what bounds "rapid reset" (CVE-2023-44487) and "made you reset" (CVE-2025-8671).
-const MAX_PENDING_RESETS: usize = 20;
-const MAX_LOCAL_RESETS: usize = 1024;
 
 /// Bytes that a peer may send on a stream, and on a connection, before we have read them. Together with the limit of
 /// streams this is what one connection can make us hold.
@@ -34,7 +29,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Serves streams until either side closes; on `stop.gracefully` until those in flight are answered.
 pub(super) async fn serve<IO, S, B>(
     io: Sniffed<IO>,
-    service: WithPeer<S>,
+    service: Attributed<S>,
     settings: &ServerSettings,
     tasks: &TaskTracker,
     stop: &Stop,
@@ -71,8 +66,8 @@ fn builder(settings: &ServerSettings, executor: StreamExecutor) -> Builder<Strea
         .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(settings.h2_ping_interval)
         .keep_alive_timeout(settings.h2_ping_timeout)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .max_pending_accept_reset_streams(settings.h2_max_pending_resets)
+        .max_local_error_reset_streams(settings.h2_max_local_resets)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .adaptive_window(false);

@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use crate::peers::Peers;
+
 /// How many connections there may be, how long each may dawdle and how much it may send before it is a request.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerSettings {
@@ -21,6 +23,14 @@ pub(crate) struct ServerSettings {
     /// Bytes of one request's head, and of its trailers; default 64 KiB. More is answered 431.
     pub(crate) max_header_bytes: usize,
 
+    /// Header lines of one HTTP/1 request; default 100. More is answered 431. HTTP/2 counts bytes alone, and each line as
+    /// 32 more than it has (RFC 9113 §6.5.2).
+    pub(crate) max_headers: usize,
+
+    /// The balancers that say by the PROXY protocol whose connection each is; nobody by default. They must then say so on
+    /// every connection, and what anybody else says is not looked at: it is garbage to HTTP.
+    pub(crate) proxy_protocol_peers: Peers,
+
     /// Time that requests in flight get to finish at shutdown; default 30 s. Should be shorter than the patience of
     /// whoever stops the process, `terminationGracePeriodSeconds` in Kubernetes.
     pub(crate) drain_timeout: Duration,
@@ -28,11 +38,24 @@ pub(crate) struct ServerSettings {
     /// Requests in flight on one HTTP/2 connection; default 200. The peer is told, and keeps further ones back.
     pub(crate) h2_max_concurrent_streams: u32,
 
+    /// HTTP/2 streams that a peer may open and reset before we saw them; default 20. More ends the connection: what bounds
+    /// "rapid reset" (CVE-2023-44487).
+    pub(crate) h2_max_pending_resets: usize,
+
+    /// HTTP/2 streams that we reset because the peer violated the protocol; default 1024. More ends the connection: what
+    /// bounds "made you reset" (CVE-2025-8671).
+    pub(crate) h2_max_local_resets: usize,
+
     /// Time between HTTP/2 pings, which find peers that vanished without a word; default 30 s, `None` sends none.
     pub(crate) h2_ping_interval: Option<Duration>,
 
     /// Time that a peer has to answer a ping before the connection counts as dead; default 20 s.
     pub(crate) h2_ping_timeout: Duration,
+}
+
+impl ServerSettings {
+    /// The default of `max_headers`, which is hyper's.
+    pub(crate) const MAX_HEADERS: usize = 100;
 }
 
 impl Default for ServerSettings {
@@ -42,8 +65,12 @@ impl Default for ServerSettings {
             header_read_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             max_header_bytes: 64 * 1024,
+            max_headers: Self::MAX_HEADERS,
+            proxy_protocol_peers: Peers::default(),
             drain_timeout: Duration::from_secs(30),
             h2_max_concurrent_streams: 200,
+            h2_max_pending_resets: 20,
+            h2_max_local_resets: 1024,
             h2_ping_interval: Some(Duration::from_secs(30)),
             h2_ping_timeout: Duration::from_secs(20),
         }

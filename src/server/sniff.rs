@@ -43,7 +43,7 @@ pub(super) async fn sniff<IO: AsyncRead + Unpin>(
         }
     };
     let seen = Bytes::copy_from_slice(seen.get(..length).unwrap_or_default());
-    Ok(Some((protocol, Rewind { seen, io })))
+    Ok(Some((protocol, Rewind::over(io, seen))))
 }
 
 /// A stream whose first bytes were read already, and are to be read again.
@@ -51,6 +51,13 @@ pub(super) async fn sniff<IO: AsyncRead + Unpin>(
 pub(super) struct Rewind<IO> {
     seen: Bytes,
     io: IO,
+}
+
+impl<IO> Rewind<IO> {
+    /// `io`, behind what was `seen` of it.
+    pub(super) const fn over(io: IO, seen: Bytes) -> Self {
+        Self { seen, io }
+    }
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Rewind<IO> {

@@ -84,6 +84,20 @@ pub struct FetchLabels {
     pub result: &'static str,
 }
 
+/// Why a TLS handshake failed: the label of `siwa_tls_handshake_failures_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandshakeFailureLabels {
+    /// `timeout`, `closed`, `not_tls`, `incompatible`, `no_certificate`, `bad_certificate`, `refused` or `other`.
+    pub reason: &'static str,
+}
+
+/// Whose certificate: the label of `siwa_tls_certificate_expiry_seconds`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CertificateLabels {
+    /// `server`: the one that callers see.
+    pub certificate: &'static str,
+}
+
 /// What the application answered: the label of the times it took.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StatusLabels {
@@ -142,6 +156,20 @@ pub struct Metrics {
     pub requests_in_flight: Gauge,
     /// Connections open now on the public listener.
     pub connections: Gauge,
+    /// Failures to accept a connection that were ours, such as no file descriptor left.
+    pub accept_errors: Counter,
+    /// TLS handshakes that failed, by reason.
+    pub tls_handshake_failures: Family<HandshakeFailureLabels, Counter>,
+    /// When a TLS certificate in use ends, in Unix time. Absent without TLS.
+    pub tls_certificate_expiry: Family<CertificateLabels, Gauge>,
+    /// Looks at the TLS files that found what cannot be used.
+    pub tls_reload_failures: Counter,
+    /// Requests refused because too many were in flight.
+    pub requests_shed: Counter,
+    /// Requests refused because their client sent too many.
+    pub requests_rate_limited: Counter,
+    /// Requests cut short because they took too long.
+    pub requests_timed_out: Counter,
     /// Identity headers that a client sent and that were removed.
     pub spoofed_headers_stripped: Counter,
     /// Seconds that connecting to the application took, its name's lookup and TLS included.
@@ -198,6 +226,13 @@ impl Metrics {
         let request_seconds = Histogram::new(exponential_buckets(0.000_1, 2.5, 14));
         let requests_in_flight = Gauge::default();
         let connections = Gauge::default();
+        let accept_errors = Counter::default();
+        let tls_handshake_failures = Family::default();
+        let tls_certificate_expiry = Family::default();
+        let tls_reload_failures = Counter::default();
+        let requests_shed = Counter::default();
+        let requests_rate_limited = Counter::default();
+        let requests_timed_out = Counter::default();
         let spoofed_headers_stripped = Counter::default();
         let upstream_connect_seconds = Histogram::new(exponential_buckets(0.000_1, 2.5, 14));
         let upstream_first_byte_seconds = Family::new_with_constructor(upstream_histogram as fn() -> Histogram);
@@ -221,6 +256,13 @@ impl Metrics {
         r.register_with_unit("request", "From a request's head to its response's head", Unit::Seconds, request_seconds.clone());
         r.register("requests_in_flight", "Requests being worked on now", requests_in_flight.clone());
         r.register("connections", "Connections open now on the public listener", connections.clone());
+        r.register("accept_errors", "Failures to accept a connection that were ours, such as no file descriptor left", accept_errors.clone());
+        r.register("tls_handshake_failures", "TLS handshakes that failed, by reason", tls_handshake_failures.clone());
+        r.register_with_unit("tls_certificate_expiry", "When a TLS certificate in use ends, in Unix time", Unit::Seconds, tls_certificate_expiry.clone());
+        r.register("tls_reload_failures", "Looks at the TLS files that found what cannot be used", tls_reload_failures.clone());
+        r.register("requests_shed", "Requests refused because too many were in flight", requests_shed.clone());
+        r.register("requests_rate_limited", "Requests refused because their client sent too many", requests_rate_limited.clone());
+        r.register("requests_timed_out", "Requests cut short because they took too long in total", requests_timed_out.clone());
         r.register("spoofed_headers_stripped", "Identity headers that clients sent and that were removed", spoofed_headers_stripped.clone());
         r.register_with_unit("upstream_connect", "Connecting to the application, name lookup and TLS included", Unit::Seconds, upstream_connect_seconds.clone());
         r.register_with_unit("upstream_first_byte", "From a rebuilt request to the head of the application's response, by class of status", Unit::Seconds, upstream_first_byte_seconds.clone());
@@ -240,10 +282,11 @@ impl Metrics {
         r.register_with_unit("jwks_age", "Since the last successful fetch of the key set, the oldest if there are several; -1 before the first", Unit::Seconds, jwks_age.clone());
 
         Self {
-            requests, request_seconds, requests_in_flight, connections, spoofed_headers_stripped, verdicts,
-            upstream_connect_seconds, upstream_first_byte_seconds, upstream_total_seconds, upstream_retries, upgraded_streams,
-            judge_seconds, jwks_fetches, jwks_keys, jwks_keys_skipped, jwks_refetches_suppressed,
-            jwks_file, apple_drift, apple_drift_checks, emails_left_out,
+            requests, request_seconds, requests_in_flight, connections, accept_errors, tls_handshake_failures,
+            tls_certificate_expiry, tls_reload_failures, requests_shed, requests_rate_limited, requests_timed_out,
+            spoofed_headers_stripped, verdicts, upstream_connect_seconds, upstream_first_byte_seconds,
+            upstream_total_seconds, upstream_retries, upgraded_streams, judge_seconds, jwks_fetches, jwks_keys,
+            jwks_keys_skipped, jwks_refetches_suppressed, jwks_file, apple_drift, apple_drift_checks, emails_left_out,
             jwks_age, jwks_fetched_at: Arc::new(AtomicU64::new(0)), registry: Arc::new(r),
         }
     }

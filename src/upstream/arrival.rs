@@ -8,24 +8,9 @@ use http::{
     header::FORWARDED,
     uri::{Authority, Scheme},
 };
-use ipnet::IpNet;
 
 use super::request::append_to_list;
-
-/// The peers whose word about a request is believed; nobody by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TrustedPeers(Vec<IpNet>);
-
-impl TrustedPeers {
-    /// Those within `nets`.
-    pub(crate) const fn new(nets: Vec<IpNet>) -> Self {
-        Self(nets)
-    }
-
-    fn include(&self, peer: IpAddr) -> bool {
-        self.0.iter().any(|net| net.contains(&peer))
-    }
-}
+use crate::peers::{NOWHERE, Peers, has_address};
 
 /// How a request reached us.
 #[derive(Clone, Debug)]
@@ -38,15 +23,10 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     /// Reads how a request arrived off its extensions, where the server puts the peer's [`SocketAddr`] and, if it is not
-    /// `http`, the connection's [`Scheme`]; and off its `headers`, which are believed if `trusted` includes the peer.
-    pub(crate) fn new(
-        extensions: &Extensions,
-        headers: &HeaderMap,
-        trusted: &TrustedPeers,
-    ) -> Self {
-        let unknown = || SocketAddr::from(([0, 0, 0, 0], 0));
-        let peer = extensions.get().copied().unwrap_or_else(unknown).ip().to_canonical();
-        let is_trusted = trusted.include(peer);
+    /// `http`, the connection's [`Scheme`]; and off its `headers`, which are believed if `trusted` contains the peer.
+    pub(crate) fn new(extensions: &Extensions, headers: &HeaderMap, trusted: &Peers) -> Self {
+        let peer = extensions.get::<SocketAddr>().copied().unwrap_or(NOWHERE).ip().to_canonical();
+        let is_trusted = trusted.contains(peer);
         let scheme = if extensions.get() == Some(&Scheme::HTTPS) { "https" } else { "http" };
         let told = headers.get(X_REQUEST_ID).filter(|_| is_trusted);
         let id = told.and_then(RequestId::told).unwrap_or_else(RequestId::made);
@@ -72,7 +52,10 @@ impl Arrival {
         let node = forwarded_node(peer);
         let forwarded = format!("for={node};host={};proto={scheme}", quoted(host));
         append_to_list(headers, FORWARDED, &forwarded);
-        append_to_list(headers, X_FORWARDED_FOR, &peer.to_string());
+        // The older list has no word for a peer without an address, and who reads it expects addresses only.
+        if has_address(peer) {
+            append_to_list(headers, X_FORWARDED_FOR, &peer.to_string());
+        }
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
         headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
         let port = port_of(&headers[X_FORWARDED_HOST], &headers[X_FORWARDED_PROTO]);
@@ -153,9 +136,10 @@ fn reads_as(name: &str, canonical: &str) -> bool {
     name.len() == canonical.len() && name.bytes().zip(canonical.bytes()).all(same)
 }
 
-/// RFC 7239 §6: an IPv6 address is bracketed and quoted.
+/// RFC 7239 §6: an IPv6 address is bracketed and quoted, and a peer of a Unix domain socket has none.
 fn forwarded_node(peer: IpAddr) -> String {
     match peer {
+        _ if !has_address(peer) => "unknown".to_owned(),
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("\"[{address}]\""),
     }
@@ -170,6 +154,7 @@ fn quoted(value: &HeaderValue) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::PeerRange;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         lines
@@ -178,8 +163,8 @@ mod tests {
             .collect()
     }
 
-    fn trusted(nets: &[&str]) -> TrustedPeers {
-        TrustedPeers::new(nets.iter().map(|net| net.parse().unwrap()).collect())
+    fn trusted(list: &[&str]) -> Peers {
+        list.iter().map(|range| range.parse::<PeerRange>().unwrap()).collect()
     }
 
     /// What the application is told of a request from `peer` over `scheme` with these headers.
@@ -237,6 +222,19 @@ mod tests {
         assert_eq!(map[X_FORWARDED_PORT], "443");
         assert_eq!(map[FORWARDED], r#"for=1.2.3.4, for=10.0.0.9;host="app.example";proto=http"#);
         assert_eq!(map[X_REQUEST_ID], "abc-123");
+    }
+
+    #[test]
+    fn a_peer_of_a_unix_domain_socket_is_unknown_and_adds_no_address() {
+        for (list, forwarded_for) in [(&["0.0.0.0/8"], None), (&["unix"], Some("1.2.3.4"))] {
+            let mut map = headers(&[("x-forwarded-for", "1.2.3.4")]);
+            let mut extensions = Extensions::new();
+            extensions.insert(NOWHERE);
+            let arrival = Arrival::new(&extensions, &map, &trusted(list));
+            arrival.tell(&mut map, &HeaderValue::from_static("app.example"));
+            assert_eq!(map[FORWARDED], r#"for=unknown;host="app.example";proto=http"#);
+            assert_eq!(map.get(X_FORWARDED_FOR).map(|line| line.to_str().unwrap()), forwarded_for);
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::tls::TlsError;
 pub(crate) use self::{
-    arrival::{Arrival, TrustedPeers, X_REQUEST_ID},
+    arrival::{Arrival, X_REQUEST_ID},
     body::{BodyFault, BodyLimits, StreamedBody},
     error::UpstreamError,
     pool::HeaderCase,

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -37,7 +37,7 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    fn parse(text: &[u8]) -> Self {
+    pub(crate) fn parse(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let (head, body) =
             text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
@@ -95,6 +95,11 @@ pub(crate) async fn open(address: SocketAddr) -> TcpStream {
 
 /// Reads an answer to the end of the connection.
 pub(crate) async fn read_reply(stream: &mut TcpStream) -> Reply {
+    read_reply_from(stream).await
+}
+
+/// Reads an answer to the end of any kind of connection.
+pub(crate) async fn read_reply_from(stream: &mut (impl AsyncRead + Unpin)) -> Reply {
     let mut text = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut text)).await.expect("an answer in time").unwrap();
     Reply::parse(&text)

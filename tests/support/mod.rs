@@ -3,7 +3,9 @@
 
 mod application;
 mod client;
+pub(crate) mod program;
 mod recorder;
+pub(crate) mod secure;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     application::{application, read_head, serve_http},
-    client::{Reply, exchange, exchange_h2, get, open, read_reply},
+    client::{Reply, exchange, exchange_h2, get, open, read_reply, read_reply_from},
     recorder::{Recorder, Request},
 };
 

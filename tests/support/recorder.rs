@@ -16,6 +16,9 @@ use super::spawn;
 /// What the application answers unless told otherwise.
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
+/// No HTTP message: no answer at all.
+const STALL: &str = "\0";
+
 /// The recording application.
 #[derive(Clone)]
 pub(crate) struct Recorder {
@@ -87,6 +90,11 @@ impl Recorder {
         *self.answer.lock().unwrap() = Some(text.to_owned());
     }
 
+    /// Takes requests and answers none, from here on.
+    pub(crate) fn stall(&self) {
+        self.answer(STALL);
+    }
+
     /// Everything that arrived so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.borrow().clone()
@@ -133,6 +141,9 @@ impl Recorder {
         while let Some(request) = read_request(&mut stream, &mut pending).await {
             self.requests.send_modify(|requests| requests.push(request));
             let answer = self.answer.lock().unwrap().clone().unwrap_or_else(|| OK.to_owned());
+            if answer == STALL {
+                continue;
+            }
             if answer.is_empty() || stream.write_all(answer.as_bytes()).await.is_err() {
                 return;
             }

@@ -9,10 +9,14 @@ mod cors;
 mod headers;
 mod identity;
 mod jwks;
+mod limits;
 mod log;
+mod peers;
+mod places;
 mod policy;
 pub(super) mod route;
 mod server;
+mod tls;
 mod upstream;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -22,8 +26,9 @@ use toml::Value;
 
 use self::{
     apple::AppleSection, assertion::AssertionSection, cors::CorsSection, headers::HeadersSection,
-    identity::IdentitySection, jwks::JwksSection, log::LogSection, policy::PolicySection,
-    route::RouteSection, server::ServerSection, upstream::UpstreamSection,
+    identity::IdentitySection, jwks::JwksSection, limits::LimitsSection, log::LogSection,
+    policy::PolicySection, route::RouteSection, server::ServerSection, tls::TlsSection,
+    upstream::UpstreamSection,
 };
 use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
@@ -36,6 +41,8 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Sections {
     server: ServerSection,
+    tls: TlsSection,
+    limits: LimitsSection,
     upstream: UpstreamSection,
     upstreams: BTreeMap<String, UpstreamSection>,
     route: Vec<RouteSection>,
@@ -51,9 +58,11 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 11] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 13] {
     [
         ("server", keys_of::<ServerSection>()),
+        ("tls", keys_of::<TlsSection>()),
+        ("limits", keys_of::<LimitsSection>()),
         ("upstream", keys_of::<UpstreamSection>()),
         ("apple", keys_of::<AppleSection>()),
         ("jwks", keys_of::<JwksSection>()),
@@ -77,6 +86,13 @@ pub(super) fn known_groups() -> [(&'static str, &'static [&'static str]); 2] {
 pub(super) fn example_of(key: &str) -> Option<Value> {
     let text = |text: &str| Value::from(text);
     Some(match key {
+        "server.listen" => text("0.0.0.0:4180"),
+        "server.proxy_protocol_peers" => Value::Array(vec![text("10.0.0.7")]),
+        "tls.certificate" => text("/etc/siwa-proxy/tls.crt"),
+        "tls.key" => text("/etc/siwa-proxy/tls.key"),
+        "tls.client_authorities" => text("/etc/siwa-proxy/clients-ca.crt"),
+        "limits.request_timeout" => text("10m"),
+        "limits.rate_per_second" => Value::Integer(20),
         "server.max_body_bytes" => text("10MiB"),
         "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
         "upstream.url" => text(UpstreamSection::EXAMPLE_URL),
@@ -110,6 +126,8 @@ impl Sections {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
         let Self {
             server,
+            tls,
+            limits,
             upstream,
             upstreams,
             route,
@@ -125,6 +143,9 @@ impl Sections {
         } = self;
 
         let server = server.check(problems);
+        let tls = tls.check(problems);
+        let trusted_peers = server.as_ref().map(|server| server.trusted_peers.clone());
+        let limits = limits.check(problems, &trusted_peers.unwrap_or_default());
         let (upstreams, names) = check_upstreams(problems, upstream, upstreams);
         let apple = apple.check(problems);
         let client_ids = apple.as_ref().map(|apple| &apple.client_ids);
@@ -145,6 +166,9 @@ impl Sections {
             listen: server.listen,
             admin_listen: server.admin_listen,
             server: server.settings,
+            drain_delay: server.drain_delay,
+            tls,
+            limits,
             client_ids: apple.client_ids,
             issuer: apple.issuer,
             leeway: apple.leeway,
@@ -280,6 +304,25 @@ mod tests {
             ("[server]\nmax_header_bytes = '1KiB'", "server.max_header_bytes"),
             ("[server]\nmax_header_bytes = '1GiB'", "server.max_header_bytes"),
             ("[server]\nmax_body_bytes = -1", "server.max_body_bytes"),
+            ("[server]\nlisten = []", "server.listen"),
+            ("[server]\nlisten = ['unix:a.sock']", "server.listen"),
+            ("[server]\nadmin_listen = 'systemd'", "server.admin_listen"),
+            ("[server]\nadmin_listen = 'localhost'", "server.admin_listen"),
+            ("[server]\nmax_headers = 0", "server.max_headers"),
+            ("[server]\ndrain_delay = '2years'", "server.drain_delay"),
+            ("[server]\nh2_max_pending_resets = 0", "server.h2_max_pending_resets"),
+            ("[server]\nh2_max_local_resets = 0", "server.h2_max_local_resets"),
+            ("[server]\nproxy_protocol_peers = ['lb']", "server.proxy_protocol_peers"),
+            ("[tls]\ncertificate = 'a'", "tls.certificate"),
+            ("[tls]\nkey = 'a'", "tls.key"),
+            ("[tls]\nclient_authorities = 'a'", "tls.client_authorities"),
+            ("[tls]\nclient_certificates = 'some'", "tls.client_certificates"),
+            ("[tls]\nhandshake_timeout = '0s'", "tls.handshake_timeout"),
+            ("[tls]\nreload_every = '0s'", "tls.reload_every"),
+            ("[limits]\nmax_requests = 0", "limits.max_requests"),
+            ("[limits]\nrequest_timeout = '0s'", "limits.request_timeout"),
+            ("[limits]\nrate_per_second = 0", "limits.rate_per_second"),
+            ("[limits]\nrate_burst = 0", "limits.rate_burst"),
             ("[server]\ntrusted_peers = ['::/0']", "server.trusted_peers"),
             ("[server]\ntrusted_peers = ['gateway']", "server.trusted_peers"),
             ("[jwks]\nrefresh_every = '0s'", "jwks.refresh_every"),

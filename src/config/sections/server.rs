@@ -6,29 +6,33 @@ use std::{
     time::Duration,
 };
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
     super::{byte_size::ByteSize, problems::Problems},
     LONGEST, check_at_most, check_positive,
+    peers::check_peers,
+    places::{Place, Places},
 };
 use crate::{
-    server::ServerSettings,
-    upstream::{BodyLimits, TrustedPeers},
+    peers::Peers,
+    server::{ListenOn, ServerSettings},
+    upstream::BodyLimits,
 };
 
 /// `[server]`: where the proxy listens, and how patient it is with those who connect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ServerSection {
-    /// Where callers connect to; default `0.0.0.0:4180`, every IPv4 interface. `127.0.0.1` keeps other machines out,
-    /// which suits a gateway on the same one; `[::]` adds IPv6. Port 0 takes any free one.
-    listen: SocketAddr,
+    /// Where callers connect to, one place or several; default `0.0.0.0:4180`, every IPv4 interface. `127.0.0.1` keeps other
+    /// machines out, which suits a gateway on the same one; `[::]` adds IPv6; port 0 takes any free one. `unix:/run/a.sock`
+    /// is a Unix domain socket, for its owner and group, or `unix:/run/a.sock?mode=666` for everybody. `systemd` is every
+    /// socket that systemd hands over, `systemd:0` the first of them.
+    listen: Places,
 
-    /// Where `/livez`, `/readyz` and `/metrics` are served; default `127.0.0.1:4181`. Open it to the network that probes
-    /// and scrapes, and to no other: it asks nobody who they are. It must not be the public address.
-    admin_listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` are served, written likewise; default `127.0.0.1:4181`. Open it to the
+    /// network that probes and scrapes, and to no other: it asks nobody who they are. It must not be the public address.
+    admin_listen: Place,
 
     /// Connections open at once; default 10 000. At the limit the next one waits in the kernel's queue until one closes.
     /// More needs more file descriptors, two for each proxied request (`ulimit -n`); fewer bounds memory more tightly.
@@ -48,6 +52,15 @@ pub(super) struct ServerSection {
     /// Size of one request's head, and of its trailers; default 64 KiB. More is answered 431. Larger admits bigger cookies
     /// and tokens, and lets each connection hold more memory.
     max_header_bytes: ByteSize,
+
+    /// Header lines of one HTTP/1 request; default 100. More is answered 431. HTTP/2 is bounded by `max_header_bytes` alone,
+    /// for which each line counts 32 bytes more than it has.
+    max_headers: NonZeroUsize,
+
+    /// Time at shutdown from `/readyz` turning red to the listeners closing; none by default. Set it to the time that a load
+    /// balancer takes to notice, and no caller meets a closed door; longer makes every restart longer.
+    #[serde(with = "humantime_serde")]
+    drain_delay: Duration,
 
     /// Time that requests in flight get to finish at shutdown; default 30 s. Longer spares slow requests; longer than the
     /// patience of whoever stops the process (`terminationGracePeriodSeconds` in Kubernetes), it is cut short from
@@ -69,6 +82,14 @@ pub(super) struct ServerSection {
     /// serves a gateway with few connections better; fewer shares the application more evenly.
     h2_max_concurrent_streams: u32,
 
+    /// HTTP/2 streams that a peer may open and reset before they were looked at; default 20. More ends its connection. Few
+    /// bound what a "rapid reset" costs; fewer also hit impatient, honest clients.
+    h2_max_pending_resets: NonZeroUsize,
+
+    /// HTTP/2 streams that we reset because the peer violated the protocol; default 1024. More ends its connection. Few
+    /// bound what "made you reset" costs.
+    h2_max_local_resets: NonZeroUsize,
+
     /// Time between HTTP/2 pings, which find peers that vanished without a word; default 30 s. Shorter finds them sooner
     /// and wakes mobile radios more often. `0s` sends none, and a vanished peer is kept for as long as the system does.
     #[serde(with = "humantime_serde")]
@@ -79,7 +100,13 @@ pub(super) struct ServerSection {
     #[serde(with = "humantime_serde")]
     h2_ping_timeout: Duration,
 
-    /// The peers, as addresses (`10.0.0.7`) or networks (`10.0.0.0/8`), whose `Forwarded` and `X-Forwarded-*` headers are
+    /// The balancers, as addresses (`10.0.0.7`), networks (`10.0.0.0/8`) or `unix`, that say by the PROXY protocol, version 1
+    /// or 2, whose connection each is; nobody by default. A listed one must say so on every connection; from anybody else it
+    /// is garbage. An address that others can use lets them forge theirs.
+    proxy_protocol_peers: Vec<String>,
+
+    /// The peers, as addresses (`10.0.0.7`), networks (`10.0.0.0/8`) or `unix` for everybody who connects to a Unix domain
+    /// socket of ours, whose `Forwarded` and `X-Forwarded-*` headers are
     /// believed and extended; nobody by default. From everybody else they are replaced. A gateway in front that is not
     /// listed hides the callers' addresses from the application; an address that others can use lets them forge theirs.
     trusted_peers: Vec<String>,
@@ -89,18 +116,23 @@ impl Default for ServerSection {
     fn default() -> Self {
         let settings = ServerSettings::default();
         Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 4180),
-            admin_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4181),
+            listen: Places(vec![tcp(Ipv4Addr::UNSPECIFIED, 4180)]),
+            admin_listen: tcp(Ipv4Addr::LOCALHOST, 4181),
             max_connections: settings.max_connections,
             header_read_timeout: settings.header_read_timeout,
             keep_alive_timeout: settings.keep_alive_timeout,
             max_header_bytes: ByteSize(settings.max_header_bytes as u64),
+            max_headers: at_least_one(settings.max_headers),
+            drain_delay: Duration::ZERO,
             drain_timeout: settings.drain_timeout,
             max_body_bytes: None,
             body_idle_timeout: Duration::from_mins(1),
             h2_max_concurrent_streams: settings.h2_max_concurrent_streams,
+            h2_max_pending_resets: at_least_one(settings.h2_max_pending_resets),
+            h2_max_local_resets: at_least_one(settings.h2_max_local_resets),
             h2_ping_interval: settings.h2_ping_interval.unwrap_or(Duration::ZERO),
             h2_ping_timeout: settings.h2_ping_timeout,
+            proxy_protocol_peers: Vec::new(),
             trusted_peers: Vec::new(),
         }
     }
@@ -109,11 +141,12 @@ impl Default for ServerSection {
 /// What `[server]` settles.
 #[derive(Debug)]
 pub(super) struct Checked {
-    pub(super) listen: SocketAddr,
-    pub(super) admin_listen: SocketAddr,
+    pub(super) listen: Vec<ListenOn>,
+    pub(super) admin_listen: ListenOn,
     pub(super) settings: ServerSettings,
+    pub(super) drain_delay: Duration,
     pub(super) request_body: BodyLimits,
-    pub(super) trusted_peers: TrustedPeers,
+    pub(super) trusted_peers: Peers,
 }
 
 impl ServerSection {
@@ -124,40 +157,53 @@ impl ServerSection {
 
     pub(super) fn check(self, problems: &mut Problems) -> Option<Checked> {
         let Self {
-            listen,
-            admin_listen,
+            listen: Places(listen),
+            admin_listen: Place(admin_listen),
             max_connections,
             header_read_timeout,
             keep_alive_timeout,
             max_header_bytes,
+            max_headers,
+            drain_delay,
             drain_timeout,
             max_body_bytes,
             body_idle_timeout,
             h2_max_concurrent_streams,
+            h2_max_pending_resets,
+            h2_max_local_resets,
             h2_ping_interval,
             h2_ping_timeout,
+            proxy_protocol_peers,
             trusted_peers,
         } = self;
 
-        check_apart(problems, listen, admin_listen);
+        let listen: Vec<ListenOn> = listen.into_iter().map(|Place(on)| on).collect();
+        check_places(problems, &listen, &admin_listen);
         check_positive(problems, "server.header_read_timeout", header_read_timeout);
         check_positive(problems, "server.keep_alive_timeout", keep_alive_timeout);
         check_positive(problems, "server.body_idle_timeout", body_idle_timeout);
         check_positive(problems, "server.h2_ping_timeout", h2_ping_timeout);
+        check_at_most(problems, "server.drain_delay", LONGEST, drain_delay);
         check_at_most(problems, "server.drain_timeout", LONGEST, drain_timeout);
         check_at_most(problems, "server.h2_ping_interval", LONGEST, h2_ping_interval);
         if h2_max_concurrent_streams == 0 {
             problems.note("server.h2_max_concurrent_streams", "must be at least 1");
         }
-        let trusted_peers = TrustedPeers::new(check_peers(problems, &trusted_peers));
+        let trusted_peers = check_peers(problems, "server.trusted_peers", &trusted_peers);
+        let proxy_protocol_peers =
+            check_peers(problems, "server.proxy_protocol_peers", &proxy_protocol_peers);
 
         let settings = ServerSettings {
             max_connections,
             header_read_timeout,
             keep_alive_timeout,
             max_header_bytes: Self::check_header_bytes(problems, max_header_bytes)?,
+            max_headers: max_headers.get(),
+            proxy_protocol_peers,
             drain_timeout,
             h2_max_concurrent_streams,
+            h2_max_pending_resets: h2_max_pending_resets.get(),
+            h2_max_local_resets: h2_max_local_resets.get(),
             h2_ping_interval: (!h2_ping_interval.is_zero()).then_some(h2_ping_interval),
             h2_ping_timeout,
         };
@@ -165,7 +211,7 @@ impl ServerSection {
             idle_timeout: body_idle_timeout,
             max_bytes: max_body_bytes.map(|ByteSize(bytes)| bytes),
         };
-        Some(Checked { listen, admin_listen, settings, request_body, trusted_peers })
+        Some(Checked { listen, admin_listen, settings, drain_delay, request_body, trusted_peers })
     }
 
     fn check_header_bytes(problems: &mut Problems, ByteSize(bytes): ByteSize) -> Option<usize> {
@@ -179,28 +225,25 @@ impl ServerSection {
     }
 }
 
-/// Health and metrics are never on the public port.
-fn check_apart(problems: &mut Problems, listen: SocketAddr, admin_listen: SocketAddr) {
-    if listen == admin_listen && listen.port() != 0 {
+const fn tcp(address: Ipv4Addr, port: u16) -> Place {
+    Place(ListenOn::Tcp(SocketAddr::new(IpAddr::V4(address), port)))
+}
+
+fn at_least_one(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// There is one, and health and metrics are never on the public port.
+fn check_places(problems: &mut Problems, listen: &[ListenOn], admin_listen: &ListenOn) {
+    if listen.is_empty() {
+        problems.note("server.listen", "must name at least one place");
+    }
+    let is_free = matches!(admin_listen, ListenOn::Tcp(address) if address.port() == 0);
+    if listen.contains(admin_listen) && !is_free {
         let what = "must not be server.listen: health and metrics are not for callers";
         problems.note_clash("server.admin_listen", "server.listen", what);
     }
-}
-
-fn check_peers(problems: &mut Problems, peers: &[String]) -> Vec<IpNet> {
-    peers.iter().filter_map(|peer| check_peer(problems, peer)).collect()
-}
-
-fn check_peer(problems: &mut Problems, peer: &str) -> Option<IpNet> {
-    let Some(net) = peer.parse().ok().or_else(|| peer.parse::<IpAddr>().ok().map(IpNet::from))
-    else {
-        let what = format!("`{peer}` is neither an address nor a network such as 10.0.0.0/8");
-        problems.note("server.trusted_peers", what);
-        return None;
-    };
-    if net.prefix_len() == 0 {
-        let what = format!("`{peer}` is the whole Internet: list the proxies in front of this one");
-        problems.note("server.trusted_peers", what);
+    if *admin_listen == ListenOn::Systemd(None) {
+        problems.note("server.admin_listen", "must say which socket, such as systemd:1");
     }
-    Some(net)
 }

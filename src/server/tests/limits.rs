@@ -41,10 +41,13 @@ async fn accepting_goes_on_after_errors() {
     impl Accept for Failing {
         type Io = TcpStream;
 
-        async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        fn poll_accept(
+            &mut self,
+            cx: &mut Context<'_>,
+        ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
             match self.0.pop() {
-                Some(error) => Err(error),
-                None => Accept::accept(&mut self.1).await,
+                Some(error) => Poll::Ready(Err(error)),
+                None => Accept::poll_accept(&mut self.1, cx),
             }
         }
     }

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     num::NonZeroUsize,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
