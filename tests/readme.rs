@@ -1,6 +1,6 @@
 //! The pages that people read first make claims; here they are tests.
 //!
-//! Commands are parsed by the real binary, links and named files exist, settings are TOML, header names are ours, and
+//! Commands are parsed by the real binary, links and named files exist, settings are accepted, header names are ours, and
 //! the test command is the one that runs before every change lands.
 
 mod markdown;
@@ -12,6 +12,7 @@ use std::{
 };
 
 use markdown::{Line, Page, shell_words};
+use siwa_proxy::config::Settings;
 
 /// Every header that may carry an identity to the application.
 const IDENTITY_HEADERS: &[&str] = &[
@@ -273,7 +274,7 @@ fn every_file_named_in_the_guide_exists() {
 fn untrue_settings(page: &Page) -> Vec<Untrue> {
     let blocks = page.blocks.iter().filter(|block| block.language == "toml");
     let check = |block: &markdown::Block| {
-        let error = block.text().parse::<toml::Table>().err()?;
+        let error = Settings::from_toml(&block.text()).err()?;
         block.lines.first().map(|line| Untrue::new(line, &error.to_string()))
     };
     blocks.filter_map(check).collect()
@@ -377,7 +378,9 @@ fn a_missing_file_is_untrue() {
 
 #[test]
 fn a_settings_block_that_is_no_toml_is_untrue() {
-    bites("```toml\n[a]\nb = 1\n```\n\n```toml\nlisten: 1\n```\n", untrue_settings, &[7]);
+    let good = "```toml\nupstream.url = \"http://a\"\napple.client_ids = [\"com.a\"]\n```\n";
+    bites(&format!("{good}\n```toml\nlisten: 1\n```\n"), untrue_settings, &[7]);
+    bites("```toml\n[server]\nlissten = 1\n```\n", untrue_settings, &[2]);
 }
 
 #[test]
