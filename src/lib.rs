@@ -84,12 +84,13 @@
 //! 7. Only `config/load.rs` reads the environment; only `clock.rs` reads the wall clock; tasks run on a tracker that
 //!    shutdown waits for.
 //! 8. `verify` does not know that HTTP servers exist; `server` does not know that Apple exists.
-//! 9. Apple's discovery document is never asked: issuer, key endpoint and algorithm are pinned.
+//! 9. Apple's discovery document decides nothing: issuer, key endpoint and algorithm are pinned. The canary compares, and warns.
 //! 10. Nothing that a request lent us is kept in a cache: it would pin the connection's buffer.
 //!
 //! # One request, from socket to answer
 //!
-//! 1. **accept** (`server/accept.rs`): a permit, then HTTP/1 or HTTP/2 by the first bytes, all under timeouts;
+//! 1. **accept** (`server/accept.rs`): a permit, a listed balancer's announcement, TLS, then HTTP/1 or HTTP/2 by ALPN or the
+//!    first bytes, all under timeouts;
 //! 2. **route** (`endpoints/routes/`): what is asked of requests of this method, host and path, and where they go; where
 //!    routes differ in who may pass, a path that two programs may read differently is refused;
 //! 3. **credential** (`authn/credential.rs`): at most one, on routes that look at it;

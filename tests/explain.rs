@@ -212,7 +212,10 @@ fn the_exit_code_tells_whether_the_token_is_good() {
     assert_eq!(code(&["--client-id", "com.example.app"], "\u{0}"), Some(1));
     assert_eq!(code(&[], &good), Some(64), "no client id");
     assert_eq!(code(&["--client-id", "a", "--at", "noon"], &good), Some(64));
-    assert_eq!(code(&["--client-id", "a", &good], ""), Some(64), "a token is no argument");
+    let output = run(&desk, &["--client-id", "a", good.trim()], "");
+    assert_eq!(output.status.code(), Some(64), "a token is no argument");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("standard input") && !said.contains("eyJ"), "{said}");
 }
 
 #[test]

@@ -27,7 +27,13 @@ const IDENTITY_HEADERS: &[&str] = &[
 ];
 
 /// The other `X-` headers that a proxy deals with.
-const FORWARDING_HEADERS: &[&str] = &["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+const FORWARDING_HEADERS: &[&str] = &[
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-request-id",
+];
 
 /// A span of code that ends like this names a file of the repository, if it also names its folder.
 const FILE_ENDINGS: &[&str] =

@@ -40,7 +40,7 @@ impl FromStr for EmailPattern {
                 return Err(InvalidEmailPattern);
             }
             let domain = canonical(domain).ok_or(InvalidEmailPattern)?;
-            Pattern::Address { local: local.to_lowercase().into(), domain }
+            Pattern::Address { local: local.to_ascii_lowercase().into(), domain }
         } else if let Some(domain) = text.strip_prefix("*.") {
             Pattern::Below(canonical(domain).ok_or(InvalidEmailPattern)?)
         } else {
@@ -55,7 +55,7 @@ impl EmailPattern {
     pub(super) fn any_matches(patterns: &[Self], address: &str) -> bool {
         let Some((local, domain)) = address.rsplit_once('@') else { return false };
         let Some(domain) = canonical(domain) else { return false };
-        let local = local.to_lowercase();
+        let local = local.to_ascii_lowercase();
         patterns.iter().any(|pattern| pattern.matches(&local, &domain))
     }
 

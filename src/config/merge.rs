@@ -119,10 +119,11 @@ impl Merged {
     /// Sets `key` to what `text` means where it stands: a list has commas.
     pub(super) fn put_text(&mut self, section: &str, key: &str, text: &str, place: Place) {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-        let value = match self.default_of(section, key) {
+        // A key without a default is of the kind of its example.
+        let example = || example_of(&format!("{section}.{key}"));
+        let value = match self.default_of(section, key).cloned().or_else(example) {
             Some(Value::Array(_)) => items.map(Value::from).collect::<Vec<_>>().into(),
-            Some(default) => typed(text, default),
-            // A key without a default is written as text.
+            Some(like) => typed(text, &like),
             None => text.into(),
         };
         self.put(section, key, value, place);

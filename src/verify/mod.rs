@@ -88,8 +88,9 @@ impl Verifier {
             None => self.judge(token, digest, now).await?,
         };
 
-        // A remembered verdict says the token was good once. Whether it still is depends on the time.
-        self.rules.check_time(&identity, now)?;
+        // A remembered verdict says the token was good once. Whether it still is depends on the time, which has passed while
+        // a key was waited for.
+        self.rules.check_time(&identity, self.clock.now())?;
         Ok(identity)
     }
 

@@ -156,7 +156,7 @@ impl SetFile {
 
     async fn read(&self) -> io::Result<Result<Vec<u8>, FileFault>> {
         let file = fs::File::open(&self.path).await?;
-        if file.metadata().await?.permissions().mode() & 0o002 != 0 {
+        if file.metadata().await?.permissions().mode() & 0o022 != 0 {
             return Ok(Err(FileFault::WritableByAll));
         }
         let mut text = Vec::new();

@@ -58,6 +58,8 @@ struct Fetched {
 impl Refresher {
     /// The longest that a source may take, whatever it promises: callers with an unknown key wait for it.
     const LONGEST_FETCH: Duration = Duration::from_secs(10);
+    /// The longest that reading the last good set from disk may take.
+    const LONGEST_LOAD: Duration = Duration::from_secs(2);
     /// The first pause after a failure, doubled with each further one.
     const FIRST_PAUSE: Duration = Duration::from_secs(1);
     /// The longest pause after a failure.
@@ -126,7 +128,12 @@ impl Refresher {
             return self.settle(outcome);
         };
         let (now, metrics) = (self.clock.now(), self.metrics.clone());
-        let load = file.load(now, self.settings.keep_while_failing, &metrics);
+        // A disk that hangs must not keep the keys from being fetched again.
+        let keep_while_failing = self.settings.keep_while_failing;
+        let load = async {
+            let read = file.load(now, keep_while_failing, &metrics);
+            timeout(Self::LONGEST_LOAD, read).await.ok().flatten()
+        };
         tokio::pin!(fetch, load);
         let outcome = tokio::select! {
             biased;
