@@ -1,0 +1,122 @@
+//! What the metrics are told apart by. Every label is bounded: never a subject, a path, a `kid` or an address.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+
+/// How one request ended: the labels of `siwa_requests_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The door it came through: `proxy` or `layer`.
+    pub door: &'static str,
+    /// The route: its configured name, `default` for what no rule matches, `none` for what has no route.
+    pub route: RouteLabel,
+    /// `forwarded`, or the reason code of the rejection, e.g. `token_expired`.
+    pub outcome: &'static str,
+    /// Whose fault a rejection was: `none`, `caller`, `apple`, `upstream` or `us`.
+    pub fault: &'static str,
+}
+
+/// The name of a route, as a label: one of those that are configured, so that there are no more than those.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RouteLabel(Arc<str>);
+
+impl RouteLabel {
+    /// The route called `name`.
+    #[must_use]
+    pub fn new(name: &Arc<str>) -> Self {
+        Self(Arc::clone(name))
+    }
+
+    /// No route.
+    #[must_use]
+    pub fn none() -> Self {
+        Self("none".into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl EncodeLabelValue for RouteLabel {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
+}
+
+/// Where a verdict came from: the label of `siwa_verdicts_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct VerdictLabels {
+    /// `hit` (remembered), `miss` (judged now).
+    pub cache: &'static str,
+}
+
+/// How one fetch of the key set ended: the label of `siwa_jwks_fetches_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FetchLabels {
+    /// `ok`, or the code of the fault, e.g. `status`, `timeout`.
+    pub result: &'static str,
+}
+
+/// Why a TLS handshake failed: the label of `siwa_tls_handshake_failures_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandshakeFailureLabels {
+    /// `timeout`, `closed`, `not_tls`, `incompatible`, `no_certificate`, `bad_certificate`, `refused` or `other`.
+    pub reason: &'static str,
+}
+
+/// Whose certificate: the label of `siwa_tls_certificate_expiry_seconds`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CertificateLabels {
+    /// `server`: the one that callers see.
+    pub certificate: &'static str,
+}
+
+/// What the application answered: the label of the times it took.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabels {
+    /// `1xx` to `5xx`, or `other`.
+    pub status: &'static str,
+}
+
+impl StatusLabels {
+    /// The class of `status` (RFC 9110 §15).
+    #[must_use]
+    pub fn of(status: http::StatusCode) -> Self {
+        let status = match status.as_u16() / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "other",
+        };
+        Self { status }
+    }
+}
+
+/// What became of the key set on disk: the labels of `siwa_jwks_file_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct JwksFileLabels {
+    /// `load` or `store`.
+    pub operation: &'static str,
+    /// `ok`, `failed`, `absent`, or why the file was not believed, e.g. `digest`, `too_old`.
+    pub result: &'static str,
+}
+
+/// What Apple publishes otherwise than it is pinned: the label of `siwa_apple_drift`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DriftLabels {
+    /// `issuer`, `jwks_uri`, `algorithms` or `keys`.
+    pub what: &'static str,
+}
+
+/// How one look for drift ended: the label of `siwa_apple_drift_checks_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DriftCheckLabels {
+    /// `ok`, or the code of the fault, e.g. `status`, `html`.
+    pub result: &'static str,
+}
