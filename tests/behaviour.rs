@@ -20,6 +20,8 @@ mod policy;
 mod properties;
 mod verification;
 
+mod auth_request;
+mod forward_auth;
 mod header_spoofing;
 mod limits;
 mod listening;
@@ -31,6 +33,7 @@ mod streaming;
 mod tls;
 mod upgrades;
 mod upstream;
+mod userinfo;
 
 mod configuration;
 mod demo;

@@ -130,8 +130,14 @@ impl IdentityHeaders {
         }
     }
 
+    /// The email address of `identity`, if anybody is told it: by default only if Apple calls it verified.
+    #[must_use]
+    pub fn email_of<'a>(&self, identity: &'a Identity) -> Option<&'a Email> {
+        identity.email().filter(|email| self.may_forward(email))
+    }
+
     fn value(&self, header: IdentityHeader, identity: &Identity) -> Option<HeaderValue> {
-        let email = identity.email().filter(|email| self.may_forward(email));
+        let email = self.email_of(identity);
         match header {
             IdentityHeader::Subject => HeaderValue::from_str(identity.subject().as_str()).ok(),
             IdentityHeader::Email => self.email_value(email?),

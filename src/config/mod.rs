@@ -18,7 +18,7 @@ use bytes::Bytes;
 pub use self::{load::Flags, problems::Problems};
 use crate::{
     authn::{AssertionKeys, IdentityHeader, Policy, Realm, UnverifiedEmail},
-    endpoints::{Cors, Routes},
+    endpoints::{Cors, DoorPaths, Routes},
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     telemetry::LogSettings,
@@ -66,10 +66,14 @@ pub struct Settings {
     pub(crate) jwks_https: HttpsOptions,
     /// Whether what Apple publishes is compared with what is pinned.
     pub(crate) canary: bool,
-    /// The applications; that of `[upstream]` is the first.
+    /// The applications; that of `[upstream]` is the first. None where another gateway forwards.
     pub(crate) upstreams: Vec<UpstreamEntry>,
     /// What is asked of which requests, and where they go.
     pub(crate) routes: Routes<RouteDestination>,
+    /// Where other gateways ask.
+    pub(crate) doors: DoorPaths,
+    /// What the application of another gateway calls itself.
+    pub(crate) audience: Option<String>,
     /// What pages of other origins may do.
     pub(crate) cors: Cors,
     /// What the proxy calls itself in `Via`.
@@ -320,18 +324,10 @@ mod tests {
 
     #[test]
     fn the_reference_lacks_only_what_is_required() {
-        assert_eq!(
-        problems_of(REFERENCE),
-        [
-            "upstream.url: is missing: say where the application is, such as `http://127.0.0.1:3000`"
-                .to_owned(),
-            format!(
-                "apple.client_ids: no client id is given: name your app's bundle id or Services ID (from \
-                 config.toml:{})",
-                1 + REFERENCE.lines().position(|line| line == "client_ids = []").unwrap()
-            ),
-        ]
-    );
+        let line = 1 + REFERENCE.lines().position(|line| line == "client_ids = []").unwrap();
+        let missing =
+            "apple.client_ids: no client id is given: name your app's bundle id or Services ID";
+        assert_eq!(problems_of(REFERENCE), [format!("{missing} (from config.toml:{line})")]);
         let full = reference_in_full()
             .replace("client_ids = []", "client_ids = [\"com.example.app\"]")
             .replace("url = \"http://127.0.0.1:3000\"", "url = \"https://app\"");

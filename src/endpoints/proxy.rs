@@ -1,4 +1,4 @@
-//! The main door: route → authenticate → [`UpstreamRequest`] → stream back.
+//! The main door: decide → [`UpstreamRequest`] → stream back.
 
 use std::{
     convert::Infallible,
@@ -13,24 +13,24 @@ use http::{
     header::{CONTENT_LENGTH, ORIGIN},
 };
 use hyper::body::Incoming;
-use tokio::time::Instant;
 use tower::Service;
 use tracing::{debug, warn};
 
 use super::{
-    cors::{Cors, keep_to_the_method},
+    cors::keep_to_the_method,
     exchange::Exchange,
-    routes::{Access, Route, Routes},
+    gate::{Admitted, Gate, Passage},
+    original::OriginalRequest,
 };
 use crate::{
-    authn::{Authenticator, Dialect, Rejection, RejectionBody},
+    authn::{Dialect, Rejection, RejectionBody},
     peers::Peers,
-    telemetry::{Metrics, RouteLabel, causes},
+    telemetry::{Metrics, causes},
     upstream::{
         Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
-        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, host_of,
+        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID,
     },
-    verify::{Fault, Identity},
+    verify::Fault,
 };
 
 /// What the proxy answers with.
@@ -39,8 +39,8 @@ pub(crate) type ProxyBody = RejectionBody<StreamedBody>;
 /// An application, and how requests are rebuilt for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Destination {
-    /// Where it is.
-    pub(crate) upstream: Upstream,
+    /// Where it is; none where another gateway forwards.
+    pub(crate) upstream: Option<Upstream>,
     /// How it is told.
     pub(crate) rules: Arc<ForwardingRules>,
 }
@@ -52,28 +52,14 @@ pub(crate) struct Proxy(Arc<ProxyParts>);
 /// What a [`Proxy`] is made of.
 #[derive(Debug)]
 pub(crate) struct ProxyParts {
-    /// Decides who sends a request.
-    pub(crate) authenticator: Authenticator,
-    /// Which requests must prove that, and where they go.
-    pub(crate) routes: Routes<Destination>,
-    /// Which pages may read our refusals.
-    pub(crate) cors: Cors,
+    /// Decides who may pass, and to where.
+    pub(crate) gate: Arc<Gate>,
     /// Whose word about a request is believed.
     pub(crate) trusted_peers: Peers,
     /// How much of a body is taken.
     pub(crate) limits: BodyLimits,
     /// What is counted.
     pub(crate) metrics: Metrics,
-}
-
-/// How a request may go on.
-enum Admitted {
-    /// Somebody is proved.
-    As(Arc<Identity>),
-    /// Nobody is, and nobody need be.
-    Anonymously(CredentialForwarding),
-    /// It asks what pages may do, and nothing more.
-    AsPreflight,
 }
 
 impl Proxy {
@@ -108,28 +94,21 @@ impl Proxy {
 }
 
 impl ProxyParts {
-    fn route_of<B>(&self, request: &Request<B>) -> Result<&Route<Destination>, Rejection> {
-        let host = host_of(request.uri(), request.headers())?;
-        let host = host.to_str().unwrap_or_default();
-        self.routes.find(request.method(), host, request.uri().path())
-    }
-
     async fn forward(
         &self,
         mut request: Request<Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Response<StreamedBody>, Rejection> {
-        let route = self.route_of(&request)?;
-        exchange.takes(RouteLabel::new(&route.name));
-        let arrival = exchange.arrival();
-        let admitted = self.admit(&request, route).await?;
+        let original = OriginalRequest::at_hand(&request)?;
+        let passage = self.gate.decide(&original, request.headers(), exchange).await?;
+        let Passage { admitted, destination: Destination { upstream, rules } } = passage;
+        let upstream = upstream.as_ref().ok_or(Rejection::NotFound)?;
         self.check_announced_length(request.headers())?;
         if matches!(admitted, Admitted::AsPreflight) {
             keep_to_the_method(request.headers_mut());
         }
         let wish = UpgradeWish::of(&mut request);
-        let token_ends = self.end_of(&admitted);
-        let Destination { upstream, rules } = &route.destination;
+        let (token_ends, arrival) = (self.gate.end_of(&admitted), exchange.arrival());
         let request = request.map(|body| StreamedBody::of_request(body, self.limits, rules));
         let request = match admitted {
             Admitted::As(identity) => {
@@ -150,35 +129,6 @@ impl ProxyParts {
         response.map_err(blame)
     }
 
-    async fn admit<B: Sync>(
-        &self,
-        request: &Request<B>,
-        route: &Route<Destination>,
-    ) -> Result<Admitted, Rejection> {
-        let headers = request.headers();
-        match route.access {
-            // Its credential is none of our business: it may be for the application.
-            Access::Public => Ok(Admitted::Anonymously(CredentialForwarding::Keep)),
-            Access::Required | Access::Optional if self.cors.lets_through(request) => {
-                Ok(Admitted::AsPreflight)
-            }
-            Access::Required => {
-                self.authenticator.require(headers, &route.policy).await.map(Admitted::As)
-            }
-            Access::Optional => {
-                let anonymously = || Admitted::Anonymously(route.destination.rules.credential);
-                let identity = self.authenticator.identify(headers, &route.policy).await?;
-                Ok(identity.map_or_else(anonymously, Admitted::As))
-            }
-        }
-    }
-
-    /// When the token ends that opened the door, if one did.
-    fn end_of(&self, admitted: &Admitted) -> Option<Instant> {
-        let Admitted::As(identity) = admitted else { return None };
-        Instant::now().checked_add(self.authenticator.remaining(identity))
-    }
-
     fn check_announced_length(&self, headers: &HeaderMap) -> Result<(), Rejection> {
         let announced = headers
             .get(CONTENT_LENGTH)
@@ -195,8 +145,8 @@ impl ProxyParts {
         dialect: Dialect,
         origin: Option<&HeaderValue>,
     ) -> Response<ProxyBody> {
-        let mut response = rejection.render(dialect, self.authenticator.realm());
-        self.cors.open(response.headers_mut(), origin);
+        let mut response = rejection.render(dialect, self.gate.realm());
+        self.gate.open(response.headers_mut(), origin);
         response.map(RejectionBody::rejected)
     }
 }

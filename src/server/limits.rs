@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Version, header::CONTENT_TYPE};
+use http::{HeaderMap, Method, Request, Response, Uri, Version, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -64,9 +64,11 @@ pub(crate) enum Limit {
     Time(Duration),
 }
 
-/// What the answer to a refused request depends on: what the caller speaks.
+/// What the answer to a refused request depends on: what the caller speaks, and whom it asks.
 #[derive(Clone, Debug)]
 pub(crate) struct Asker {
+    /// The request's target.
+    pub(crate) target: Uri,
     /// The request's method.
     pub(crate) method: Method,
     /// The request's version.
@@ -79,6 +81,7 @@ impl Asker {
     fn of<B>(request: &Request<B>) -> Self {
         let content_type = request.headers().get(CONTENT_TYPE).cloned();
         Self {
+            target: request.uri().clone(),
             method: request.method().clone(),
             version: request.version(),
             headers: content_type.map(|value| (CONTENT_TYPE, value)).into_iter().collect(),

@@ -43,6 +43,7 @@ pub(crate) use self::{
     pool::HeaderCase,
     request::{
         CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest, host_of,
+        well_formed,
     },
     settings::{Upgrades, UpstreamSettings},
     tasks::Streams,

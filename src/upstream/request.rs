@@ -186,7 +186,11 @@ pub(crate) fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Rej
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => first.cloned(),
     };
-    let host = host.ok_or(Rejection::BadRequest("the request names no host"))?;
+    well_formed(host.ok_or(Rejection::BadRequest("the request names no host"))?)
+}
+
+/// `host`, if it is one, with or without a port (RFC 9110 §7.2).
+pub(crate) fn well_formed(host: HeaderValue) -> Result<HeaderValue, Rejection> {
     let is_host = |authority: &Authority| !authority.as_str().contains('@');
     let well_formed =
         Authority::try_from(host.as_bytes()).is_ok_and(|authority| is_host(&authority));

@@ -6,6 +6,7 @@
 mod apple;
 mod assertion;
 mod cors;
+mod doors;
 mod headers;
 mod identity;
 mod jwks;
@@ -25,9 +26,19 @@ use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use self::{
-    apple::AppleSection, assertion::AssertionSection, cors::CorsSection, headers::HeadersSection,
-    identity::IdentitySection, jwks::JwksSection, limits::LimitsSection, log::LogSection,
-    policy::PolicySection, route::RouteSection, server::ServerSection, tls::TlsSection,
+    apple::AppleSection,
+    assertion::AssertionSection,
+    cors::CorsSection,
+    doors::{AUTH_REQUEST, DoorsSection, FORWARD_AUTH, USERINFO},
+    headers::HeadersSection,
+    identity::IdentitySection,
+    jwks::JwksSection,
+    limits::LimitsSection,
+    log::LogSection,
+    policy::PolicySection,
+    route::RouteSection,
+    server::ServerSection,
+    tls::TlsSection,
     upstream::UpstreamSection,
 };
 use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
@@ -46,6 +57,7 @@ pub(super) struct Sections {
     upstream: UpstreamSection,
     upstreams: BTreeMap<String, UpstreamSection>,
     route: Vec<RouteSection>,
+    doors: DoorsSection,
     apple: AppleSection,
     jwks: JwksSection,
     verdicts: VerdictsSection,
@@ -58,12 +70,13 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 13] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 14] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
         ("limits", keys_of::<LimitsSection>()),
         ("upstream", keys_of::<UpstreamSection>()),
+        ("doors", keys_of::<DoorsSection>()),
         ("apple", keys_of::<AppleSection>()),
         ("jwks", keys_of::<JwksSection>()),
         ("verdicts", keys_of::<VerdictsSection>()),
@@ -85,6 +98,7 @@ pub(super) fn known_groups() -> [(&'static str, &'static [&'static str]); 2] {
 /// A value to show for each key whose default shows nothing.
 pub(super) fn example_of(key: &str) -> Option<Value> {
     let text = |text: &str| Value::from(text);
+    let list = |paths: &[&str]| Value::Array(paths.iter().copied().map(Value::from).collect());
     Some(match key {
         "server.listen" => text("0.0.0.0:4180"),
         "server.proxy_protocol_peers" => Value::Array(vec![text("10.0.0.7")]),
@@ -96,6 +110,10 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "server.max_body_bytes" => text("10MiB"),
         "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
         "upstream.url" => text(UpstreamSection::EXAMPLE_URL),
+        "doors.auth_request" => list(&AUTH_REQUEST),
+        "doors.forward_auth" => list(&FORWARD_AUTH),
+        "doors.userinfo" => list(&USERINFO),
+        "doors.audience" => text("my-app"),
         "upstream.audience" => text("my-app"),
         "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
         "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
@@ -131,6 +149,7 @@ impl Sections {
             upstream,
             upstreams,
             route,
+            doors,
             apple,
             jwks,
             verdicts,
@@ -147,6 +166,7 @@ impl Sections {
         let trusted_peers = server.as_ref().map(|server| server.trusted_peers.clone());
         let limits = limits.check(problems, &trusted_peers.unwrap_or_default());
         let (upstreams, names) = check_upstreams(problems, upstream, upstreams);
+        let has_application = upstreams.as_ref().is_none_or(|list| !list.is_empty());
         let apple = apple.check(problems);
         let client_ids = apple.as_ref().map(|apple| &apple.client_ids);
         let known = route::Known { upstreams: &names, client_ids };
@@ -156,6 +176,7 @@ impl Sections {
         let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
+        let doors = doors.check(problems, has_application, assertion.as_ref());
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let log = log.check(problems);
@@ -182,6 +203,8 @@ impl Sections {
             canary: jwks.canary,
             upstreams: upstreams?,
             routes: routes?,
+            doors: doors.paths,
+            audience: doors.audience,
             cors,
             via,
             assertion,
@@ -195,13 +218,17 @@ impl Sections {
     }
 }
 
-/// All applications, that of `[upstream]` first, and the places of the others by their names.
+/// All applications, that of `[upstream]` first, and the places of the others by their names. If nothing is said of any
+/// there is none, and other gateways ask.
 fn check_upstreams(
     problems: &mut Problems,
     first: UpstreamSection,
     others: BTreeMap<String, UpstreamSection>,
 ) -> (Option<Vec<UpstreamEntry>>, BTreeMap<String, usize>) {
     let mut names = BTreeMap::new();
+    if others.is_empty() && first == UpstreamSection::default() {
+        return (Some(Vec::new()), names);
+    }
     let mut checked = vec![first.check(problems, "upstream")];
     for (name, section) in others {
         let at = format!("upstreams.{name}");
