@@ -16,6 +16,7 @@ mod explain;
 mod forgery;
 mod genuine_tokens;
 mod key_rotation;
+mod key_sources;
 mod policy;
 mod properties;
 mod verification;

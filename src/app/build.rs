@@ -12,7 +12,7 @@ use crate::{
         RejectionBody,
     },
     clock::Clock,
-    config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
+    config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
         Destination, Door, DoorPaths, Doors, DoorsParts, Gate, Page, Pages, Proxy, ProxyBody,
         ProxyParts, Router,
@@ -22,7 +22,10 @@ use crate::{
     upstream::{
         CredentialForwarding, ForwardingRules, HostForwarding, Streams, TlsError, Upstream,
     },
-    verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
+    verify::{
+        BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Verifier,
+        VerifierBuilder,
+    },
 };
 
 /// The answer to a request that met a limit: one of the table, like every other no.
@@ -76,6 +79,13 @@ pub(super) fn build_verifier(
     if let Some(age) = settings.max_token_age {
         builder = builder.max_token_age(age);
     }
+    for keys in &settings.additional_keys {
+        warn!(
+            issuer = keys.issuer.as_str(),
+            "tokens of a further issuer are accepted: it can name any subject"
+        );
+        builder = builder.add_source(additional_source(keys, &settings.jwks_https)?);
+    }
     with_canary(with_source(builder, settings)?, settings).build()
 }
 
@@ -92,6 +102,14 @@ fn with_source(
             builder.jwks_source(HttpsJwks::with_options(url.clone(), &settings.jwks_https)?)
         }
         JwksFrom::File(path) => builder.jwks_source(FileJwks::new(path.clone())),
+    })
+}
+
+fn additional_source(keys: &AdditionalKeys, https: &HttpsOptions) -> Result<KeySource, BuildError> {
+    let issuer = keys.issuer.clone();
+    Ok(match &keys.from {
+        JwksFrom::Url(url) => KeySource::new(issuer, HttpsJwks::with_options(url.clone(), https)?),
+        JwksFrom::File(path) => KeySource::new(issuer, FileJwks::new(path.clone())),
     })
 }
 
