@@ -102,11 +102,13 @@ fn seen(request: &Request) -> String {
     }
     lines.retain(|line| line != "host: app.example");
     lines.sort();
-    let lines = lines.join(", ");
-    [line, &format!("[{lines}]"), &request.payload(), &request.trailers().join(", ")]
-        .join(" ")
-        .trim_end()
-        .to_owned()
+    let mut seen = format!("{line} [{}]", lines.join(", "));
+    for more in [request.payload(), request.trailers().join(", ")] {
+        if !more.is_empty() {
+            seen += &format!(" {more}");
+        }
+    }
+    seen
 }
 
 /// How the lines begin that each request has, once.

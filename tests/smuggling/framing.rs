@@ -42,7 +42,7 @@ pub(super) fn lengths() -> Vec<Case> {
         refused("a length beyond 64 bits", value("18446744073709551621")),
         refused("a length beyond 128 bits", value("340282366920938463463374607431768211461")),
         case("the longest length there is", value("18446744073709551615"), &[431], &[], Closed),
-        case("a body shorter than its length", message("POST /broken", "Content-Length: 50\r\n", "hello"), &[], &[], HangUp),
+        case("a body shorter than its length", message("POST /broken", "Content-Length: 50\r\n", "hello"), &[400], &[], HangUp),
         case("a request within a body", post(&format!("Content-Length: {}\r\n", SMUGGLED_LENGTH), UNSIGNED), &[200],
              &[&format!("POST /a [content-length: {SMUGGLED_LENGTH}] {UNSIGNED}")], Kept),
         case("a GET with a request for a body", message("GET /a", &format!("Content-Length: {SMUGGLED_LENGTH}\r\n"), UNSIGNED), &[200],
@@ -191,8 +191,8 @@ pub(super) fn chunks() -> Vec<Case> {
         broken("a last chunk ended by LF", "5\r\nhello\r\n0\n\n"),
         broken("a last chunk without an empty line, and a request", "5\r\nhello\r\n0\r\n"),
         broken("a last chunk with a minus", "5\r\nhello\r\n-0\r\n\r\n"),
-        case("chunks that do not end", message("POST /broken", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"), &[], &[], HangUp),
-        case("a chunk that does not end", message("POST /broken", "Transfer-Encoding: chunked\r\n", "50\r\nhello"), &[], &[], HangUp),
+        case("chunks that do not end", message("POST /broken", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"), &[400], &[], HangUp),
+        case("a chunk that does not end", message("POST /broken", "Transfer-Encoding: chunked\r\n", "50\r\nhello"), &[400], &[], HangUp),
     ]
 }
 

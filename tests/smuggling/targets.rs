@@ -6,7 +6,7 @@ use super::{Case, SMUGGLED, Then::*, case, message, refused};
 pub(super) fn hosts() -> Vec<Case> {
     let with = |lines: &str| format!("GET /a HTTP/1.1\r\n{lines}Authorization: TOKEN\r\n\r\n");
     let host = |host: &str| with(&format!("Host: {host}\r\n"));
-    let odd = |name, sent: String| case(name, sent, &[400], &[], Kept);
+    let odd = refused;
     vec![
         case("a host with a port", host("app.example:8080"), &[200], &["GET /a [host: app.example:8080]"], Kept),
         case("an IPv6 host", host("[::1]"), &[200], &["GET /a [host: [::1]]"], Kept),
@@ -45,7 +45,7 @@ pub(super) fn hosts() -> Vec<Case> {
 pub(super) fn forms() -> Vec<Case> {
     let asks = |start| message(start, "", "");
     let form = |name, start, received: &str| case(name, asks(start), &[200], &[received], Kept);
-    let odd = |name, start| case(name, asks(start), &[400], &[], Kept);
+    let odd = |name, start| refused(name, asks(start));
     vec![
         form("an absolute form", "GET http://app.example/a?b", "GET /a?b []"),
         form("an absolute form for another host, which counts", "GET http://b.example/a", "GET /a [host: b.example]"),
@@ -64,12 +64,12 @@ pub(super) fn forms() -> Vec<Case> {
         odd("a host for a target", "GET app.example"),
         odd("a host and a port for a target", "GET app.example:80"),
         odd("a query for a target", "GET ?a"),
-        case("an absolute form beside two hosts", message("GET http://app.example/a", "Host: app.example\r\n", ""), &[400], &[], Kept),
-        case("an absolute form without a host line", "GET http://app.example/a HTTP/1.1\r\nAuthorization: TOKEN\r\n\r\n", &[400], &[], Kept),
-        case("an absolute form beside a host that is none", "GET http://app.example/a HTTP/1.1\r\nHost: a b\r\nAuthorization: TOKEN\r\n\r\n", &[400], &[], Kept),
-        case("CONNECT to the application", asks("CONNECT app.example:80") , &[501], &[], Kept),
+        refused("an absolute form beside two hosts", message("GET http://app.example/a", "Host: app.example\r\n", "")),
+        refused("an absolute form without a host line", "GET http://app.example/a HTTP/1.1\r\nAuthorization: TOKEN\r\n\r\n"),
+        refused("an absolute form beside a host that is none", "GET http://app.example/a HTTP/1.1\r\nHost: a b\r\nAuthorization: TOKEN\r\n\r\n"),
+        case("CONNECT to the application", asks("CONNECT app.example:80"), &[501], &[], Closed),
         case("CONNECT to somebody else, and a request", asks("CONNECT smuggled.example:80") + SMUGGLED, &[501], &[], Closed),
-        case("CONNECT to a path", asks("CONNECT /a"), &[501], &[], Kept),
+        case("CONNECT to a path", asks("CONNECT /a"), &[501], &[], Closed),
         refused("a path without a slash", asks("GET a/b")),
         refused("an absolute form without a host", asks("GET http:///a")),
         refused("an absolute form of nothing", asks("GET http://")),
@@ -113,7 +113,7 @@ pub(super) fn under_differing_rules() -> Vec<Case> {
         .iter()
         .map(|path| {
             let sent = message(&format!("GET {path}"), "", "");
-            case(format!("differing rules: {path}"), sent, &[400], &[], Kept)
+            refused(format!("differing rules: {path}"), sent)
         })
         .collect();
     let plain = message("GET /open/%20-%7Ea?..//%2f", "", "");
