@@ -30,6 +30,7 @@ mod proxying;
 mod real_programs;
 mod routing;
 mod shutdown;
+mod smuggling;
 mod streaming;
 mod tls;
 mod upgrades;

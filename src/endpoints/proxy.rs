@@ -9,8 +9,8 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderValue, Request, Response,
-    header::{CONTENT_LENGTH, ORIGIN},
+    HeaderMap, HeaderValue, Request, Response, Version,
+    header::{CONNECTION, CONTENT_LENGTH, ORIGIN},
 };
 use hyper::body::Incoming;
 use tower::Service;
@@ -28,7 +28,7 @@ use crate::{
     telemetry::{Metrics, causes},
     upstream::{
         Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
-        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID,
+        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, check_shape,
     },
     verify::Fault,
 };
@@ -74,6 +74,7 @@ impl Proxy {
         // Of the request, the answer to a refused one depends on these alone.
         let dialect = Dialect::of(request.method(), request.version(), request.headers());
         let origin = request.headers().get(ORIGIN).cloned();
+        let version = request.version();
 
         let mut exchange =
             Exchange::begin(&parts.metrics, "proxy", request.method().clone(), arrival);
@@ -83,7 +84,11 @@ impl Proxy {
                 response.map(RejectionBody::inner)
             }
             Err(rejection) => {
-                let response = parts.refuse(&rejection, dialect, origin.as_ref());
+                let mut response = parts.refuse(&rejection, dialect, origin.as_ref());
+                if version < Version::HTTP_2 && is_no_request(&rejection) {
+                    // What follows such bytes may not be what it seems to be (RFC 9112 §11.2).
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 exchange.refused(&rejection, response.status());
                 response
             }
@@ -99,6 +104,7 @@ impl ProxyParts {
         mut request: Request<Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Response<StreamedBody>, Rejection> {
+        check_shape(request.version(), request.headers())?;
         let original = OriginalRequest::at_hand(&request)?;
         let passage = self.gate.decide(&original, request.headers(), exchange).await?;
         let Passage { admitted, destination: Destination { upstream, rules } } = passage;
@@ -149,6 +155,11 @@ impl ProxyParts {
         self.gate.open(response.headers_mut(), origin);
         response.map(RejectionBody::rejected)
     }
+}
+
+/// Whether programs may differ about what was refused, and about where it ended.
+const fn is_no_request(rejection: &Rejection) -> bool {
+    matches!(rejection, Rejection::BadRequest(_) | Rejection::Unsupported(_))
 }
 
 /// The answer to the caller; what it does not tell is told in the log, aloud only if it is the application's fault.

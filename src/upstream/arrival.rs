@@ -138,7 +138,7 @@ fn is_plainly_spelt(name: &str) -> bool {
 }
 
 /// Whether some application reads `name`, which is in lower case, as `canonical`: to many, `_` is `-`.
-fn reads_as(name: &str, canonical: &str) -> bool {
+pub(super) fn reads_as(name: &str, canonical: &str) -> bool {
     let same = |(a, b): (u8, u8)| a == b || (b == b'-' && !a.is_ascii_alphanumeric());
     name.len() == canonical.len() && name.bytes().zip(canonical.bytes()).all(same)
 }

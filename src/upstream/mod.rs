@@ -26,8 +26,8 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{HOST, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
     uri::Authority,
 };
 use http_body::Body;
@@ -42,8 +42,8 @@ pub(crate) use self::{
     error::UpstreamError,
     pool::HeaderCase,
     request::{
-        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest, host_of,
-        well_formed,
+        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest,
+        check_shape, host_of, well_formed,
     },
     settings::{Upgrades, UpstreamSettings},
     tasks::Streams,
@@ -228,6 +228,7 @@ impl Upstream {
     /// The response as it goes on to the client.
     fn received(&self, response: Response<Incoming>, started: Instant) -> Response<StreamedBody> {
         let (mut parts, body) = response.into_parts();
+        settle_length(&mut parts.headers);
         request::remove_hop_by_hop(&mut parts.headers);
         // Each hop has a version of its own (RFC 9110 §2.5).
         parts.version = Version::default();
@@ -246,6 +247,20 @@ impl Upstream {
     }
 }
 
+/// Leaves one opinion about where the body ends: that of `Transfer-Encoding` where there is one, else one number, however
+/// often it was told (RFC 9112 §6.3).
+fn settle_length(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let Some(told) = headers.get(CONTENT_LENGTH) else { return };
+    // Those that differ do not get here: the answer was refused.
+    let first = told.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default();
+    if let Ok(length) = HeaderValue::from_bytes(first.trim_ascii()) {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+}
+
 /// `:authority` becomes `Host`, and the target is the path alone (RFC 9112 §3.2.1).
 fn for_http1(request: Request<StreamedBody>) -> Request<StreamedBody> {
     let (mut parts, body) = request.into_parts();
@@ -260,6 +275,10 @@ fn for_http1(request: Request<StreamedBody>) -> Request<StreamedBody> {
     // For a method whose requests seldom have one, hyper leaves out a body whose length is not known, unless told.
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    // And of an upload without a body it says nothing, to which some applications answer 411 (RFC 9110 §8.6).
+    if body.is_end_stream() && [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     Request::from_parts(parts, body)
 }
