@@ -27,6 +27,7 @@ mod proxying;
 mod real_programs;
 mod routing;
 mod shutdown;
+mod stalling;
 mod streaming;
 mod tls;
 mod upgrades;

@@ -271,27 +271,46 @@ async fn accept_errors(admin: &mut TcpStream) -> u64 {
 }
 
 /// HTTP/2 by hand: the preface, and frames of which the peer approves or not.
-mod h2 {
-    pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    pub(super) const SETTINGS: u8 = 4;
-    pub(super) const GOAWAY: u8 = 7;
+pub(crate) mod h2 {
+    pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
+    pub(crate) const PING: u8 = 6;
+    pub(crate) const GOAWAY: u8 = 7;
+    pub(crate) const WINDOW_UPDATE: u8 = 8;
 
-    pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     }
 
     /// `GET http://a/`, whole.
-    pub(super) fn get(stream: u32) -> Vec<u8> {
+    pub(crate) fn get(stream: u32) -> Vec<u8> {
         frame(1, 0x5, stream, &[0x82, 0x84, 0x86, 0x41, 1, b'a'])
     }
 
-    pub(super) fn reset(stream: u32) -> Vec<u8> {
+    /// `GET http://a/` with a header field, whose value may be long (RFC 7541 §5.1, §6.2.2).
+    pub(crate) fn get_with(stream: u32, name: &str, value: &str) -> Vec<u8> {
+        let mut length = vec![u8::try_from(value.len().min(127)).unwrap()];
+        if let Some(mut rest) = value.len().checked_sub(127) {
+            while rest >= 128 {
+                length.push(u8::try_from(rest % 128 + 128).unwrap());
+                rest /= 128;
+            }
+            length.push(u8::try_from(rest).unwrap());
+        }
+        let begin = [0x82, 0x84, 0x86, 0x41, 1, b'a', 0, u8::try_from(name.len()).unwrap()];
+        let field = [name.as_bytes(), &length, value.as_bytes()].concat();
+        frame(1, 0x5, stream, &[&begin, &field[..]].concat())
+    }
+
+    pub(crate) fn reset(stream: u32) -> Vec<u8> {
         frame(3, 0, stream, &8u32.to_be_bytes())
     }
 
     /// The kinds and payloads of all frames in `bytes`.
-    pub(super) fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
+    pub(crate) fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
         let mut frames = Vec::new();
         while let Some((head, rest)) = bytes.split_at_checked(9) {
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;

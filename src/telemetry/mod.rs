@@ -54,6 +54,8 @@ pub struct Metrics {
     pub tls_certificate_expiry: Family<CertificateLabels, Gauge>,
     /// Looks at the TLS files that found what cannot be used.
     pub tls_reload_failures: Counter,
+    /// Connections and HTTP/2 streams ended because their peer took nothing of its response for too long.
+    pub send_timeouts: Counter,
     /// Requests refused because too many were in flight.
     pub requests_shed: Counter,
     /// Requests refused because their client sent too many.
@@ -123,6 +125,7 @@ impl Metrics {
             tls_handshake_failures: add(r, "tls_handshake_failures", "TLS handshakes that failed, by reason", Family::default()),
             tls_certificate_expiry: seconds(r, "tls_certificate_expiry", "When a TLS certificate in use ends, in Unix time", Family::default()),
             tls_reload_failures: add(r, "tls_reload_failures", "Looks at the TLS files that found what cannot be used", Counter::default()),
+            send_timeouts: add(r, "send_timeouts", "Connections and HTTP/2 streams ended because their peer took nothing of its response for too long", Counter::default()),
             requests_shed: add(r, "requests_shed", "Requests refused because too many were in flight", Counter::default()),
             requests_rate_limited: add(r, "requests_rate_limited", "Requests refused because their client sent too many", Counter::default()),
             requests_timed_out: add(r, "requests_timed_out", "Requests cut short because they took too long in total", Counter::default()),
