@@ -2,41 +2,32 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
-    authn::{
-        Assertion, AssertionKeys, Authenticator, Dialect, IdentityHeaders, Realm, Rejection,
-        RejectionBody,
-    },
+    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
     clock::Clock,
     config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{Destination, Page, Pages, Proxy, ProxyBody, ProxyParts, Router},
-    server::{Asker, Limit},
-    telemetry::{Metrics, RequestLabels, RouteLabel},
+    server::Limit,
+    telemetry::Metrics,
     upstream::{ForwardingRules, Streams, TlsError, Upstream},
     verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
 };
 
-/// The answer to a request that met a limit: one of the table, like every other no.
+/// The answer to a request that met a limit: one of the table, on the way out of every other no.
 pub(super) fn refusal(
-    realm: Realm,
-    metrics: Metrics,
-) -> impl Fn(Limit, &Asker) -> Response<ProxyBody> + Clone + Send + 'static {
-    move |limit, Asker { method, version, headers }| {
+    router: Router,
+) -> impl Fn(Limit, &Request<Incoming>) -> Response<ProxyBody> + Clone + Send + 'static {
+    move |limit, request| {
         let rejection = match limit {
             Limit::Requests => Rejection::Shed,
             Limit::Rate(retry_after) => Rejection::RateLimited { retry_after },
-            Limit::Time(limit) => Rejection::RequestTimedOut { limit },
         };
-        let (outcome, fault) = (rejection.code(), rejection.fault().as_str());
-        let labels = RequestLabels { door: "proxy", route: RouteLabel::none(), outcome, fault };
-        metrics.requests.get_or_create(&labels).inc();
-        rejection
-            .render(Dialect::of(method, *version, headers), &realm)
-            .map(RejectionBody::rejected)
+        router.refuse(request, &rejection)
     }
 }
 

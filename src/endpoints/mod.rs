@@ -17,6 +17,8 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
+use crate::authn::Rejection;
+
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
     pages::{Page, Pages},
@@ -36,6 +38,15 @@ impl Router {
     /// Answers `pages` itself, and gives everything else to `proxy`.
     pub(crate) const fn new(pages: Pages, proxy: Proxy) -> Self {
         Self { pages, proxy }
+    }
+
+    /// The answer to `request`, which is refused before anybody has looked at it.
+    pub(crate) fn refuse<B>(
+        &self,
+        request: &Request<B>,
+        rejection: &Rejection,
+    ) -> Response<ProxyBody> {
+        self.proxy.refuse(request, rejection)
     }
 }
 

@@ -63,7 +63,7 @@ use self::{
 };
 pub(crate) use self::{
     admin::Admin,
-    limits::{Asker, Limit, LimitSettings, Limits},
+    limits::{Limit, LimitSettings, Limits},
     listen_on::ListenOn,
     listener::{Inherited, Listener},
     rate::RateSettings,
