@@ -15,16 +15,8 @@ use tokio::{
 };
 
 use crate::support::{
-    House, PATIENCE, Recorder, Reply, exchange, exchange_h2, get, open, program::Program,
-    read_reply,
+    House, Log, PATIENCE, Recorder, exchange, exchange_h2, get, open, program::Program, read_reply,
 };
-
-/// All that comes until the connection ends, one way or the other.
-async fn rest(stream: &mut TcpStream) -> Vec<u8> {
-    let mut rest = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the end in time").ok();
-    rest
-}
 
 #[tokio::test]
 async fn max_headers_is_reached() {
@@ -118,37 +110,41 @@ async fn max_requests_is_reached_and_the_next_one_is_shed() {
 }
 
 #[tokio::test]
-async fn request_timeout_is_reached_before_the_response() {
-    let house = House::with("limits.request_timeout = '50ms'").await;
-    let reply = read_reply_of_one(stuck(&house).await).await;
-    assert_eq!(reply.status, 504);
-    assert_eq!(reply.json()["code"], "request_timed_out");
-    assert_eq!(house.metric("siwa_requests_timed_out_total").await, 1);
-}
-
-/// The answer on a connection that stays open: this side ends it.
-async fn read_reply_of_one(mut stream: TcpStream) -> Reply {
-    let mut text = Vec::new();
-    let whole = async {
-        while !text.trim_ascii_end().ends_with(b"}") {
-            let read = stream.read_buf(&mut text).await.unwrap();
-            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&text));
+async fn a_refusal_by_a_limit_leaves_by_the_door_and_is_told_of_like_every_other() {
+    let log = Log::default();
+    let _until_the_end = log.listen();
+    let settings = format!(
+        "limits.max_requests = 1\ncors.allow_origins = ['https://page.example']\n{}",
+        rate(3, "server.trusted_peers = ['127.0.0.1']")
+    );
+    let house = House::with(&settings).await;
+    let _stuck = stuck(&house).await;
+    let ask = async |id: &str, client: &str| {
+        let page = ("Origin", "https://page.example");
+        house.get("/", &[page, ("X-Request-Id", id), ("X-Forwarded-For", client)]).await
+    };
+    let limited = async {
+        loop {
+            let reply = ask("the-second", "203.0.113.9").await;
+            if reply.status == 429 {
+                return reply;
+            }
         }
     };
-    timeout(PATIENCE, whole).await.expect("an answer in time");
-    Reply::parse(&text)
-}
-
-#[tokio::test]
-async fn request_timeout_is_reached_within_the_response() {
-    let house = House::with("limits.request_timeout = '200ms'").await;
-    house.application.answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
-    let mut stream = open(house.address).await;
-    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n\r\n", house.bearer());
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let answer = String::from_utf8(rest(&mut stream).await).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nhalf"), "{answer}");
-    assert_eq!(house.metric("siwa_requests_timed_out_total").await, 1);
+    let shed = ask("the-first", "198.51.100.1").await;
+    let limited = timeout(PATIENCE, limited).await.expect("it is limited");
+    for (reply, status, id, code, fault) in [
+        (shed, 503, "the-first", "shed", "us"),
+        (limited, 429, "the-second", "rate_limited", "caller"),
+    ] {
+        assert_eq!((reply.status, reply.header("x-request-id")), (status, vec![id]));
+        assert_eq!(reply.header("access-control-allow-origin"), ["https://page.example"]);
+        let labels =
+            format!("{{door=\"proxy\",route=\"none\",outcome=\"{code}\",fault=\"{fault}\"}}");
+        assert!(house.metric(&format!("siwa_requests_total{labels}")).await >= 1, "{labels}");
+        let lines = log.lines_with(&["access", id]);
+        assert!(lines.iter().any(|line| line.contains(code)), "{lines:?}");
+    }
 }
 
 /// One request every now and then in the long run, and this many at once.
