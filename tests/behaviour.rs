@@ -20,10 +20,12 @@ mod policy;
 mod properties;
 mod verification;
 
+mod faults;
 mod header_spoofing;
 mod limits;
 mod listening;
 mod proxying;
+mod reached;
 mod real_programs;
 mod routing;
 mod shutdown;

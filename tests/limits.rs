@@ -204,6 +204,18 @@ async fn behind_a_trusted_peer_the_rate_is_that_of_the_client_it_names() {
     assert_eq!(ask("2001:db8:0:1::1").await, 401);
 }
 
+#[tokio::test]
+async fn without_room_for_verdicts_every_request_is_judged_anew() {
+    for (capacity, misses) in [(0, 3), (10, 1)] {
+        let house = House::with(&format!("verdicts.capacity = {capacity}")).await;
+        let bearer = house.bearer();
+        for _ in 0..3 {
+            assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 200);
+        }
+        assert_eq!(house.metric("siwa_verdicts_total{cache=\"miss\"}").await, misses);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_slow_senders_do_not_keep_others_out() {
     // This process holds one end of each.
@@ -268,8 +280,13 @@ async fn accept_errors(admin: &mut TcpStream) -> u64 {
 
 /// HTTP/2 by hand: the preface, and frames of which the peer approves or not.
 pub(crate) mod h2 {
+    use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+
+    use crate::support::PATIENCE;
+
     pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
     pub(crate) const RST_STREAM: u8 = 3;
     pub(crate) const SETTINGS: u8 = 4;
     pub(crate) const PING: u8 = 6;
@@ -279,6 +296,23 @@ pub(crate) mod h2 {
     pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    /// The payload of the next frame of this kind on this stream.
+    pub(crate) async fn next(stream: &mut TcpStream, kind: u8, id: u32) -> Vec<u8> {
+        let found = async {
+            loop {
+                let mut head = [0; 9];
+                stream.read_exact(&mut head).await.unwrap();
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                let mut payload = vec![0; length as usize];
+                stream.read_exact(&mut payload).await.unwrap();
+                if head[3] == kind && head[5..] == id.to_be_bytes() {
+                    return payload;
+                }
+            }
+        };
+        timeout(PATIENCE, found).await.expect("the frame comes")
     }
 
     /// `GET http://a/`, whole.
@@ -353,6 +387,21 @@ async fn h2_max_concurrent_streams_is_told() {
     stream.read_exact(&mut settings).await.unwrap();
     let told = settings.chunks(6).find(|setting| setting[..2] == [0, 3]).unwrap();
     assert_eq!(told[2..], [0, 0, 0, 7]);
+}
+
+#[tokio::test]
+async fn h2_streams_beyond_the_limit_are_refused_and_the_others_live_on() {
+    const REFUSED_STREAM: u32 = 7;
+    let house = House::with("server.h2_max_concurrent_streams = 2").await;
+    house.application.stall();
+    let asking = |stream| h2::get_with(stream, "authorization", &house.bearer());
+    let mut stream = open(house.address).await;
+    let settings = h2::frame(h2::SETTINGS, 0, 0, &[]);
+    let whole = [h2::PREFACE, &settings, &asking(1), &asking(3), &asking(5)].concat();
+    stream.write_all(&whole).await.unwrap();
+    assert_eq!(h2::next(&mut stream, h2::RST_STREAM, 5).await, REFUSED_STREAM.to_be_bytes());
+    house.application.received(2).await;
+    assert_eq!(house.metric("siwa_requests_in_flight").await, 2);
 }
 
 #[tokio::test]

@@ -88,23 +88,6 @@ async fn ask_h2(house: &House, settings: &[u8], more: &[u8]) -> TcpStream {
     stream
 }
 
-/// The payload of the next frame of this kind on this stream.
-async fn frame(stream: &mut TcpStream, kind: u8, id: u32) -> Vec<u8> {
-    let found = async {
-        loop {
-            let mut head = [0; 9];
-            stream.read_exact(&mut head).await.unwrap();
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; length as usize];
-            stream.read_exact(&mut payload).await.unwrap();
-            if head[3] == kind && head[5..] == id.to_be_bytes() {
-                return payload;
-            }
-        }
-    };
-    timeout(PATIENCE, found).await.expect("the frame comes")
-}
-
 /// SETTINGS_INITIAL_WINDOW_SIZE = 0 (RFC 9113 §6.5.2).
 const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
 const CANCEL: u32 = 8;
@@ -114,13 +97,13 @@ async fn an_http2_stream_without_a_window_is_reset_and_its_connection_lives_on()
     let (application, left) = endless(CHUNKED).await;
     let house = house_before(application, "100ms").await;
     let mut stream = ask_h2(&house, &NO_WINDOW, &[]).await;
-    assert_eq!(frame(&mut stream, h2::RST_STREAM, 1).await, CANCEL.to_be_bytes());
+    assert_eq!(h2::next(&mut stream, h2::RST_STREAM, 1).await, CANCEL.to_be_bytes());
     told(left).await;
     assert_eq!(house.metric("siwa_send_timeouts_total").await, 1);
     assert_eq!(house.metric("siwa_requests_in_flight").await, 0);
 
     stream.write_all(&h2::frame(h2::PING, 0, 0, b"are you?")).await.unwrap();
-    assert_eq!(frame(&mut stream, h2::PING, 0).await, b"are you?");
+    assert_eq!(h2::next(&mut stream, h2::PING, 0).await, b"are you?");
 }
 
 #[tokio::test]
@@ -168,7 +151,7 @@ async fn a_stream_without_news_is_not_ended() {
     assert_eq!((reply.status, reply.body.as_str()), (200, "firstlast"));
 
     let mut stream = ask_h2(&house, &[], &[]).await;
-    assert_eq!(frame(&mut stream, h2::DATA, 1).await, b"first");
-    assert_eq!(frame(&mut stream, h2::DATA, 1).await, b"last");
+    assert_eq!(h2::next(&mut stream, h2::DATA, 1).await, b"first");
+    assert_eq!(h2::next(&mut stream, h2::DATA, 1).await, b"last");
     assert_eq!(house.metric("siwa_send_timeouts_total").await, 0);
 }

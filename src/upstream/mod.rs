@@ -24,7 +24,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{HOST, TRANSFER_ENCODING},
+    header::{HOST, TRAILER, TRANSFER_ENCODING},
     uri::Authority,
 };
 use http_body::Body;
@@ -266,8 +266,10 @@ fn for_http1(request: Request<StreamedBody>) -> Request<StreamedBody> {
     let path = parts.uri.path_and_query().cloned();
     parts.uri = path.map_or_else(Uri::default, Uri::from);
     parts.version = Version::HTTP_11;
-    // For a method whose requests seldom have one, hyper leaves out a body whose length is not known, unless told.
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+    // For a method whose requests seldom have one, hyper leaves out a body whose length is not known, unless told. And behind
+    // a body whose length is told no trailers can come (RFC 9112 §7.1.2), as they can in HTTP/2.
+    let is_chunked = body.size_hint().exact().is_none() || parts.headers.contains_key(TRAILER);
+    if !body.is_end_stream() && is_chunked {
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     Request::from_parts(parts, body)
