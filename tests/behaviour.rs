@@ -22,15 +22,18 @@ mod properties;
 mod verification;
 
 mod auth_request;
+mod faults;
 mod forward_auth;
 mod header_spoofing;
 mod limits;
 mod listening;
 mod proxying;
+mod reached;
 mod real_programs;
 mod routing;
 mod shutdown;
 mod smuggling;
+mod stalling;
 mod streaming;
 mod tls;
 mod upgrades;

@@ -2,23 +2,20 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
-    authn::{
-        Assertion, AssertionKeys, Authenticator, Dialect, IdentityHeaders, Realm, Rejection,
-        RejectionBody,
-    },
+    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Destination, Door, DoorPaths, Doors, DoorsParts, Gate, Page, Pages, Proxy, ProxyBody,
-        ProxyParts, Router,
+        Destination, Doors, DoorsParts, Gate, Page, Pages, Proxy, ProxyBody, ProxyParts, Router,
     },
-    server::{Asker, Limit},
-    telemetry::{Metrics, RequestLabels, RouteLabel},
+    server::Limit,
+    telemetry::Metrics,
     upstream::{
         CredentialForwarding, ForwardingRules, HostForwarding, Streams, TlsError, Upstream,
     },
@@ -28,32 +25,16 @@ use crate::{
     },
 };
 
-/// The answer to a request that met a limit: one of the table, like every other no.
+/// The answer to a request that met a limit: one of the table, on the way out of every other no.
 pub(super) fn refusal(
-    realm: Realm,
-    doors: DoorPaths,
-    metrics: Metrics,
-) -> impl Fn(Limit, &Asker) -> Response<ProxyBody> + Clone + Send + 'static {
-    move |limit, Asker { target, method, version, headers }| {
+    router: Router,
+) -> impl Fn(Limit, &Request<Incoming>) -> Response<ProxyBody> + Clone + Send + 'static {
+    move |limit, request| {
         let rejection = match limit {
             Limit::Requests => Rejection::Shed,
             Limit::Rate(retry_after) => Rejection::RateLimited { retry_after },
-            Limit::Time(limit) => Rejection::RequestTimedOut { limit },
         };
-        let (outcome, fault) = (rejection.code(), rejection.fault().as_str());
-        let door = doors.find(target.path());
-        let labels = RequestLabels {
-            door: door.map_or("proxy", Door::name),
-            route: RouteLabel::none(),
-            outcome,
-            fault,
-        };
-        metrics.requests.get_or_create(&labels).inc();
-        let response = match door {
-            Some(door) => door.refuse(&rejection, &realm),
-            None => rejection.render(Dialect::of(method, *version, headers), &realm),
-        };
-        response.map(RejectionBody::rejected)
+        router.refuse(request, rejection)
     }
 }
 

@@ -181,13 +181,15 @@ const fn flag(value: bool) -> HeaderValue {
     HeaderValue::from_static(if value { "true" } else { "false" })
 }
 
-/// CGI (RFC 3875 §4.1.18) and its heirs (WSGI, Rack, PHP) turn a field name into a variable by writing `_` for what is no
-/// letter or digit: to them `x_apple_sub` and `x.apple.sub` are `x-apple-sub`.
 fn is_identity_name(name: &str) -> bool {
     IdentityHeader::ALL.iter().any(|header| reads_as(name, header.name()))
 }
 
-fn reads_as(name: &str, canonical: &str) -> bool {
+/// Whether some application reads the field name `name` as `canonical`, which is in lower case.
+///
+/// CGI (RFC 3875 §4.1.18) and its heirs (WSGI, Rack, PHP) turn a field name into a variable by writing `_` for what is no
+/// letter or digit: to them `x_apple_sub` and `x.apple.sub` are `x-apple-sub`.
+pub(crate) fn reads_as(name: &str, canonical: &str) -> bool {
     let same = |(byte, wanted): (u8, u8)| {
         byte.eq_ignore_ascii_case(&wanted) || (wanted == b'-' && !byte.is_ascii_alphanumeric())
     };

@@ -389,7 +389,6 @@ mod tests {
         client_certificates = "required"
         client_authorities = "/ca.pem"
         [limits]
-        request_timeout = "1h"
         rate_per_second = 5
         [jwks]
         file = "/keys.json"
@@ -414,7 +413,6 @@ mod tests {
         assert!(settings.trusted_peers.contains("10.1.2.3".parse().unwrap()));
         let clients = settings.tls.clone().unwrap().clients;
         assert_eq!(clients, ClientCertificates::Required("/ca.pem".into()));
-        assert_eq!(settings.limits.request_timeout, Some(Duration::from_hours(1)));
         let rate = settings.limits.rate.clone().unwrap();
         assert_eq!((rate.per_second.get(), rate.burst.get()), (5, 50));
         assert!(rate.trusted_peers.contains("::1".parse().unwrap()));

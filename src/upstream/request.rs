@@ -14,7 +14,7 @@ use http::{
 
 use super::arrival::{self, Arrival};
 use crate::{
-    authn::{IdentityHeaders, Rejection},
+    authn::{IdentityHeaders, Rejection, reads_as},
     verify::Identity,
 };
 
@@ -275,7 +275,7 @@ pub(crate) fn check_shape(version: Version, headers: &HeaderMap) -> Result<(), R
 
 /// Whether an application that reads `_` as `-` takes `name` for a second opinion about where the body ends.
 fn tells_framing(name: &str) -> bool {
-    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|known| arrival::reads_as(name, known.as_str()))
+    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|known| reads_as(name, known.as_str()))
 }
 
 /// HTTP/2 may send a cookie a line; HTTP/1 has one line for all (RFC 9113 §8.2.3).

@@ -105,7 +105,6 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "tls.certificate" => text("/etc/siwa-proxy/tls.crt"),
         "tls.key" => text("/etc/siwa-proxy/tls.key"),
         "tls.client_authorities" => text("/etc/siwa-proxy/clients-ca.crt"),
-        "limits.request_timeout" => text("10m"),
         "limits.rate_per_second" => Value::Integer(20),
         "server.max_body_bytes" => text("10MiB"),
         "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
@@ -165,7 +164,7 @@ impl Sections {
         let server = server.check(problems);
         let tls = tls.check(problems);
         let trusted_peers = server.as_ref().map(|server| server.trusted_peers.clone());
-        let limits = limits.check(problems, &trusted_peers.unwrap_or_default());
+        let limits = limits.check(&trusted_peers.unwrap_or_default());
         let (upstreams, names) = check_upstreams(problems, upstream, upstreams);
         let has_application = upstreams.as_ref().is_none_or(|list| !list.is_empty());
         let apple = apple.check(problems);
@@ -380,7 +379,6 @@ mod tests {
             ("[tls]\nhandshake_timeout = '0s'", "tls.handshake_timeout"),
             ("[tls]\nreload_every = '0s'", "tls.reload_every"),
             ("[limits]\nmax_requests = 0", "limits.max_requests"),
-            ("[limits]\nrequest_timeout = '0s'", "limits.request_timeout"),
             ("[limits]\nrate_per_second = 0", "limits.rate_per_second"),
             ("[limits]\nrate_burst = 0", "limits.rate_burst"),
             ("[server]\ntrusted_peers = ['::/0']", "server.trusted_peers"),
