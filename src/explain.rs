@@ -75,7 +75,9 @@ pub(crate) async fn run(options: ExplainOptions) -> anyhow::Result<ExitCode> {
     let policy = LastCheck {
         name: "policy",
         asks: "who it is may pass by [policy]; a route's own is not asked here".to_owned(),
-        judge: |identity: &Identity| settings.policy().check(identity).map_err(problem),
+        judge: |identity: &Identity| {
+            settings.policy().check(identity).map_err(|fault| problem(&fault))
+        },
     };
     let explanation = explainer(&settings, keys).explain_with(token_in(&input), now, policy);
 
@@ -96,7 +98,7 @@ async fn fetch_keys(settings: &Settings) -> anyhow::Result<ListedKeys> {
 }
 
 /// The same code as in the proxy's 403.
-fn problem(fault: PolicyFault) -> Problem {
+fn problem(fault: &PolicyFault) -> Problem {
     Problem { code: fault.code(), message: fault.to_string(), mend: fault.mend().to_owned() }
 }
 
