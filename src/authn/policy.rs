@@ -159,6 +159,24 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Whether it denies addresses without asking for a verified one: who has none, or one that Apple has not verified, is
+    /// then denied by no address, whoever they are.
+    #[must_use]
+    pub fn may_miss_denied_emails(&self) -> bool {
+        let misses = |rules: &PolicyRules| {
+            !rules.deny.emails.is_empty() && rules.email != EmailRule::Verified
+        };
+        self.0.as_deref().is_some_and(misses)
+    }
+
+    /// Whether nobody passes without a verified address.
+    #[must_use]
+    pub fn requires_verified_email(&self) -> bool {
+        self.0.as_deref().is_some_and(|rules| rules.email == EmailRule::Verified)
+    }
+}
+
 impl PolicyRules {
     fn check_issuer(&self, identity: &Identity) -> Result<(), PolicyFault> {
         let issuer = identity.issuer();
@@ -434,6 +452,22 @@ mod tests {
         assert_eq!(check(rules(members(&[SUBJECT], &[])), claims()), "not_allowed_subject_denied");
         let by_address = rules(members(&[], &["a@EXAMPLE.com"]));
         assert_eq!(check(by_address, claims()), "not_allowed_email_denied");
+    }
+
+    #[test]
+    fn a_list_of_denied_addresses_misses_whoever_need_not_have_a_verified_one() {
+        let policy = |email, emails: &[&str]| {
+            Policy::new(PolicyRules { email, deny: members(&[], emails), ..PolicyRules::default() })
+        };
+        assert!(policy(EmailRule::Optional, &["example.com"]).may_miss_denied_emails());
+        assert!(policy(EmailRule::Present, &["example.com"]).may_miss_denied_emails());
+        assert!(!policy(EmailRule::Verified, &["example.com"]).may_miss_denied_emails());
+        assert!(!policy(EmailRule::Optional, &[]).may_miss_denied_emails());
+        assert!(!Policy::permissive().may_miss_denied_emails());
+        // What is meant: the same person, with the same address, passes.
+        let unverified = json!({"email": "a@example.com", "email_verified": false});
+        let blind = policy(EmailRule::Present, &["example.com"]);
+        assert!(blind.check(&identity_with(unverified)).is_ok());
     }
 
     #[test]
