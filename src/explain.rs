@@ -21,7 +21,8 @@ use siwa_proxy::{
 ///
 /// The token is read from standard input, and only from there: arguments are seen by everybody on the machine. It may stand
 /// behind `Bearer` or `Authorization: Bearer`. Settings come from flags, the environment and a file, as for `serve`, so
-/// that the answer is the proxy's, but for the policies of routes. What the token says is printed, personal data and all.
+/// that the answer is the proxy's, but for the policies of routes. What the token says is printed, personal data and
+/// all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 #[expect(clippy::doc_markdown, reason = "the command prints these comments as they are")]

@@ -29,7 +29,8 @@ pub struct Policy(Option<Arc<PolicyRules>>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyRules {
     /// The issuers whose users may pass, out of those whose keys are used at all. With several key sources every policy
-    /// should say so: a subject is unique for its issuer only, so that the users of one could pass for those of another.
+    /// should say so: a subject is unique for its issuer only, so that the users of one could pass for those of
+    /// another.
     pub issuers: Option<Vec<Issuer>>,
     /// The apps whose users may pass, out of those whose tokens are accepted at all. A token that was issued to several
     /// apps needs every one of them here.
@@ -142,7 +143,8 @@ impl Policy {
         Self(Some(Arc::new(rules)))
     }
 
-    /// Says whether `identity` may pass: issuer and apps first, then deny, which wins over allow, then what the token tells.
+    /// Says whether `identity` may pass: issuer and apps first, then deny, which wins over allow, then what the token
+    /// tells.
     ///
     /// # Errors
     ///
@@ -160,8 +162,8 @@ impl Policy {
 }
 
 impl Policy {
-    /// Whether it denies addresses without asking for a verified one: who has none, or one that Apple has not verified, is
-    /// then denied by no address, whoever they are.
+    /// Whether it denies addresses without asking for a verified one: who has none, or one that Apple has not verified,
+    /// is then denied by no address, whoever they are.
     #[must_use]
     pub fn may_miss_denied_emails(&self) -> bool {
         let misses = |rules: &PolicyRules| {

@@ -140,7 +140,8 @@ impl<D> Routes<D> {
         Ok(route)
     }
 
-    /// The routes that ask for a token, by name, each with what it asks besides; that of whatever no rule matches is the last.
+    /// The routes that ask for a token, by name, each with what it asks besides; that of whatever no rule matches is
+    /// the last.
     pub(crate) fn policies(&self) -> impl Iterator<Item = (&str, &Policy)> {
         let routes = self.rules.iter().map(|(_, route)| route).chain([&self.fallback]);
         routes
