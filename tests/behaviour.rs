@@ -21,6 +21,7 @@ mod properties;
 mod verification;
 
 mod header_spoofing;
+mod http2;
 mod limits;
 mod listening;
 mod proxying;

@@ -84,7 +84,7 @@ fn get_a(lines: &str) -> String {
 
 /// A request, told in one line: its first line, its header lines in order of their names but for those that we add to
 /// each, its body without chunks, and its trailers. `HTTP/1.1` and the usual host go without saying, and nothing else.
-fn seen(request: &Request) -> String {
+pub(crate) fn seen(request: &Request) -> String {
     let line = request.line().strip_suffix(" HTTP/1.1").unwrap_or(request.line());
     let mut lines: Vec<_> = request
         .head
@@ -123,7 +123,7 @@ fn ours(host: &str) -> [String; 9] {
         format!("x-forwarded-host: {host}"),
         format!("x-forwarded-port: {port}"),
         "x-request-id: ".to_owned(),
-        "via: 1.".to_owned(),
+        "via: ".to_owned(),
     ]
 }
 
