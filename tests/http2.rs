@@ -133,10 +133,10 @@ async fn attempt(house: &House, case: &Case) -> Result<(), String> {
     match end {
         End::Answer(_) | End::Reset => {
             connection.say(&frame(HEADERS, WHOLE, 101, &fields(&good.list("/last")))).await;
-            match end_of(&mut connection, 101).await {
-                End::Answer(200) => Ok(()),
-                end => Err(format!("the next request ended in {end:?}")),
-            }
+            let end = end_of(&mut connection, 101).await;
+            (end == End::Answer(200))
+                .then_some(())
+                .ok_or_else(|| format!("the next request ended in {end:?}"))
         }
         End::GoAway | End::Closed => {
             while connection.hear().await.is_some() {}

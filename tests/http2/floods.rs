@@ -45,7 +45,6 @@ use Reads::{Everything, Nothing};
 #[rustfmt::skip] // A table is read as a table.
 fn floods() -> Vec<Flood> {
     let flood = |name, sent, reads| Flood { name, settings: Vec::new(), sent, reads };
-    fn streams() -> impl Iterator<Item = u32> { (0..20_000).map(|n| 2 * n + 1) }
     vec![
         flood("requests that are reset at once (CVE-2023-44487)", |good| streams().flat_map(|n| [request(good, n), reset(n)].concat()).collect(), Everything),
         flood("requests that we are made to reset (CVE-2025-8671)", |good| streams().flat_map(|n| [request(good, n), frame(WINDOW_UPDATE, 0, n, &[0x7f, 0xff, 0xff, 0xff])].concat()).collect(), Everything),
@@ -53,17 +52,17 @@ fn floods() -> Vec<Flood> {
         flood("requests that are malformed", |_| streams().flat_map(|n| frame(HEADERS, WHOLE, n, &fields(&[("Upper", "case")]))).collect(), Everything),
         flood("requests beyond all streams", |good| streams().flat_map(|n| request(good, n)).collect(), Nothing),
         flood("a header section that does not end (CVE-2024-27316)", |_| [begun(), field().repeat(2_000)].concat(), Everything),
-        flood("a header section that continues with nothing", |_| [begun(), frame(CONTINUATION, 0, 1, &[]).repeat(500_000)].concat(), Everything),
+        flood("a header section that continues with nothing", |_| [begun(), frame(CONTINUATION, 0, 1, &[]).repeat(200_000)].concat(), Everything),
         flood("one field that a table makes many (an HPACK bomb)", |_| (0..20).flat_map(|n| bomb(2 * n + 1)).collect(), Everything),
         flood("tables that grow and shrink", |_| (0..20_000).flat_map(|n| frame(HEADERS, WHOLE, 2 * n + 1, &[integer(0, 0x1f, 0x20), integer(4_096, 0x1f, 0x20)].concat())).collect(), Everything),
-        flood("empty data", |good| [good.post(&[]), frame(DATA, 0, 1, &[]).repeat(500_000)].concat(), Everything),
+        flood("empty data", |good| [good.post(&[]), frame(DATA, 0, 1, &[]).repeat(200_000)].concat(), Everything),
         flood("data of padding alone", |good| [good.post(&[]), frame(DATA, PADDED, 1, &[&[255][..], &[0; 255]].concat()).repeat(50_000)].concat(), Everything),
-        flood("pings", |_| frame(PING, 0, 0, &[7; 8]).repeat(500_000), Everything),
-        flood("pings whose answers are not read", |_| frame(PING, 0, 0, &[7; 8]).repeat(1_000_000), Nothing),
-        flood("settings", |_| frame(SETTINGS, 0, 0, &[]).repeat(500_000), Everything),
-        flood("settings whose answers are not read", |_| frame(SETTINGS, 0, 0, &setting(4, 1)).repeat(500_000), Nothing),
-        flood("windows that grow by one", |_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(500_000), Everything),
-        flood("priorities", |_| (0..500_000).flat_map(|n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 16])).collect(), Everything),
+        flood("pings", |_| frame(PING, 0, 0, &[7; 8]).repeat(200_000), Everything),
+        flood("pings whose answers are not read", |_| frame(PING, 0, 0, &[7; 8]).repeat(400_000), Nothing),
+        flood("settings", |_| frame(SETTINGS, 0, 0, &[]).repeat(200_000), Everything),
+        flood("settings whose answers are not read", |_| frame(SETTINGS, 0, 0, &setting(4, 1)).repeat(200_000), Nothing),
+        flood("windows that grow by one", |_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(200_000), Everything),
+        flood("priorities", |_| (0..200_000).flat_map(|n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 16])).collect(), Everything),
         flood("streams that depend on one another in a chain", |good| (0..20_000_u32).flat_map(|n| {
             let parent = (2 * n).saturating_sub(1).to_be_bytes();
             let block = [&parent[..], &[16], &fields(&good.list("/a"))].concat();
@@ -73,6 +72,11 @@ fn floods() -> Vec<Flood> {
         Flood { settings: setting(4, 0), ..flood("answers that there is no window for", |good| (0..200).flat_map(|n| request(good, 2 * n + 1)).collect(), Nothing) },
         flood("bodies on all streams that do not end", |good| (0..200).flat_map(|n| [upload(good, 2 * n + 1), frame(DATA, 0, 2 * n + 1, &[7; 5_000])].concat()).collect(), Nothing),
     ]
+}
+
+/// The numbers of many streams.
+fn streams() -> impl Iterator<Item = u32> {
+    (0..20_000).map(|n| 2 * n + 1)
 }
 
 fn request(good: &Good, stream: u32) -> Vec<u8> {

@@ -37,7 +37,7 @@ const PLAIN: &[&str] = &["GET /a []"];
 #[rustfmt::skip] // A table is read as a table.
 pub(super) fn pseudo_headers() -> Vec<Case> {
     vec![
-        case("nothing special", |r| r.whole(), Answer(200), PLAIN),
+        case("nothing special", Good::whole, Answer(200), PLAIN),
         malformed("no method", |r| r.without(":method", &[])),
         malformed("no scheme", |r| r.without(":scheme", &[])),
         malformed("no path", |r| r.without(":path", &[])),
