@@ -121,12 +121,10 @@ impl ProxyParts {
 
     async fn forward(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Response<StreamedBody>, Rejection> {
-        let (head, body) = request.into_parts();
-        check_shape(&head)?;
-        let mut request = Request::from_parts(head, body);
+        check_shape(request.version(), request.headers())?;
         let route = self.route_of(&request)?;
         exchange.takes(RouteLabel::new(&route.name));
         let arrival = exchange.arrival();

@@ -104,7 +104,7 @@ impl<B> UpstreamRequest<B> {
         // The answer to "which host?" must not depend on headers that a `Connection` line may name, so it is read first.
         let host = host_of(&parts.uri, &parts.headers)?;
         let path = path_of(&parts.method, &parts.uri)?;
-        check_shape(&parts)?;
+        check_shape(parts.version, &parts.headers)?;
         let headers = &mut parts.headers;
         // Hop-by-hop first, so that `Connection` cannot name what we insert.
         remove_hop_by_hop(headers);
@@ -254,14 +254,14 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 /// # Errors
 ///
 /// [`Rejection::Unsupported`] and [`Rejection::BadRequest`].
-pub(crate) fn check_shape(head: &Parts) -> Result<(), Rejection> {
+pub(crate) fn check_shape(version: Version, headers: &HeaderMap) -> Result<(), Rejection> {
     // Of all transfer codings we undo `chunked` alone, once, and another would go on under a name that is not told (§6.1).
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !codings.next().is_none_or(is_chunked) || codings.next().is_some() {
         return Err(Rejection::Unsupported("the body has a transfer coding other than chunked"));
     }
-    if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+    if version == Version::HTTP_11 && !headers.contains_key(HOST) {
         return Err(Rejection::BadRequest("the request names no host"));
     }
     Ok(())
