@@ -14,7 +14,7 @@ use http::{
 
 use super::arrival::{self, Arrival};
 use crate::{
-    authn::{IdentityHeaders, Rejection},
+    authn::{IdentityHeaders, Rejection, reads_as},
     verify::Identity,
 };
 
@@ -187,16 +187,22 @@ pub(crate) fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Rej
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => first.cloned(),
     };
-    let host = host.ok_or(Rejection::BadRequest("the request names no host"))?;
-    if well_formed(&host) && first.is_none_or(well_formed) {
-        Ok(host)
-    } else {
-        Err(Rejection::BadRequest("the host is no host and port"))
+    // A host line beside a target that names another one is looked at, too: somebody behind us may read it.
+    if uri.authority().is_some() && !first.is_none_or(is_host_and_port) {
+        return Err(NO_HOST_AND_PORT);
     }
+    well_formed(host.ok_or(Rejection::BadRequest("the request names no host"))?)
+}
+
+const NO_HOST_AND_PORT: Rejection = Rejection::BadRequest("the host is no host and port");
+
+/// `host`, if it is one, with or without a port (RFC 9110 §7.2).
+pub(crate) fn well_formed(host: HeaderValue) -> Result<HeaderValue, Rejection> {
+    if is_host_and_port(&host) { Ok(host) } else { Err(NO_HOST_AND_PORT) }
 }
 
 /// Whether `host` is a host, and its port a port or nothing (RFC 3986 §3.2).
-fn well_formed(host: &HeaderValue) -> bool {
+fn is_host_and_port(host: &HeaderValue) -> bool {
     Authority::try_from(host.as_bytes()).is_ok_and(|authority| {
         let port = authority.as_str().strip_prefix(authority.host());
         port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
@@ -269,7 +275,7 @@ pub(crate) fn check_shape(version: Version, headers: &HeaderMap) -> Result<(), R
 
 /// Whether an application that reads `_` as `-` takes `name` for a second opinion about where the body ends.
 fn tells_framing(name: &str) -> bool {
-    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|known| arrival::reads_as(name, known.as_str()))
+    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|known| reads_as(name, known.as_str()))
 }
 
 /// HTTP/2 may send a cookie a line; HTTP/1 has one line for all (RFC 9113 §8.2.3).
@@ -363,10 +369,10 @@ mod tests {
     #[test]
     fn a_port_is_a_port_or_nothing() {
         for good in ["a", "a:", "a:0", "a:65535", "[::1]", "[::1]:80"] {
-            assert!(well_formed(&HeaderValue::from_static(good)), "{good}");
+            assert!(is_host_and_port(&HeaderValue::from_static(good)), "{good}");
         }
         for bad in ["", "a:b", "a:65536", "a:-1", "a:80:80", "[::1]80", "[::1", "u@a", "a/b"] {
-            assert!(!well_formed(&HeaderValue::from_static(bad)), "{bad}");
+            assert!(!is_host_and_port(&HeaderValue::from_static(bad)), "{bad}");
         }
     }
 }
