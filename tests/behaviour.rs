@@ -25,6 +25,7 @@ mod auth_request;
 mod faults;
 mod forward_auth;
 mod header_spoofing;
+mod http2;
 mod limits;
 mod listening;
 mod proxying;

@@ -1,6 +1,7 @@
 //! The real program as a child process, with signals.
 
 use std::{
+    fs,
     net::SocketAddr,
     process::{Child, Command, Stdio},
 };
@@ -74,6 +75,15 @@ impl Program {
             }
         };
         tokio::time::timeout(PATIENCE, ready).await.expect("the program becomes ready");
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let id = self.child.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kibibytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        kibibytes << 10
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
