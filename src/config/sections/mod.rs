@@ -33,6 +33,8 @@ use self::{
 use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
     authn::Policy,
+    server::ServerSettings,
+    upstream::HeaderCase,
     verify::{TrustedUrl, VerifierBuilder},
 };
 
@@ -164,7 +166,10 @@ impl Sections {
         Some(Settings {
             listen: server.listen,
             admin_listen: server.admin_listen,
-            server: server.settings,
+            server: ServerSettings {
+                preserve_header_case: upstreams.as_deref().is_some_and(any_preserves_header_case),
+                ..server.settings
+            },
             drain_delay: server.drain_delay,
             tls,
             limits,
@@ -192,6 +197,11 @@ impl Sections {
             log: log?,
         })
     }
+}
+
+/// Only if an application needs it is it kept how callers spell their headers.
+fn any_preserves_header_case(upstreams: &[UpstreamEntry]) -> bool {
+    upstreams.iter().any(|entry| entry.settings.header_case == HeaderCase::Preserve)
 }
 
 /// All applications, that of `[upstream]` first, and the places of the others by their names.
