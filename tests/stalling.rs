@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     limits::h2,
-    support::{House, PATIENCE, application, open, read_head},
+    support::{House, PATIENCE, application, open, read_head, secure::Authority},
 };
 
 /// Answers `head` and chunks without end, and tells when whoever listened has left.
@@ -61,6 +61,25 @@ async fn a_caller_who_reads_nothing_loses_connection_and_application() {
     let (application, left) = endless(CHUNKED).await;
     let house = house_before(application, "100ms").await;
     let _unread = ask(&house, "").await;
+    told(left).await;
+    is(&house, "siwa_connections", 0).await;
+    assert_eq!(house.metric("siwa_send_timeouts_total").await, 1);
+}
+
+#[tokio::test]
+async fn a_caller_by_tls_who_reads_nothing_loses_them_too() {
+    let (application, left) = endless(CHUNKED).await;
+    let authority = Authority::new();
+    let house = House::with(&format!(
+        "upstream.url = 'http://{application}'\nserver.send_timeout = '100ms'\n{}",
+        authority.configuration()
+    ))
+    .await;
+    let client = authority.client(rustls::ALL_VERSIONS, &[]);
+    let mut unread = client.connect(house.address).await.unwrap();
+    let bearer = house.bearer();
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}\r\n\r\n");
+    unread.write_all(head.as_bytes()).await.unwrap();
     told(left).await;
     is(&house, "siwa_connections", 0).await;
     assert_eq!(house.metric("siwa_send_timeouts_total").await, 1);
