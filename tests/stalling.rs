@@ -22,7 +22,7 @@ async fn endless(head: &'static str) -> (SocketAddr, mpsc::Receiver<()>) {
         async move {
             read_head(&mut stream).await.unwrap();
             stream.write_all(head.as_bytes()).await.unwrap();
-            let chunk = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
+            let chunk = [b"10000\r\n", &vec![b'x'; 0x10000][..], b"\r\n"].concat();
             while stream.write_all(&chunk).await.is_ok() {}
             tell.send(()).await.unwrap();
         }
@@ -107,7 +107,7 @@ async fn ask_h2(house: &House, settings: &[u8], more: &[u8]) -> TcpStream {
     stream
 }
 
-/// SETTINGS_INITIAL_WINDOW_SIZE = 0 (RFC 9113 §6.5.2).
+/// `SETTINGS_INITIAL_WINDOW_SIZE` = 0 (RFC 9113 §6.5.2).
 const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
 const CANCEL: u32 = 8;
 
