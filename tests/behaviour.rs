@@ -16,11 +16,14 @@ mod explain;
 mod forgery;
 mod genuine_tokens;
 mod key_rotation;
+mod key_sources;
 mod policy;
 mod properties;
 mod verification;
 
+mod auth_request;
 mod faults;
+mod forward_auth;
 mod header_spoofing;
 mod limits;
 mod listening;
@@ -29,11 +32,13 @@ mod reached;
 mod real_programs;
 mod routing;
 mod shutdown;
+mod smuggling;
 mod stalling;
 mod streaming;
 mod tls;
 mod upgrades;
 mod upstream;
+mod userinfo;
 
 mod configuration;
 mod demo;

@@ -12,14 +12,14 @@ use http::{
 use super::request::append_to_list;
 use crate::{
     authn::reads_as,
-    peers::{NOWHERE, Peers, has_address},
+    peers::{Listed, NOWHERE, Peers, has_address},
 };
 
 /// How a request reached us.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     peer: IpAddr,
-    is_trusted: bool,
+    listed: Option<Listed>,
     scheme: &'static str,
     id: RequestId,
 }
@@ -29,16 +29,21 @@ impl Arrival {
     /// `http`, the connection's [`Scheme`]; and off its `headers`, which are believed if `trusted` contains the peer.
     pub(crate) fn new(extensions: &Extensions, headers: &HeaderMap, trusted: &Peers) -> Self {
         let peer = extensions.get::<SocketAddr>().copied().unwrap_or(NOWHERE).ip().to_canonical();
-        let is_trusted = trusted.contains(peer);
+        let listed = trusted.listed(peer);
         let scheme = if extensions.get() == Some(&Scheme::HTTPS) { "https" } else { "http" };
-        let told = headers.get(X_REQUEST_ID).filter(|_| is_trusted);
+        let told = headers.get(X_REQUEST_ID).filter(|_| listed.is_some());
         let id = told.and_then(RequestId::told).unwrap_or_else(RequestId::made);
-        Self { peer, is_trusted, scheme, id }
+        Self { peer, listed, scheme, id }
     }
 
     /// The address at the other end of the connection.
     pub(crate) const fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// The proof that the peer is one whose word about requests is believed, if it is.
+    pub(crate) const fn listed(&self) -> Option<Listed> {
+        self.listed
     }
 
     /// What this request is called in every log.
@@ -53,7 +58,7 @@ impl Arrival {
 
     /// Another spelling is nobody's word: a trusted peer passes it on from whoever wrote it.
     fn disbelieves(&self, name: &str) -> bool {
-        is_forwarding(name) && !(self.is_trusted && is_plainly_spelt(name))
+        is_forwarding(name) && !(self.listed.is_some() && is_plainly_spelt(name))
     }
 
     /// Tells the application, in `headers`, of a request for `host`.

@@ -27,8 +27,8 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{HOST, TRAILER, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING},
     uri::Authority,
 };
 use http_body::Body;
@@ -51,7 +51,8 @@ pub(crate) use self::{
     error::UpstreamError,
     pool::HeaderCase,
     request::{
-        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest, host_of,
+        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest,
+        check_shape, host_of, well_formed,
     },
     settings::{Upgrades, UpstreamSettings},
     tasks::Streams,
@@ -253,6 +254,7 @@ impl Upstream {
         exchanged: Exchanged,
     ) -> Response<StreamedBody> {
         let (mut parts, body) = response.into_parts();
+        settle_length(&mut parts.headers);
         request::remove_hop_by_hop(&mut parts.headers);
         // Each hop has a version of its own (RFC 9110 §2.5).
         parts.version = Version::default();
@@ -262,6 +264,20 @@ impl Upstream {
         let at_the_latest = self.settings.total_timeout.map(|total| exchanged.started() + total);
         let body = body.until(at_the_latest).told_by(exchanged.answered(parts.status));
         Response::from_parts(parts, body)
+    }
+}
+
+/// Leaves one opinion about where the body ends: that of `Transfer-Encoding` where there is one, else one number, however
+/// often it was told (RFC 9112 §6.3).
+fn settle_length(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let Some(told) = headers.get(CONTENT_LENGTH) else { return };
+    // Those that differ do not get here: the answer was refused.
+    let first = told.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default();
+    if let Ok(length) = HeaderValue::from_bytes(first.trim_ascii()) {
+        headers.insert(CONTENT_LENGTH, length);
     }
 }
 
@@ -281,6 +297,10 @@ fn for_http1(request: Request<StreamedBody>) -> Request<StreamedBody> {
     let is_chunked = body.size_hint().exact().is_none() || parts.headers.contains_key(TRAILER);
     if !body.is_end_stream() && is_chunked {
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    // And of an upload without a body it says nothing, to which some applications answer 411 (RFC 9110 §8.6).
+    if body.is_end_stream() && [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     Request::from_parts(parts, body)
 }
