@@ -102,7 +102,8 @@
 //!    stripped, identity headers set;
 //! 6. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts, on a connection that is kept, made or, after
 //!    a granted wish for another protocol, joined with the client's until the token ends;
-//! 7. **answer**: hop-by-hop headers off, streamed back; one log line, one counter, one histogram.
+//! 7. **answer**: hop-by-hop headers off, streamed back for as long as the client takes it; one log line, one counter, one
+//!    histogram.
 //!
 //! Any early exit is a [`Rejection`], and one table renders it.
 

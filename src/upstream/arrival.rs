@@ -54,14 +54,21 @@ impl Arrival {
         &self.id
     }
 
+    /// Whether `headers` hold what only a trusted peer may say of where a request came from.
+    pub(super) fn is_disputed_by(&self, headers: &HeaderMap) -> bool {
+        headers.keys().any(|name| self.disbelieves(name.as_str()))
+    }
+
+    /// Another spelling is nobody's word: a trusted peer passes it on from whoever wrote it.
+    fn disbelieves(&self, name: &str) -> bool {
+        is_forwarding(name) && !(self.listed.is_some() && is_plainly_spelt(name))
+    }
+
     /// Tells the application, in `headers`, of a request for `host`.
     pub(super) fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue) {
         let Self { peer, scheme, .. } = *self;
         remove(headers, |name| reads_as(name, X_REQUEST_ID.as_str()));
-        // Another spelling is nobody's word: a trusted peer passes it on from whoever wrote it.
-        remove(headers, |name| {
-            is_forwarding(name) && !(self.listed.is_some() && is_plainly_spelt(name))
-        });
+        remove(headers, |name| self.disbelieves(name));
         let forwarded = format!("for={};host={};proto={scheme}", Node(peer), Quoted(host));
         append_to_list(headers, FORWARDED, forwarded);
         // The older list has no word for a peer without an address, and who reads it expects addresses only.

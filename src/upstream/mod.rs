@@ -112,7 +112,7 @@ impl Upstream {
         let request = request.into_inner();
         let exchanged = Exchanged::begin(request.headers(), self.metrics.clone());
         let activity = request.body().activity();
-        let exchange = pin!(self.exchange(request));
+        let exchange = pin!(self.exchange(self.spelt(request)));
         let (response, lease) = self.in_time(exchange, &activity, &exchanged).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::UnaskedUpgrade);
@@ -138,7 +138,7 @@ impl Upstream {
         let exchange = async {
             // A connection of its own: it will not come back, and one that was never used is not about to be closed.
             let mut sender = self.pool.to_upgrade().await?;
-            Ok(sender.send_request(for_http1(request)).await?)
+            Ok(sender.send_request(for_http1(self.spelt(request))).await?)
         };
         let mut response = self.in_time(pin!(exchange), &activity, &exchanged).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -158,6 +158,14 @@ impl Upstream {
         let mut response = self.received(response, exchanged);
         upgrade::switch(&mut response, protocol);
         Ok(response)
+    }
+
+    /// `request`, with the spelling of its header names if it is to be kept.
+    fn spelt(&self, mut request: Request<StreamedBody>) -> Request<StreamedBody> {
+        if self.settings.header_case != HeaderCase::Preserve {
+            request.extensions_mut().clear();
+        }
+        request
     }
 
     async fn exchange(&self, mut request: Request<StreamedBody>) -> Result<Leased, UpstreamError> {
