@@ -23,7 +23,7 @@ pub use self::{
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
     rejection::{Dialect, Realm, Rejection},
 };
-use crate::verify::{Identity, Verifier};
+use crate::verify::{Identity, KeyId, Verifier};
 
 /// Decides who sends a request, and whether they may.
 #[derive(Clone, Debug)]
@@ -78,6 +78,13 @@ impl Authenticator {
         self.policy.check(&identity)?;
         here.check(&identity)?;
         Ok(Some(identity))
+    }
+
+    /// The key that the credential in `headers` names, if there is one that names any. Nobody has verified that: it helps to
+    /// find out why a token was refused, and is good for nothing else.
+    pub(crate) fn unverified_key_id(headers: &HeaderMap) -> Option<KeyId> {
+        let Ok(Some(Credential::Bearer(token))) = Credential::find(headers) else { return None };
+        token.key_id().ok().cloned()
     }
 
     /// How long `identity` will still be taken for unexpired.

@@ -121,8 +121,12 @@ impl ProxyParts {
     ) -> Result<Response<StreamedBody>, Rejection> {
         let route = self.route_of(&request)?;
         exchange.takes(RouteLabel::new(&route.name));
+        let admitted = self.admit(&request, route).await;
+        let admitted = admitted.inspect_err(|_| exchange.proves_nobody(request.headers()))?;
+        if let Admitted::As(identity) = &admitted {
+            exchange.proves(identity);
+        }
         let arrival = exchange.arrival();
-        let admitted = self.admit(&request, route).await?;
         self.check_announced_length(request.headers())?;
         if matches!(admitted, Admitted::AsPreflight) {
             keep_to_the_method(request.headers_mut());
@@ -143,11 +147,14 @@ impl ProxyParts {
                 UpstreamRequest::anonymous(request, arrival, rules, CredentialForwarding::Remove)
             }
         }?;
+        let asked = Instant::now();
         let response = match wish {
             None => upstream.send(request).await,
             Some(wish) => upstream.send_with_wish(request, wish, token_ends).await,
         };
-        response.map_err(blame)
+        let response = response.map_err(blame)?;
+        exchange.is_answered_by(&response, asked.elapsed());
+        Ok(response)
     }
 
     async fn admit<B: Sync>(

@@ -5,9 +5,18 @@ use std::{
     io::{self, IsTerminal},
 };
 
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, filter, fmt, layer::SubscriberExt, util::SubscriberInitExt, util::TryInitError,
+    EnvFilter, Layer,
+    filter::{self, FilterExt, filter_fn},
+    fmt,
+    layer::{Filter, SubscriberExt},
+    registry::LookupSpan,
+    util::{SubscriberInitExt, TryInitError},
 };
+
+/// The target of the line about each request.
+pub(crate) const ACCESS: &str = "access";
 
 /// How the log looks.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -63,10 +72,23 @@ impl LogFilter {
         Self::LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word))
     }
 
-    fn to_env_filter(&self) -> EnvFilter {
+    /// Which events are written. Spans are not: they are for traces.
+    fn to_filter<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Filter<S> + use<S> {
         // Parsed once already, so that nothing is lost.
-        EnvFilter::builder().parse_lossy(&self.0)
+        let asked_for = EnvFilter::builder().parse_lossy(&self.0);
+        asked_for.and(filter_fn(|event| event.is_event() && keeps_secrets(event)))
     }
+}
+
+/// Whether what the line tells is ours to vouch for. Whatever the filter says, of the crates that we stand on nothing below
+/// `info` is written: what they trace is whole heads and frames, with the token and the email address in them.
+fn keeps_secrets(event: &Metadata<'_>) -> bool {
+    *event.level() <= Level::INFO || is_ours(event.target())
+}
+
+/// Our modules, and the lines that have a target of their own.
+fn is_ours(target: &str) -> bool {
+    target == ACCESS || target.split("::").next() == Some(env!("CARGO_CRATE_NAME"))
 }
 
 impl Default for LogFilter {
@@ -95,7 +117,6 @@ pub enum InvalidLogFilter {
 pub fn init_log(settings: &LogSettings) -> Result<(), TryInitError> {
     let is_terminal = io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(io::stderr);
-    let filter = settings.filter.to_env_filter();
     let as_text = match settings.format {
         LogFormat::Auto => is_terminal,
         LogFormat::Text => true,
@@ -104,10 +125,11 @@ pub fn init_log(settings: &LogSettings) -> Result<(), TryInitError> {
     if as_text {
         // The layer knows `NO_COLOR`; asked for colours, it would no longer heed it.
         let lines = if is_terminal { lines } else { lines.with_ansi(false) };
-        tracing_subscriber::registry().with(filter).with(lines).try_init()
+        let lines = lines.with_filter(settings.filter.to_filter());
+        tracing_subscriber::registry().with(lines).try_init()
     } else {
-        let lines = lines.json().flatten_event(true);
-        tracing_subscriber::registry().with(filter).with(lines).try_init()
+        let lines = lines.json().flatten_event(true).with_filter(settings.filter.to_filter());
+        tracing_subscriber::registry().with(lines).try_init()
     }
 }
 
@@ -135,6 +157,16 @@ mod tests {
         }
         for text in ["", "debgu", "info,hyper", "siwa_proxy=loud", "a[=info"] {
             assert!(LogFilter::new(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_ours_by_its_crate_and_not_by_its_beginning() {
+        for ours in ["access", "siwa_proxy", "siwa_proxy::verify::jwks"] {
+            assert!(is_ours(ours), "{ours}");
+        }
+        for foreign in ["hyper", "h2::codec", "siwa_proxy_extras", "accessory", "log"] {
+            assert!(!is_ours(foreign), "{foreign}");
         }
     }
 

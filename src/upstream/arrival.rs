@@ -16,6 +16,7 @@ use crate::peers::{NOWHERE, Peers, has_address};
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     peer: IpAddr,
+    client: IpAddr,
     is_trusted: bool,
     scheme: &'static str,
     id: RequestId,
@@ -30,12 +31,18 @@ impl Arrival {
         let scheme = if extensions.get() == Some(&Scheme::HTTPS) { "https" } else { "http" };
         let told = headers.get(X_REQUEST_ID).filter(|_| is_trusted);
         let id = told.and_then(RequestId::told).unwrap_or_else(RequestId::made);
-        Self { peer, is_trusted, scheme, id }
+        let client = trusted.client_behind(peer, headers);
+        Self { peer, client, is_trusted, scheme, id }
     }
 
     /// The address at the other end of the connection.
     pub(crate) const fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// Who asks, as far as we believe: the peer, unless it is a trusted one and says on whose behalf.
+    pub(crate) const fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// What this request is called in every log.

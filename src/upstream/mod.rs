@@ -55,6 +55,10 @@ use self::{
 };
 use crate::telemetry::{Metrics, StatusLabels};
 
+/// How long a request waited for a new connection: an extension of the response to one that had none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connected(pub(crate) Duration);
+
 /// The client of the application.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
@@ -166,10 +170,14 @@ impl Upstream {
             self.metrics.upstream_retries.inc();
             request = unsent;
         }
+        let dialled = Instant::now();
         let fresh = self.pool.fresh().await?;
+        let connected = Connected(dialled.elapsed());
         let request = self.addressed(request, &fresh)?;
         let response = fresh.send(request, &self.pool).await;
-        response.map_err(|failed| failed.into_error().into())
+        let mut response = response.map_err(|failed| failed.into_error())?;
+        response.extensions_mut().insert(connected);
+        Ok(response)
     }
 
     /// `request` as the protocol of `connection` wants it. It may have been made ready for another one before.
