@@ -23,6 +23,8 @@ mod verification;
 mod header_spoofing;
 mod limits;
 mod listening;
+mod logs;
+mod metrics;
 mod proxying;
 mod real_programs;
 mod routing;

@@ -12,6 +12,7 @@ mod rejection;
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
+use tracing::Instrument;
 
 use self::credential::Credential;
 pub use self::{
@@ -23,7 +24,10 @@ pub use self::{
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
     rejection::{Dialect, Realm, Rejection},
 };
-use crate::verify::{Identity, KeyId, Verifier};
+use crate::{
+    telemetry::traces::spans,
+    verify::{Identity, KeyId, Verifier},
+};
 
 /// Decides who sends a request, and whether they may.
 #[derive(Clone, Debug)]
@@ -74,7 +78,7 @@ impl Authenticator {
         here: &Policy,
     ) -> Result<Option<Arc<Identity>>, Rejection> {
         let Some(Credential::Bearer(token)) = Credential::find(headers)? else { return Ok(None) };
-        let identity = self.verifier.verify(&token).await?;
+        let identity = self.verifier.verify(&token).instrument(spans::verify()).await?;
         self.policy.check(&identity)?;
         here.check(&identity)?;
         Ok(Some(identity))

@@ -4,11 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::time::Instant;
-use tracing::{Level, enabled, info};
+use tracing::{Level, Span, enabled, info};
 
 use crate::{
     authn::{Authenticator, Rejection},
-    telemetry::{ACCESS, Metrics, RequestLabels, RouteLabel},
+    telemetry::{
+        ACCESS, Metrics, RequestLabels, RouteLabel,
+        traces::spans::{self, Beginning},
+    },
     upstream::{Arrival, Connected},
     verify::{ClientId, Identity, KeyId},
 };
@@ -22,6 +25,7 @@ pub(super) struct Exchange {
     arrival: Arrival,
     since: Instant,
     seen: Seen,
+    span: Span,
     is_told: bool,
 }
 
@@ -72,12 +76,31 @@ impl Exchange {
     ) -> Self {
         metrics.requests_in_flight.inc();
         let (metrics, since, route) = (metrics.clone(), Instant::now(), RouteLabel::none());
-        let seen = Seen::default();
-        Self { metrics, door, method, route, arrival, since, seen, is_told: false }
+        let span = spans::request(&Beginning {
+            door,
+            method: known(&method),
+            request_id: arrival.id().as_str(),
+            client: arrival.client(),
+            parent: arrival.trace(),
+        });
+        let (arrival, seen) = (arrival.within(&span), Seen::default());
+        Self { metrics, door, method, route, arrival, since, seen, span, is_told: false }
     }
 
     pub(super) fn takes(&mut self, route: RouteLabel) {
         self.route = route;
+    }
+
+    /// What goes on while this runs is a part of it.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// It goes on to the application, which will see itself as a child of this span.
+    pub(super) fn goes_on(&mut self) -> Span {
+        let span = spans::upstream();
+        self.arrival = self.arrival.clone().within(&span);
+        span
     }
 
     /// It comes from somebody who is proved.
@@ -125,6 +148,8 @@ impl Exchange {
         let labels = RequestLabels { door: self.door, route: self.route.clone(), outcome, fault };
         self.metrics.requests.get_or_create(&labels).inc();
         self.metrics.request_seconds.observe(elapsed.as_secs_f64());
+        let status = ending.status.map(|status| status.as_u16());
+        spans::end(&self.span, self.route.as_str(), status, (outcome, fault));
         self.log(ending, elapsed);
     }
 
@@ -136,6 +161,7 @@ impl Exchange {
         info!(
             target: ACCESS,
             request_id = self.arrival.id().as_str(),
+            trace_id = self.arrival.trace().map(|trace| trace.trace_id()),
             door = self.door,
             method = known(&self.method),
             route = self.route.as_str(),

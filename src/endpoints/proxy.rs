@@ -15,7 +15,7 @@ use http::{
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tower::Service;
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, warn};
 
 use super::{
     cors::{Cors, keep_to_the_method},
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     authn::{Authenticator, Dialect, Rejection, RejectionBody},
     peers::Peers,
-    telemetry::{Metrics, RouteLabel, causes},
+    telemetry::{Metrics, RouteLabel, causes, traces::spans},
     upstream::{
         Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
         Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, host_of,
@@ -91,7 +91,8 @@ impl Proxy {
 
         let mut exchange =
             Exchange::begin(&parts.metrics, "proxy", request.method().clone(), arrival);
-        let mut response = match parts.forward(request, &mut exchange).await {
+        let span = exchange.span();
+        let mut response = match parts.forward(request, &mut exchange).instrument(span).await {
             Ok(response) => {
                 exchange.forwarded(response.status());
                 response.map(RejectionBody::inner)
@@ -126,7 +127,6 @@ impl ProxyParts {
         if let Admitted::As(identity) = &admitted {
             exchange.proves(identity);
         }
-        let arrival = exchange.arrival();
         self.check_announced_length(request.headers())?;
         if matches!(admitted, Admitted::AsPreflight) {
             keep_to_the_method(request.headers_mut());
@@ -136,6 +136,8 @@ impl ProxyParts {
         let Destination { upstream, rules } = &route.destination;
         let headers = rules.identity_headers.clone();
         let request = request.map(|body| StreamedBody::of_request(body, self.limits, headers));
+        let span = exchange.goes_on();
+        let arrival = exchange.arrival();
         let request = match admitted {
             Admitted::As(identity) => {
                 UpstreamRequest::on_behalf_of(request, &identity, arrival, rules)
@@ -149,10 +151,14 @@ impl ProxyParts {
         }?;
         let asked = Instant::now();
         let response = match wish {
-            None => upstream.send(request).await,
-            Some(wish) => upstream.send_with_wish(request, wish, token_ends).await,
+            None => upstream.send(request).instrument(span.clone()).await,
+            Some(wish) => {
+                let joined = upstream.send_with_wish(request, wish, token_ends);
+                joined.instrument(span.clone()).await
+            }
         };
         let response = response.map_err(blame)?;
+        spans::answered(&span, response.status().as_u16());
         exchange.is_answered_by(&response, asked.elapsed());
         Ok(response)
     }

@@ -1,11 +1,14 @@
-//! How the log is written: to standard error, for people on a terminal and for programs elsewhere.
+//! How the log is written: to standard error, for people on a terminal and for programs elsewhere. And who else listens:
+//! those who collect traces.
 
 use std::{
     error::Error,
     io::{self, IsTerminal},
 };
 
-use tracing::{Level, Metadata, Subscriber};
+#[cfg(feature = "otlp")]
+use tracing::info;
+use tracing::{Level, Metadata, Subscriber, warn};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{self, FilterExt, filter_fn},
@@ -14,6 +17,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
     util::{SubscriberInitExt, TryInitError},
 };
+
+use super::traces::TraceSettings;
 
 /// The target of the line about each request.
 pub(crate) const ACCESS: &str = "access";
@@ -76,7 +81,7 @@ impl LogFilter {
     fn to_filter<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Filter<S> + use<S> {
         // Parsed once already, so that nothing is lost.
         let asked_for = EnvFilter::builder().parse_lossy(&self.0);
-        asked_for.and(filter_fn(|event| event.is_event() && keeps_secrets(event)))
+        asked_for.and(filter_fn(|event| !event.is_span() && keeps_secrets(event)))
     }
 }
 
@@ -109,12 +114,60 @@ pub enum InvalidLogFilter {
     Syntax(#[from] filter::ParseError),
 }
 
+/// Keeps traces going out; when it is dropped, what is left of them goes out too.
+#[derive(Debug, Default)]
+#[must_use = "traces end with it"]
+pub struct Telling {
+    #[cfg(feature = "otlp")]
+    _exporter: Option<super::traces::Exporter>,
+}
+
+/// Why nothing can be told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// The process has a log already.
+    #[error(transparent)]
+    Log(#[from] TryInitError),
+    /// Traces cannot be exported.
+    #[cfg(feature = "otlp")]
+    #[error("traces cannot be exported")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
 /// Writes the log of this process as `settings` say, from here on.
 ///
 /// # Errors
 ///
 /// When the process has a log already.
 pub fn init_log(settings: &LogSettings) -> Result<(), TryInitError> {
+    tracing_subscriber::registry().with(lines(settings)).try_init()
+}
+
+/// Writes the log of this process, and exports its traces if there are settings for them.
+///
+/// # Errors
+///
+/// [`InitError`].
+pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telling, InitError> {
+    #[cfg(feature = "otlp")]
+    if let Some(settings) = traces {
+        let exporter = super::traces::Exporter::new(settings)?;
+        tracing_subscriber::registry().with(lines(log)).with(exporter.layer()).try_init()?;
+        info!(endpoint = settings.endpoint().origin().ascii_serialization(), "exporting traces");
+        return Ok(Telling { _exporter: Some(exporter) });
+    }
+    init_log(log)?;
+    if traces.is_some() {
+        warn!("no traces are exported, though OTEL_* asks for them: this build has no `otlp`");
+    }
+    Ok(Telling::default())
+}
+
+fn lines<S>(settings: &LogSettings) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
     let is_terminal = io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(io::stderr);
     let as_text = match settings.format {
@@ -125,11 +178,9 @@ pub fn init_log(settings: &LogSettings) -> Result<(), TryInitError> {
     if as_text {
         // The layer knows `NO_COLOR`; asked for colours, it would no longer heed it.
         let lines = if is_terminal { lines } else { lines.with_ansi(false) };
-        let lines = lines.with_filter(settings.filter.to_filter());
-        tracing_subscriber::registry().with(lines).try_init()
+        lines.with_filter(settings.filter.to_filter()).boxed()
     } else {
-        let lines = lines.json().flatten_event(true).with_filter(settings.filter.to_filter());
-        tracing_subscriber::registry().with(lines).try_init()
+        lines.json().flatten_event(true).with_filter(settings.filter.to_filter()).boxed()
     }
 }
 

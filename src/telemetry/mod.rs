@@ -27,6 +27,7 @@ mod labels;
 mod log;
 mod page;
 mod process;
+pub(crate) mod traces;
 
 pub(crate) use self::log::ACCESS;
 use self::process::Process;
@@ -36,8 +37,12 @@ pub use self::{
         HandshakeFailureLabels, JwksFileLabels, KeyState, KeyStateLabels, RequestLabels,
         RouteLabel, StatusLabels, VerdictLabels,
     },
-    log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, causes, init_log},
+    log::{
+        InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,
+        init_log,
+    },
     page::PageFormat,
+    traces::{InvalidVariable, TraceParent, TraceSettings},
 };
 use crate::clock::UnixTime;
 

@@ -9,8 +9,16 @@ use http::{
     uri::{Authority, Scheme},
 };
 
+use tracing::Span;
+
 use super::request::append_to_list;
-use crate::peers::{NOWHERE, Peers, has_address};
+use crate::{
+    peers::{NOWHERE, Peers, has_address},
+    telemetry::{
+        TraceParent,
+        traces::{TRACEPARENT, TRACESTATE, spans::traceparent_of},
+    },
+};
 
 /// How a request reached us.
 #[derive(Clone, Debug)]
@@ -20,6 +28,17 @@ pub(crate) struct Arrival {
     is_trusted: bool,
     scheme: &'static str,
     id: RequestId,
+    trace: Trace,
+}
+
+/// Which trace a request belongs to.
+#[derive(Clone, Copy, Debug)]
+enum Trace {
+    None,
+    /// The one that its sender says, who is a stranger or not: it names the request, and decides nothing.
+    Told(TraceParent),
+    /// The one that our span belongs to, which goes on from there.
+    Ours(TraceParent),
 }
 
 impl Arrival {
@@ -32,7 +51,22 @@ impl Arrival {
         let told = headers.get(X_REQUEST_ID).filter(|_| is_trusted);
         let id = told.and_then(RequestId::told).unwrap_or_else(RequestId::made);
         let client = trusted.client_behind(peer, headers);
-        Self { peer, client, is_trusted, scheme, id }
+        let trace = TraceParent::of(headers).map_or(Trace::None, Trace::Told);
+        Self { peer, client, is_trusted, scheme, id, trace }
+    }
+
+    /// The same, as a part of `span`: the application is told that it is called from there.
+    pub(crate) fn within(self, span: &Span) -> Self {
+        let trace = traceparent_of(span).map_or(self.trace, Trace::Ours);
+        Self { trace, ..self }
+    }
+
+    /// The trace that the request belongs to.
+    pub(crate) const fn trace(&self) -> Option<TraceParent> {
+        match self.trace {
+            Trace::None => None,
+            Trace::Told(parent) | Trace::Ours(parent) => Some(parent),
+        }
     }
 
     /// The address at the other end of the connection.
@@ -68,6 +102,23 @@ impl Arrival {
         let port = port_of(&headers[X_FORWARDED_HOST], &headers[X_FORWARDED_PROTO]);
         headers.entry(X_FORWARDED_PORT).or_insert(HeaderValue::from(port));
         headers.insert(X_REQUEST_ID, self.id.0.clone());
+        self.tell_trace(headers);
+    }
+
+    /// What is no `traceparent` is nothing to anybody (W3C Trace Context §4.3), and without one `tracestate` is nothing either.
+    fn tell_trace(&self, headers: &mut HeaderMap) {
+        match self.trace {
+            Trace::Told(_) => {}
+            Trace::Ours(parent) => {
+                if let Some(value) = parent.to_value() {
+                    headers.insert(TRACEPARENT, value);
+                }
+            }
+            Trace::None => {
+                headers.remove(TRACEPARENT);
+                headers.remove(TRACESTATE);
+            }
+        }
     }
 }
 

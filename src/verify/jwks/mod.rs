@@ -33,6 +33,7 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
+use tracing::Instrument;
 
 use self::{
     cache::SourceCache,
@@ -50,7 +51,10 @@ pub(super) use self::{
     set::{JwkSet, listed},
 };
 use super::error::{TokenFault, VerifyError};
-use crate::{clock::Clock, telemetry::Metrics};
+use crate::{
+    clock::Clock,
+    telemetry::{Metrics, traces::spans},
+};
 
 /// How keys are kept fresh. Apple sends `Cache-Control: no-store`, so that freshness is ours to set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,7 +187,11 @@ impl JwksCache {
     pub(super) async fn find(&self, key_id: &KeyId) -> Result<Candidates, VerifyError> {
         let at_hand: Candidates =
             self.sources.iter().filter_map(|source| source.get(key_id)).collect();
-        if at_hand.is_empty() { self.fetch(key_id, &[]).await } else { Ok(at_hand) }
+        if at_hand.is_empty() {
+            self.fetch(key_id, &[]).instrument(spans::key_fetch()).await
+        } else {
+            Ok(at_hand)
+        }
     }
 
     /// The keys of that name in the sources that `tried` does not come from: for a name that is known here and means
