@@ -134,8 +134,7 @@ impl ProxyParts {
         let wish = UpgradeWish::of(&mut request);
         let token_ends = self.end_of(&admitted);
         let Destination { upstream, rules } = &route.destination;
-        let headers = rules.identity_headers.clone();
-        let request = request.map(|body| StreamedBody::of_request(body, self.limits, headers));
+        let request = request.map(|body| StreamedBody::of_request(body, self.limits, rules));
         let span = exchange.goes_on();
         let arrival = exchange.arrival();
         let request = match admitted {
@@ -152,8 +151,9 @@ impl ProxyParts {
         let asked = Instant::now();
         let response = match wish {
             None => upstream.send(request).instrument(span.clone()).await,
+            // Rare, and as large as everything else together.
             Some(wish) => {
-                let joined = upstream.send_with_wish(request, wish, token_ends);
+                let joined = Box::pin(upstream.send_with_wish(request, wish, token_ends));
                 joined.instrument(span.clone()).await
             }
         };

@@ -19,7 +19,7 @@ use super::{TraceParent, TraceSettings, spans::SPANS};
 pub struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    pub(super) fn new(settings: &TraceSettings) -> Result<Self, ExporterBuildError> {
+    pub(crate) fn new(settings: &TraceSettings) -> Result<Self, ExporterBuildError> {
         let exporter = SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
@@ -33,7 +33,7 @@ impl Exporter {
     }
 
     /// The layer that hears our spans, and nothing else.
-    pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
+    pub(crate) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
