@@ -31,6 +31,7 @@ mod routing;
 mod shutdown;
 mod streaming;
 mod tls;
+mod traces;
 mod upgrades;
 mod upstream;
 
