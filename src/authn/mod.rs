@@ -15,6 +15,7 @@ use http::HeaderMap;
 use tracing::Instrument;
 
 use self::credential::Credential;
+pub(crate) use self::identity_headers::reads_as;
 pub use self::{
     assertion::{Assertion, AssertionKeys, InvalidAssertionKey},
     body::RejectionBody,

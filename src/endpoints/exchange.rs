@@ -130,6 +130,11 @@ impl Exchange {
         self.tell(Ending::well(status, "forwarded"));
     }
 
+    /// We have told whoever asked that it may pass, or what it asked for.
+    pub(super) fn allowed(mut self, status: StatusCode) {
+        self.tell(Ending::well(status, "allowed"));
+    }
+
     /// We have answered, with `status` on the wire.
     pub(super) fn refused(mut self, rejection: &Rejection, status: StatusCode) {
         self.tell(Ending {

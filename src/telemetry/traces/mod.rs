@@ -8,7 +8,7 @@ pub(crate) mod spans;
 mod traceparent;
 
 #[cfg(feature = "otlp")]
-pub use self::otlp::Exporter;
+pub(crate) use self::otlp::Exporter;
 pub(crate) use self::traceparent::{TRACEPARENT, TRACESTATE};
 pub use self::{
     settings::{InvalidVariable, TraceSettings},

@@ -16,7 +16,7 @@ use super::{TraceParent, TraceSettings, spans::SPANS};
 
 /// Exports spans until it is dropped, and then what is left of them.
 #[derive(Debug)]
-pub struct Exporter(SdkTracerProvider);
+pub(crate) struct Exporter(SdkTracerProvider);
 
 impl Exporter {
     pub(crate) fn new(settings: &TraceSettings) -> Result<Self, ExporterBuildError> {
