@@ -154,6 +154,24 @@ impl LogFile {
         found.unwrap_or_else(|_| panic!("{message}: {}", self.text()))
     }
 
+    /// Waits for the lines about this many requests.
+    pub(crate) async fn requests(&self, count: usize) -> Vec<Value> {
+        let looking = async {
+            loop {
+                let text = self.text();
+                let lines =
+                    text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                let requests: Vec<_> = lines.filter(|line| line["message"] == "request").collect();
+                if requests.len() >= count {
+                    return requests;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, looking).await;
+        found.unwrap_or_else(|_| panic!("{count} requests: {}", self.text()))
+    }
+
     /// Waits for the line about the request with this id.
     pub(crate) async fn request(&self, id: &str) -> Value {
         self.line("request", |line| line["request_id"] == id).await
