@@ -62,6 +62,10 @@ pub(crate) use self::{
 };
 use crate::telemetry::Metrics;
 
+/// How long a request waited for a new connection: an extension of the response to one that had none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connected(pub(crate) Duration);
+
 /// The client of the application.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
@@ -181,11 +185,15 @@ impl Upstream {
             self.metrics.upstream_retries.inc();
             request = unsent;
         }
+        let dialled = Instant::now();
         // Connecting is rare and needs much room, which every other request would have to find as well.
         let fresh = Box::pin(self.pool.fresh()).await?;
+        let connected = Connected(dialled.elapsed());
         let request = self.addressed(request, &fresh)?;
         let leased = fresh.send(request, &self.pool).await;
-        leased.map_err(|failed| failed.into_error().into())
+        let (mut response, lease) = leased.map_err(|failed| failed.into_error())?;
+        response.extensions_mut().insert(connected);
+        Ok((response, lease))
     }
 
     /// `request` as the protocol of `connection` wants it. It may have been made ready for another one before.

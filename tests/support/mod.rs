@@ -3,6 +3,8 @@
 
 mod application;
 mod client;
+#[cfg(feature = "otlp")]
+pub(crate) mod collector;
 mod log;
 pub(crate) mod program;
 mod recorder;

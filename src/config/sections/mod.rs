@@ -223,6 +223,7 @@ impl Sections {
             request_body: server.request_body,
             trusted_peers: server.trusted_peers,
             log: log?,
+            traces: None,
         })
     }
 }
