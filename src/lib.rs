@@ -50,7 +50,7 @@
 //!
 //! | floor | what is there |
 //! |---|---|
-//! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once |
+//! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
 //! | [`verify`] | *who is this?* keys, signature, claims, verdicts: from a token to an [`Identity`] |
 //! | [`authn`] | one request head meets the verifier; who may pass; the one table of rejections; the headers that carry an identity |
@@ -82,7 +82,7 @@
 //! 5. No request waits for Apple while its key is in memory. Unknown key ids cost one fetch per cooldown, whatever the
 //!    set holds, and never delay the scheduled refresh.
 //! 6. No token, code, secret or email address reaches a log or a metric: the types that hold them do not print them.
-//! 7. Only `config/load.rs` reads the environment; only `clock.rs` reads the wall clock; tasks run on a tracker that
+//! 7. Only `config/load.rs` reads the environment (and OpenTelemetry's own library its details); only `clock.rs` reads the wall clock; tasks run on a tracker that
 //!    shutdown waits for.
 //! 8. `verify` does not know that HTTP servers exist; `server` does not know that Apple exists.
 //! 9. Apple's discovery document decides nothing: issuer, key endpoint and algorithm are pinned. The canary compares, and warns.

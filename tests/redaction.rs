@@ -128,7 +128,7 @@ const ROWS: &[Row] = &[
 /// Everything is open, and there is a limit to run into.
 fn configuration() -> String {
     format!(
-        "jwks.unknown_key_cooldown = '1ms'\n\
+        "jwks.unknown_key_cooldown = '10ms'\n\
          server.max_body_bytes = '1MiB'\n\
          [doors]\nauth_request = ['/auth/apple/verify']\nforward_auth = ['/auth/apple/forward-auth']\n\
          userinfo = ['/auth/apple/userinfo']\n\
