@@ -130,6 +130,7 @@ fn configuration() -> String {
     format!(
         "jwks.unknown_key_cooldown = '10ms'\n\
          server.max_body_bytes = '1MiB'\n\
+         server.trusted_peers = ['127.0.0.1']\n\
          [doors]\nauth_request = ['/auth/apple/verify']\nforward_auth = ['/auth/apple/forward-auth']\n\
          userinfo = ['/auth/apple/userinfo']\n\
          [upstreams.nowhere]\nurl = 'http://{}'\n\
