@@ -48,6 +48,7 @@ mod userinfo;
 
 mod configuration;
 mod demo;
+mod drill;
 mod library_use;
 
 mod floors;

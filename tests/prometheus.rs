@@ -253,6 +253,9 @@ mod real_programs {
         let alerts = root().join("deploy/prometheus/alerts.yaml");
         let found = promtool(&["check", "rules", &alerts.display().to_string()], "");
         assert!(found.status.success(), "{found:?}");
+        let tests = root().join("deploy/prometheus/alerts_test.yaml");
+        let found = promtool(&["test", "rules", &tests.display().to_string()], "");
+        assert!(found.status.success(), "{found:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -129,7 +129,7 @@ mod exported {
     async fn a_wait_for_keys_is_a_span_of_the_request_that_waits() {
         let traced = Traced::start(&[
             ("OTEL_SERVICE_NAME", "gate"),
-            ("SIWA_JWKS__UNKNOWN_KEY_COOLDOWN", "1ms"),
+            ("SIWA_JWKS__UNKNOWN_KEY_COOLDOWN", "10ms"),
         ])
         .await;
         traced.apple.keys().rotate();

@@ -72,7 +72,7 @@ impl Exchange {
         metrics: &Metrics,
         door: &'static str,
         method: Method,
-        arrival: Arrival,
+        mut arrival: Arrival,
     ) -> Self {
         metrics.requests_in_flight.inc();
         let (metrics, since, route) = (metrics.clone(), Instant::now(), RouteLabel::none());
@@ -83,7 +83,8 @@ impl Exchange {
             client: arrival.client(),
             parent: arrival.trace(),
         });
-        let (arrival, seen) = (arrival.within(&span), Seen::default());
+        arrival.enter(&span);
+        let seen = Seen::default();
         Self { metrics, door, method, route, arrival, since, seen, span, is_told: false }
     }
 
@@ -99,7 +100,7 @@ impl Exchange {
     /// It goes on to the application, which will see itself as a child of this span.
     pub(super) fn goes_on(&mut self) -> Span {
         let span = spans::upstream();
-        self.arrival = self.arrival.clone().within(&span);
+        self.arrival.enter(&span);
         span
     }
 

@@ -58,10 +58,11 @@ impl Arrival {
         Self { peer, client, listed, scheme, id, trace }
     }
 
-    /// The same, as a part of `span`: the application is told that it is called from there.
-    pub(crate) fn within(self, span: &Span) -> Self {
-        let trace = traceparent_of(span).map_or(self.trace, Trace::Ours);
-        Self { trace, ..self }
+    /// From here on it is a part of `span`: the application is told that it is called from there.
+    pub(crate) fn enter(&mut self, span: &Span) {
+        if let Some(parent) = traceparent_of(span) {
+            self.trace = Trace::Ours(parent);
+        }
     }
 
     /// The trace that the request belongs to.

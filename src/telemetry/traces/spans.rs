@@ -56,7 +56,7 @@ pub(crate) fn end(
     (outcome, fault): (&'static str, &'static str),
 ) {
     span.record("http.route", route);
-    span.record("http.response.status_code", status);
+    span.record("http.response.status_code", status.map(i64::from));
     span.record("siwa.outcome", outcome);
     span.record("siwa.fault", fault);
 }
@@ -78,7 +78,8 @@ pub(crate) fn upstream() -> Span {
 
 /// Writes down how the application answered.
 pub(crate) fn answered(span: &Span, status: u16) {
-    span.record("http.response.status_code", status);
+    // A signed number: another kind becomes text on the wire.
+    span.record("http.response.status_code", i64::from(status));
 }
 
 #[cfg(feature = "otlp")]
