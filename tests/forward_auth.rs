@@ -9,8 +9,9 @@ use crate::support::{House, Reply, exchange};
 const DOOR: &str = "/auth/apple/forward-auth";
 
 const ROUTES: &str = r#"
-    cors.allow_origins = ["https://app.example"]
-    cors.forward_preflight = true
+    [cors]
+    allow_origins = ["https://app.example"]
+    forward_preflight = true
     [[route]]
     path = "/public/*"
     access = "public"
