@@ -22,6 +22,7 @@ mod verification;
 
 mod auth_request;
 mod forward_auth;
+mod header_names;
 mod header_spoofing;
 mod limits;
 mod listening;
