@@ -20,9 +20,11 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
+use crate::authn::Rejection;
+
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
-    doors::{Door, DoorPaths, Doors, DoorsParts},
+    doors::{DoorPaths, Doors, DoorsParts},
     gate::Gate,
     pages::{Page, Pages},
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
@@ -42,6 +44,18 @@ impl Router {
     /// Answers at `pages` and `doors`, and gives everything else to `proxy`.
     pub(crate) const fn new(pages: Pages, doors: Doors, proxy: Proxy) -> Self {
         Self { pages, doors, proxy }
+    }
+
+    /// The answer to `request`, which is refused before anybody has looked at it.
+    pub(crate) fn refuse<B>(
+        &self,
+        request: &Request<B>,
+        rejection: Rejection,
+    ) -> Response<ProxyBody> {
+        match self.doors.find(request.uri().path()) {
+            Some(door) => self.doors.refuse(door, request, rejection).map(ProxyBody::rejected),
+            None => self.proxy.refuse(request, &rejection),
+        }
     }
 }
 
