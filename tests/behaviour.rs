@@ -24,6 +24,7 @@ mod verification;
 mod auth_request;
 mod faults;
 mod forward_auth;
+mod header_names;
 mod header_spoofing;
 mod http2;
 mod limits;

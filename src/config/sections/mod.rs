@@ -7,6 +7,7 @@ mod apple;
 mod assertion;
 mod cors;
 mod doors;
+mod header_names;
 mod headers;
 mod identity;
 mod jwks;
@@ -114,8 +115,7 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "doors.auth_request" => list(&AUTH_REQUEST),
         "doors.forward_auth" => list(&FORWARD_AUTH),
         "doors.userinfo" => list(&USERINFO),
-        "doors.audience" => text("my-app"),
-        "upstream.audience" => text("my-app"),
+        "doors.audience" | "upstream.audience" => text("my-app"),
         "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
         "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
         "upstream.ca_file" => text("/etc/siwa-proxy/app-ca.pem"),
@@ -216,8 +216,9 @@ impl Sections {
             cors,
             via,
             assertion,
-            identity_headers: tell_issuer(identity.headers, &jwks.additional),
+            identity_headers: tell_issuer(identity.headers.ours, &jwks.additional),
             additional_keys: jwks.additional,
+            own_headers: identity.headers.own,
             unverified_email: identity.unverified_email,
             realm: identity.realm,
             request_body: server.request_body,
@@ -422,6 +423,9 @@ mod tests {
             ("[verdicts]\ncapacity = -1", "verdicts.capacity"),
             ("[identity]\nheaders = ['X-Siwa-Assertion']", "identity.headers"),
             ("[identity]\nheaders = ['X-User']", "identity.headers"),
+            ("[identity]\nheaders = 'oauth3-proxy'", "identity.headers"),
+            ("[identity]\nheaders = ['X-User=name']", "identity.headers"),
+            ("[identity]\nheaders = ['Host=sub']", "identity.headers"),
             ("[identity]\nunverified_email = 'trust'", "identity.unverified_email"),
             ("[identity]\nrealm = 'a\"b'", "identity.realm"),
             ("[log]\nfilter = 'debgu'", "log.filter"),
