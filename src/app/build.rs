@@ -14,14 +14,12 @@ use crate::{
     clock::Clock,
     config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Destination, Door, DoorPaths, Doors, DoorsParts, Gate, Page, Pages, Proxy, ProxyBody,
-        ProxyParts, Router,
+        Destination, Door, DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, Page,
+        Pages, Proxy, ProxyBody, ProxyParts, Router,
     },
-    server::{Asker, Limit},
+    server::{Asker, Limit, Readiness},
     telemetry::{Metrics, RequestLabels, RouteLabel},
-    upstream::{
-        CredentialForwarding, ForwardingRules, HostForwarding, Streams, TlsError, Upstream,
-    },
+    upstream::{ForwardingRules, HostForwarding, Streams, TlsError, Upstream},
     verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
 };
 
@@ -29,6 +27,7 @@ use crate::{
 pub(super) fn refusal(
     realm: Realm,
     doors: DoorPaths,
+    ext_authz: ExtAuthz,
     metrics: Metrics,
 ) -> impl Fn(Limit, &Asker) -> Response<ProxyBody> + Clone + Send + 'static {
     move |limit, Asker { target, method, version, headers }| {
@@ -39,13 +38,17 @@ pub(super) fn refusal(
         };
         let (outcome, fault) = (rejection.code(), rejection.fault().as_str());
         let door = doors.find(target.path());
+        let form = ext_authz.find(target.path()).filter(|_| door.is_none());
         let labels = RequestLabels {
-            door: door.map_or("proxy", Door::name),
+            door: door.map(Door::name).or(form.map(|_| ExtAuthz::NAME)).unwrap_or("proxy"),
             route: RouteLabel::none(),
             outcome,
             fault,
         };
         metrics.requests.get_or_create(&labels).inc();
+        if let Some(form) = form {
+            return ext_authz.refuse(form, &rejection);
+        }
         let response = match door {
             Some(door) => door.refuse(&rejection, &realm),
             None => rejection.render(Dialect::of(method, *version, headers), &realm),
@@ -109,6 +112,7 @@ pub(super) struct Surroundings {
     pub(super) metrics: Metrics,
     pub(super) tasks: TaskTracker,
     pub(super) streams: Streams,
+    pub(super) readiness: Readiness,
 }
 
 pub(super) fn build_router(
@@ -141,6 +145,14 @@ pub(super) fn build_router(
         trusted_peers: settings.trusted_peers.clone(),
         metrics: surroundings.metrics.clone(),
     });
+    let readiness = surroundings.readiness.clone();
+    let ext_authz = ExtAuthz::new(ExtAuthzParts {
+        gate: Arc::clone(&gate),
+        settings: settings.ext_authz.clone(),
+        trusted_peers: settings.trusted_peers.clone(),
+        metrics: surroundings.metrics.clone(),
+        is_ready: Box::new(move || readiness.is_ready()),
+    });
     let proxy = Proxy::new(ProxyParts {
         gate,
         trusted_peers: settings.trusted_peers.clone(),
@@ -153,7 +165,7 @@ pub(super) fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    Ok(Router::new(Pages::new(published.map(page)), doors, proxy))
+    Ok(Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy))
 }
 
 /// RFC 7517 §8.5.2.
@@ -194,7 +206,7 @@ fn build_destination(
 fn rules_of_the_doors(settings: &Settings, surroundings: &Surroundings) -> ForwardingRules {
     ForwardingRules {
         identity_headers: identity_headers(settings, settings.audience.as_ref(), surroundings),
-        credential: CredentialForwarding::default(),
+        credential: settings.gateway_credential,
         host: HostForwarding::default(),
         via: settings.via.clone(),
     }

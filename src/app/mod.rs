@@ -160,6 +160,7 @@ impl App {
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             streams: streams.clone(),
+            readiness: readiness.clone(),
         };
         let router = build_router(&settings, verifier, &surroundings)?;
         let mut door = Admin::new(readiness.clone(), metrics.clone(), clock);
@@ -194,7 +195,12 @@ impl App {
         for listener in &public {
             info!(address = listener.describe(), "listening");
         }
-        let refuse = refusal(settings.realm.clone(), settings.doors.clone(), metrics.clone());
+        let refuse = refusal(
+            settings.realm.clone(),
+            settings.doors.clone(),
+            router.ext_authz().clone(),
+            metrics.clone(),
+        );
         let drain_timeout = settings.server.drain_timeout;
         let server = Server::new(settings.server, metrics).with_tls(tls);
         let serving = server.serve(public, limits.in_front_of(router, refuse), close.clone());

@@ -120,6 +120,16 @@ impl IdentityHeaders {
         }
     }
 
+    /// The names of all identity headers in every spelling, where somebody else is to remove them.
+    pub(crate) fn spoofed_in(&self, headers: &HeaderMap) -> Vec<HeaderName> {
+        let mut spoofed = Vec::new();
+        for name in headers.keys().filter(|name| is_identity_name(name.as_str())) {
+            self.metrics.spoofed_headers_stripped.inc();
+            spoofed.push(name.clone());
+        }
+        spoofed
+    }
+
     /// Strips, then sets what `identity` says. One act, so that setting without stripping is not on offer.
     pub fn replace(&self, headers: &mut HeaderMap, identity: &Identity) {
         self.strip(headers);

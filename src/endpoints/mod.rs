@@ -22,7 +22,7 @@ use tower::Service;
 
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
-    doors::{Door, DoorPaths, Doors, DoorsParts},
+    doors::{Door, DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, ExtAuthzSettings},
     gate::Gate,
     pages::{Page, Pages},
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
@@ -35,13 +35,19 @@ pub(crate) use self::{
 pub(crate) struct Router {
     pages: Pages,
     doors: Doors,
+    ext_authz: ExtAuthz,
     proxy: Proxy,
 }
 
 impl Router {
-    /// Answers at `pages` and `doors`, and gives everything else to `proxy`.
-    pub(crate) const fn new(pages: Pages, doors: Doors, proxy: Proxy) -> Self {
-        Self { pages, doors, proxy }
+    /// Answers at `pages`, `doors` and `ext_authz`, and gives everything else to `proxy`.
+    pub(crate) const fn new(pages: Pages, doors: Doors, ext_authz: ExtAuthz, proxy: Proxy) -> Self {
+        Self { pages, doors, ext_authz, proxy }
+    }
+
+    /// The door at which Envoy asks.
+    pub(crate) const fn ext_authz(&self) -> &ExtAuthz {
+        &self.ext_authz
     }
 }
 
@@ -59,8 +65,11 @@ impl Service<Request<Incoming>> for Router {
         if let Some(page) = self.pages.answer(request.method(), path) {
             return Box::pin(std::future::ready(Ok(page.map(ProxyBody::rejected))));
         }
-        match self.doors.find(path) {
-            Some(door) => self.doors.answer(door, request),
+        if let Some(door) = self.doors.find(path) {
+            return self.doors.answer(door, request);
+        }
+        match self.ext_authz.find(path) {
+            Some(form) => self.ext_authz.answer(form, request),
             None => self.proxy.call(request),
         }
     }

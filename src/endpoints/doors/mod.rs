@@ -11,6 +11,7 @@
 //! route.
 
 mod auth_request;
+mod ext_authz;
 mod forward_auth;
 mod userinfo;
 
@@ -23,6 +24,7 @@ use http::{
     request::Parts,
 };
 
+pub(crate) use self::ext_authz::{ExtAuthz, ExtAuthzParts, ExtAuthzSettings};
 use super::{
     cors::overrides_the_method,
     exchange::Exchange,
