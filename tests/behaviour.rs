@@ -20,6 +20,7 @@ mod policy;
 mod properties;
 mod verification;
 
+mod ext_authz;
 mod header_spoofing;
 mod limits;
 mod listening;

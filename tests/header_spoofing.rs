@@ -5,7 +5,7 @@ use siwa_proxy::sim::{presets, token::TokenTemplate};
 use crate::support::{House, Request, exchange};
 
 /// Every name that we may ever set.
-const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 8] = [
     "X-Apple-Sub",
     "X-Apple-Email",
     "X-Apple-Email-Verified",
@@ -17,7 +17,7 @@ const NAMES: [&str; 8] = [
 ];
 
 /// Everything that some application might read as `name`.
-fn spellings(name: &str) -> Vec<String> {
+pub(crate) fn spellings(name: &str) -> Vec<String> {
     vec![
         name.to_owned(),
         name.to_lowercase(),
