@@ -20,7 +20,9 @@ mod policy;
 mod properties;
 mod verification;
 
+mod auth_request;
 mod ext_authz;
+mod forward_auth;
 mod header_spoofing;
 mod limits;
 mod listening;
@@ -32,6 +34,7 @@ mod streaming;
 mod tls;
 mod upgrades;
 mod upstream;
+mod userinfo;
 
 mod configuration;
 mod demo;

@@ -31,7 +31,7 @@ pub(crate) fn spellings(name: &str) -> Vec<String> {
 }
 
 /// Asserts that of all identity headers only ours are there: the subject once, the email at most once.
-fn assert_ours_alone(received: &Request, email: &[&str], attack: &str) {
+pub(crate) fn assert_ours_alone(received: &Request, email: &[&str], attack: &str) {
     assert_eq!(received.header("x-apple-sub"), [presets::SUBJECT], "{attack}");
     assert_eq!(received.header("x-apple-email"), email, "{attack}");
     let reads_as_identity = |name: &&String| {
@@ -46,7 +46,7 @@ fn assert_ours_alone(received: &Request, email: &[&str], attack: &str) {
 }
 
 /// Asserts that there is no identity header at all.
-fn assert_none(received: &Request, attack: &str) {
+pub(crate) fn assert_none(received: &Request, attack: &str) {
     let plain = |name: String| name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     for name in received.names().into_iter().map(plain) {
         assert!(!NAMES.iter().any(|known| known.eq_ignore_ascii_case(&name)), "{attack}: {name}");

@@ -52,8 +52,9 @@ fn overwriting(headers: &HeaderMap) -> Vec<HeaderValueOption> {
     let option = |(name, value): (&HeaderName, &HeaderValue)| HeaderValueOption {
         header: Some(messages::HeaderValue {
             key: name.to_string(),
-            value: String::new(),
-            raw_value: Bytes::copy_from_slice(value.as_bytes()),
+            // Envoy does not look at `raw_value` of an answer.
+            value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            raw_value: Bytes::new(),
         }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
     };
