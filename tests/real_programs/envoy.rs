@@ -190,6 +190,23 @@ async fn filters_behind_ours_can_read_who_it_is_and_until_when() {
     assert!(told["exp"].as_f64().unwrap() > 1_700_000_000.0, "{told}");
 }
 
+/// By default Envoy drops HTTP/1's trailers itself; those of HTTP/2 it passes on.
+#[tokio::test]
+#[ignore = "needs envoy"]
+async fn trailers_that_are_passed_on_spoof_nothing() {
+    const PASSING: Kind = kind(|places| {
+        let ask =
+            "stat_prefix: public\n                http_protocol_options: { enable_trailers: true }";
+        let text = with(GRPC_FILE, "stat_prefix: public", ask);
+        let forward = "connect_timeout: 1s\n      typed_extension_protocol_options:\n        \
+             envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n          \"@type\": \
+             type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n          \
+             explicit_http_config: { http_protocol_options: { enable_trailers: true } }";
+        envoy(places, &with(&text, "connect_timeout: 1s", forward))
+    });
+    gateway::lets_no_spoofed_trailer_through(&PASSING).await;
+}
+
 #[tokio::test]
 #[ignore = "needs envoy"]
 async fn a_grpc_client_is_refused_in_grpc() {
