@@ -108,9 +108,8 @@ impl ProxyParts {
             keep_to_the_method(request.headers_mut());
         }
         let wish = UpgradeWish::of(&mut request);
-        let token_ends = self.gate.end_of(&admitted);
-        let (headers, arrival) = (rules.identity_headers.clone(), exchange.arrival());
-        let request = request.map(|body| StreamedBody::of_request(body, self.limits, headers));
+        let (token_ends, arrival) = (self.gate.end_of(&admitted), exchange.arrival());
+        let request = request.map(|body| StreamedBody::of_request(body, self.limits, rules));
         let request = match admitted {
             Admitted::As(identity) => {
                 UpstreamRequest::on_behalf_of(request, &identity, arrival, rules)
@@ -124,7 +123,8 @@ impl ProxyParts {
         }?;
         let response = match wish {
             None => upstream.send(request).await,
-            Some(wish) => upstream.send_with_wish(request, wish, token_ends).await,
+            // Rare, and as large as everything else together.
+            Some(wish) => Box::pin(upstream.send_with_wish(request, wish, token_ends)).await,
         };
         response.map_err(blame)
     }

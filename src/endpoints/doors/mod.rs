@@ -195,7 +195,11 @@ impl DoorsParts {
 }
 
 /// The request that a listed gateway reports at `door`; none unless it says all of it.
-fn original_of(door: Door, head: &Parts, by: Listed) -> Result<Option<OriginalRequest>, Rejection> {
+fn original_of(
+    door: Door,
+    head: &Parts,
+    by: Listed,
+) -> Result<Option<OriginalRequest<'static>>, Rejection> {
     let report = match door {
         Door::AuthRequest => auth_request::report(head)?,
         Door::ForwardAuth => forward_auth::report(head)?,
