@@ -40,7 +40,11 @@ pub(super) fn refusal(
         let door = doors.find(target.path());
         let form = ext_authz.find(target.path()).filter(|_| door.is_none());
         let labels = RequestLabels {
-            door: door.map(Door::name).or(form.map(|_| ExtAuthz::NAME)).unwrap_or("proxy"),
+            door: match (door, form) {
+                (Some(door), _) => door.name(),
+                (None, Some(_)) => ExtAuthz::NAME,
+                (None, None) => "proxy",
+            },
             route: RouteLabel::none(),
             outcome,
             fault,

@@ -39,6 +39,7 @@ impl<B> RejectionBody<B> {
     }
 
     /// A text, and behind it `trailers`: an answer in gRPC.
+    #[cfg_attr(not(feature = "ext-authz"), expect(dead_code, reason = "for the gRPC form alone"))]
     pub(crate) fn with_trailers(text: Bytes, trailers: HeaderMap) -> Self {
         Self { kind: Kind::Rejected { text: Full::new(text), trailers: Some(trailers) } }
     }

@@ -8,7 +8,7 @@ use crate::{authn::Rejection, upstream::host_of};
 /// A client's request, as the gateway holds it in its hands.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) original: OriginalRequest,
+    pub(super) original: OriginalRequest<'static>,
     /// Its headers: the credential, and whatever a client may have made up.
     pub(super) headers: HeaderMap,
 }

@@ -107,6 +107,7 @@ pub(crate) struct ExtAuthzParts {
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// Whether requests should be sent here.
+    #[cfg_attr(not(feature = "ext-authz"), expect(dead_code, reason = "for the gRPC form alone"))]
     pub(crate) is_ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
 

@@ -19,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Allowed {
     /// As whom, if as anybody.
+    #[cfg_attr(not(feature = "ext-authz"), expect(dead_code, reason = "for the gRPC form alone"))]
     pub(super) identity: Option<Arc<Identity>>,
     /// Set, whatever was there.
     pub(super) set: HeaderMap,

@@ -184,8 +184,8 @@ mod tests {
         for (value, said) in [
             ("200m", Some(Duration::from_millis(200))),
             ("1S", Some(Duration::from_secs(1))),
-            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
-            ("2M", Some(Duration::from_secs(120))),
+            ("99999999H", Some(Duration::from_hours(99_999_999))),
+            ("2M", Some(Duration::from_mins(2))),
             ("5u", Some(Duration::from_micros(5))),
             ("0n", Some(Duration::ZERO)),
             ("100000000m", None),
