@@ -14,8 +14,8 @@ use crate::{
     clock::Clock,
     config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Destination, Door, DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, Page,
-        Pages, Proxy, ProxyBody, ProxyParts, Router,
+        Destination, DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, Page, Pages,
+        Proxy, ProxyBody, ProxyParts, Router,
     },
     server::{Asker, Limit, Readiness},
     telemetry::{Metrics, RequestLabels, RouteLabel},
