@@ -23,6 +23,7 @@ mod verification;
 mod auth_request;
 mod ext_authz;
 mod forward_auth;
+mod header_names;
 mod header_spoofing;
 mod limits;
 mod listening;

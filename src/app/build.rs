@@ -226,7 +226,8 @@ fn identity_headers(
         settings.identity_headers.clone(),
         settings.unverified_email,
         metrics.clone(),
-    );
+    )
+    .with_own(settings.own_headers.clone());
     match (&settings.assertion, audience) {
         (Some(AssertionSettings { keys, issuer, .. }), Some(audience)) => {
             let (keys, issuer, clock) = (keys.clone(), Arc::clone(issuer), Arc::clone(clock));

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 pub use self::{load::Flags, problems::Problems};
 use crate::{
-    authn::{AssertionKeys, IdentityHeader, Policy, Realm, UnverifiedEmail},
+    authn::{AssertionKeys, IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
     endpoints::{Cors, DoorPaths, ExtAuthzSettings, Routes},
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
@@ -86,6 +86,8 @@ pub struct Settings {
     pub(crate) assertion: Option<AssertionSettings>,
     /// The identity headers that are set.
     pub(crate) identity_headers: Vec<IdentityHeader>,
+    /// The names of the application's own that are set besides.
+    pub(crate) own_headers: OwnHeaders,
     /// What becomes of an unverified email address.
     pub(crate) unverified_email: UnverifiedEmail,
     /// What challenges name.

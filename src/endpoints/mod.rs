@@ -22,7 +22,7 @@ use tower::Service;
 
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
-    doors::{Door, DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, ExtAuthzSettings},
+    doors::{DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, ExtAuthzSettings},
     gate::Gate,
     pages::{Page, Pages},
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},

@@ -231,6 +231,18 @@ async fn every_spoofed_spelling_is_overwritten_or_removed_but_never_ours() {
 }
 
 #[tokio::test]
+async fn names_that_the_application_believes_already_are_set_and_removed_likewise() {
+    let house = house("identity.headers = 'oauth2-proxy'").await;
+    let bearer = house.bearer();
+    let spoofs = [("x-forwarded-user", "spoof"), ("x_forwarded_user", "spoof")];
+    let headers: Vec<_> = [("authorization", bearer.as_str())].into_iter().chain(spoofs).collect();
+    let (set, remove) = ask(&house, question("GET /", &headers)).await.forwarded();
+    assert_eq!(value_of(&set, "x-forwarded-user"), [presets::SUBJECT]);
+    assert_eq!(remove.iter().filter(|name| name.ends_with("user")).count(), 1, "{remove:?}");
+    assert!(remove.contains(&"x_forwarded_user".to_owned()), "{remove:?}");
+}
+
+#[tokio::test]
 async fn what_is_not_set_this_time_is_removed_even_if_it_is_set_otherwise() {
     let house = house("").await;
     let bearer = house.bearer_of(&TokenTemplate::no_email());

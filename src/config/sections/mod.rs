@@ -8,6 +8,7 @@ mod assertion;
 mod cors;
 mod doors;
 mod ext_authz;
+mod header_names;
 mod headers;
 mod identity;
 mod jwks;
@@ -218,7 +219,8 @@ impl Sections {
             cors,
             via,
             assertion,
-            identity_headers: identity.headers,
+            identity_headers: identity.headers.ours,
+            own_headers: identity.headers.own,
             unverified_email: identity.unverified_email,
             realm: identity.realm,
             request_body: server.request_body,
@@ -384,6 +386,9 @@ mod tests {
             ("[verdicts]\ncapacity = -1", "verdicts.capacity"),
             ("[identity]\nheaders = ['X-Siwa-Assertion']", "identity.headers"),
             ("[identity]\nheaders = ['X-User']", "identity.headers"),
+            ("[identity]\nheaders = 'oauth3-proxy'", "identity.headers"),
+            ("[identity]\nheaders = ['X-User=name']", "identity.headers"),
+            ("[identity]\nheaders = ['Host=sub']", "identity.headers"),
             ("[identity]\nunverified_email = 'trust'", "identity.unverified_email"),
             ("[identity]\nrealm = 'a\"b'", "identity.realm"),
             ("[log]\nfilter = 'debgu'", "log.filter"),
