@@ -1,10 +1,12 @@
 //! The gRPC form, as tonic asks it, and as bytes ask it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::uri::PathAndQuery;
-use http_body_util::{BodyExt, Full};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
@@ -154,6 +156,13 @@ async fn ask(house: &House, question: CheckRequest) -> Decision {
 
 /// Asks with exactly `bytes` as the call's body, and the answer must be a message under the status 0.
 async fn ask_with(address: SocketAddr, headers: &[(&str, &str)], bytes: Vec<u8>) -> Decision {
+    ask_in_pieces(address, headers, Full::new(Bytes::from(bytes))).await
+}
+
+async fn ask_in_pieces<B>(address: SocketAddr, headers: &[(&str, &str)], body: B) -> Decision
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
     let io = TokioIo::new(open(address).await);
     let (mut calls, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
     spawn(connection);
@@ -162,7 +171,7 @@ async fn ask_with(address: SocketAddr, headers: &[(&str, &str)], bytes: Vec<u8>)
         headers.iter().fold(call.header("content-type", "application/grpc"), |call, line| {
             call.header(line.0, line.1)
         });
-    let response = calls.send_request(call.body(Full::new(Bytes::from(bytes))).unwrap()).await;
+    let response = calls.send_request(call.body(body).unwrap()).await;
     let answer = response.unwrap().into_body().collect().await.unwrap();
     assert_eq!(answer.trailers().unwrap()["grpc-status"], "0");
     let framed = answer.to_bytes();
@@ -391,6 +400,15 @@ async fn a_question_that_cannot_be_read_is_a_no_and_not_a_grpc_error() {
         assert_eq!(decision.code(), expected, "{:?}", bytes.get(..32));
     }
     ask_with(house.address, &[], framed(&good)).await.forwarded();
+}
+
+#[tokio::test]
+async fn a_question_that_stops_coming_is_a_no_in_time() {
+    let house = house("").await;
+    let begun = stream::iter([Ok(Frame::data(Bytes::from_static(b"\0\0")))]);
+    let body = StreamBody::new(begun.chain(stream::pending()));
+    let decision = ask_in_pieces(house.address, &[], body).await;
+    assert_eq!(decision.code(), (503, "undecided".to_owned()));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::{endpoints::ExtAuthzSettings, upstream::CredentialForwarding};
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ExtAuthzSection {
     /// Whether `envoy.service.auth.v3.Authorization/Check` is served (`grpc_service` in Envoy), and `grpc.health.v1.Health`
-    /// beside it. On HTTP/2, on the same listeners as everything else.
+    /// beside it. On HTTP/2, on the same listeners as everything else. To `limits.rate_per_second` Envoy is one client here.
     #[serde(skip_serializing_if = "Option::is_none")]
     grpc: Option<bool>,
 
