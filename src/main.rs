@@ -52,7 +52,8 @@ struct ServeOptions {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Where your application listens, such as http://127.0.0.1:3000. Only the proxy should be able to reach it.
+    /// Where your application listens, such as http://127.0.0.1:3000. Only the proxy should be able to reach it. Without one,
+    /// other gateways ask, and nothing is forwarded.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
 

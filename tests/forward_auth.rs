@@ -87,7 +87,7 @@ fn the_configuration_for_traefik_asks_at_the_door_and_strips_what_it_sets() {
     let matches = |name: &str| {
         let name = name.to_lowercase();
         let rest = name.strip_prefix('x').and_then(|rest| rest.strip_prefix(is_separator));
-        let rest = rest.and_then(|it| it.strip_prefix("apple").or(it.strip_prefix("siwa")));
+        let rest = rest.and_then(|it| it.strip_prefix("apple").or_else(|| it.strip_prefix("siwa")));
         rest.is_some_and(|rest| rest.starts_with(is_separator))
     };
     for spelling in NAMES.into_iter().flat_map(spellings) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Response};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     authn::{
@@ -124,25 +124,8 @@ pub(super) fn build_router(
     verifier: Verifier,
     surroundings: &Surroundings,
 ) -> Result<Router, TlsError> {
-    let entries = settings.upstreams.iter();
-    let applications = entries
-        .map(|entry| build_destination(settings, entry, surroundings))
-        .collect::<Result<Vec<_>, _>>()?;
-    let elsewhere =
-        Destination { upstream: None, rules: Arc::new(rules_of_the_doors(settings, surroundings)) };
-    let routes = settings.routes.clone().map(|to| match applications.get(to.upstream) {
-        None => elsewhere.clone(),
-        Some(Destination { upstream, rules }) => {
-            let with_timeouts =
-                |it: &Upstream| it.with_timeouts(to.response_timeout, to.idle_timeout);
-            let upstream = upstream.as_ref().map(with_timeouts);
-            Destination { upstream, rules: Arc::clone(rules) }
-        }
-    });
-    warn_of_ignored_reports(settings);
-    let authenticator =
-        Authenticator::new(verifier, settings.realm.clone()).with_policy(settings.policy.clone());
-    let gate = Arc::new(Gate { authenticator, routes, cors: settings.cors.clone() });
+    say_who_forwards(settings);
+    let gate = Arc::new(build_gate(settings, verifier, surroundings)?);
     let doors = Doors::new(DoorsParts {
         gate: Arc::clone(&gate),
         paths: settings.doors.clone(),
@@ -172,11 +155,43 @@ pub(super) fn build_router(
     Ok(Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy))
 }
 
+/// The one decision of all doors.
+fn build_gate(
+    settings: &Settings,
+    verifier: Verifier,
+    surroundings: &Surroundings,
+) -> Result<Gate, TlsError> {
+    let entries = settings.upstreams.iter();
+    let applications = entries
+        .map(|entry| build_destination(settings, entry, surroundings))
+        .collect::<Result<Vec<_>, _>>()?;
+    let elsewhere =
+        Destination { upstream: None, rules: Arc::new(rules_of_the_doors(settings, surroundings)) };
+    let routes = settings.routes.clone().map(|to| match applications.get(to.upstream) {
+        None => elsewhere.clone(),
+        Some(Destination { upstream, rules }) => {
+            let with_timeouts =
+                |it: &Upstream| it.with_timeouts(to.response_timeout, to.idle_timeout);
+            let upstream = upstream.as_ref().map(with_timeouts);
+            Destination { upstream, rules: Arc::clone(rules) }
+        }
+    });
+    let authenticator =
+        Authenticator::new(verifier, settings.realm.clone()).with_policy(settings.policy.clone());
+    Ok(Gate { authenticator, routes, cors: settings.cors.clone() })
+}
+
 /// RFC 7517 §8.5.2.
 pub(super) const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json");
 
-/// A gateway whose word is not believed cannot tell on which route a request is.
-fn warn_of_ignored_reports(settings: &Settings) {
+/// That nothing is forwarded may be a forgotten setting; and a gateway whose word is not believed cannot tell on which
+/// route a request is.
+fn say_who_forwards(settings: &Settings) {
+    if settings.upstreams.is_empty() {
+        let doors = settings.doors.all().chain(settings.ext_authz.all());
+        let doors = doors.collect::<Vec<_>>().join(" ");
+        info!(doors, "no application is configured: other gateways ask, and nothing is forwarded");
+    }
     let ignored = settings.doors.takes_reports() && settings.trusted_peers.is_empty();
     if ignored && settings.routes.differ() {
         warn!(

@@ -22,8 +22,9 @@ async fn house(extra: &str) -> House {
 /// Asks about a request like `GET /path`, with `headers`.
 async fn ask(house: &House, line: &str, headers: &[(&str, &str)]) -> Reply {
     let (method, path) = line.split_once(' ').unwrap();
-    let headers: String =
+    let headers: Vec<_> =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
     let head = format!(
         "{method} /auth/apple/ext-authz{path} HTTP/1.1\r\nHost: a.example\r\n\
          Content-Length: 0\r\nConnection: close\r\n{headers}\r\n"

@@ -56,6 +56,7 @@ mod grpc {
         stays_closed_while_there_are_no_keys,
         stays_closed_while_keys_are_slow,
         stays_closed_when_the_verifier_is_dead,
+        passes_upgrades_on,
         keeps_its_connections_to_us,
         lets_no_spoofed_trailer_through,
     );
@@ -74,6 +75,7 @@ mod http {
         stays_closed_while_there_are_no_keys,
         stays_closed_while_keys_are_slow,
         stays_closed_when_the_verifier_is_dead,
+        passes_upgrades_on,
         keeps_its_connections_to_us,
         lets_no_spoofed_trailer_through,
     );

@@ -318,6 +318,27 @@ pub(super) async fn stays_closed_when_the_verifier_is_dead(kind: &Kind) {
     assert_eq!(gateway.arrived(), 1);
 }
 
+pub(super) async fn passes_upgrades_on(kind: &Kind) {
+    let gateway = Gateway::start(kind).await;
+    gateway.house.application.answer(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    );
+    let wish = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (credential, expected) in [(gateway.bearer(), "101"), ("Bearer a.b.c".to_owned(), "401")] {
+        let mut stream = open(gateway.address).await;
+        let request =
+            format!("GET /ws HTTP/1.1\r\nHost: a\r\nAuthorization: {credential}\r\n{wish}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = read_head(&mut stream).await.unwrap();
+        assert_eq!(head.split(' ').nth(1), Some(expected), "{head}");
+    }
+    let received = gateway.house.application.only_request();
+    assert_ours_alone(&received, &[presets::EMAIL], "an upgrade");
+    assert_eq!(received.header("upgrade"), ["websocket"]);
+}
+
 pub(super) async fn keeps_its_connections_to_us(kind: &Kind) {
     const CALLERS: usize = 4;
     const REQUESTS: usize = 250;
@@ -381,6 +402,7 @@ macro_rules! tests {
             stays_closed_while_there_are_no_keys,
             stays_closed_while_keys_are_slow,
             stays_closed_when_the_verifier_is_dead,
+            passes_upgrades_on,
             keeps_its_connections_to_us,
         );
     };

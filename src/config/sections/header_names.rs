@@ -83,7 +83,9 @@ impl SettledHeaders {
             return self.add_preset(preset);
         }
         if written.eq_ignore_ascii_case(APPLE) {
-            IdentityHeaders::DEFAULT.into_iter().for_each(|header| self.add_ours(header));
+            for header in IdentityHeaders::DEFAULT {
+                self.add_ours(header);
+            }
             return Ok(());
         }
         if let Some((name, value)) = written.split_once('=') {

@@ -63,6 +63,9 @@ impl Default for ExtAuthzSettings {
     }
 }
 
+/// Where the gRPC form is asked.
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+
 /// How it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -84,6 +87,11 @@ impl ExtAuthzSettings {
             return Some(form);
         }
         self.prefixes.iter().position(|prefix| is_behind(prefix, path)).map(Form::Http)
+    }
+
+    /// Where it is: the prefixes, and the gRPC form's path.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        self.prefixes.iter().map(|prefix| &**prefix).chain(self.grpc.then_some(CHECK))
     }
 
     /// Whether anybody can ask.

@@ -15,7 +15,7 @@ pub(super) use self::{
     health::{health, tell_health},
 };
 use super::{
-    Allowed, Asked, Client, Exchange, ExtAuthz, ExtAuthzParts, Form, Gate, OriginalRequest,
+    Allowed, Asked, CHECK, Client, Exchange, ExtAuthz, ExtAuthzParts, Form, Gate, OriginalRequest,
     ProxyBody, Report, decide_by, verdict::denied,
 };
 use crate::{authn::Rejection, upstream::Arrival};
@@ -23,7 +23,7 @@ use crate::{authn::Rejection, upstream::Arrival};
 /// Which of the methods that we serve is at `path`.
 pub(super) fn form_of(path: &str) -> Option<Form> {
     match path {
-        "/envoy.service.auth.v3.Authorization/Check" => Some(Form::Check),
+        CHECK => Some(Form::Check),
         health::CHECK | health::WATCH => Some(Form::Health),
         _ => None,
     }
