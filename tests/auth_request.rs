@@ -375,7 +375,9 @@ async fn said_at_start(settings: &str) -> String {
     let file = folder.path().join("siwa-proxy.toml");
     let keys =
         concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/jwks/2026-06-30-three-keys.json");
-    let base = format!("apple.client_ids = ['com.example.app']\njwks.file = '{keys}'\n");
+    let base = format!(
+        "apple.client_ids = ['com.example.app', 'com.example.web']\njwks.file = '{keys}'\n"
+    );
     std::fs::write(&file, base + settings).unwrap();
     let mut command = Command::new(BINARY);
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"]);

@@ -5,7 +5,7 @@ use siwa_proxy::sim::{presets, token::TokenTemplate};
 use crate::support::{House, Request, exchange};
 
 /// Every name that we may ever set.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 9] = [
     "X-Apple-Sub",
     "X-Apple-Email",
     "X-Apple-Email-Verified",
@@ -13,6 +13,7 @@ pub(crate) const NAMES: [&str; 8] = [
     "X-Apple-Real-User-Status",
     "X-Apple-Client-Id",
     "X-Apple-Transfer-Sub",
+    "X-Apple-Issuer",
     "X-Siwa-Assertion",
 ];
 

@@ -23,6 +23,7 @@ const IDENTITY_HEADERS: &[&str] = &[
     "x-apple-real-user-status",
     "x-apple-client-id",
     "x-apple-transfer-sub",
+    "x-apple-issuer",
     "x-siwa-assertion",
 ];
 
@@ -36,7 +37,7 @@ const FORWARDING_HEADERS: &[&str] = &[
 ];
 
 /// Names that an application may have had before it had a proxy, of those that presets and examples set.
-const OTHER_NAMES: &[&str] = &["x-forwarded-user", "x-forwarded-email", "x-user"];
+const OTHER_NAMES: &[&str] = &["x-forwarded-user", "x-forwarded-email", "x-user-id"];
 
 /// A span of code that ends like this names a file of the repository, if it also names its folder.
 const FILE_ENDINGS: &[&str] =

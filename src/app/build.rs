@@ -2,62 +2,38 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
-    authn::{
-        Assertion, AssertionKeys, Authenticator, Dialect, IdentityHeaders, Realm, Rejection,
-        RejectionBody,
-    },
+    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
     clock::Clock,
-    config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
+    config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Destination, DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, Page, Pages,
-        Proxy, ProxyBody, ProxyParts, Router,
+        Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, Page, Pages, Proxy,
+        ProxyBody, ProxyParts, Router,
     },
-    server::{Asker, Limit, Readiness},
-    telemetry::{Metrics, RequestLabels, RouteLabel},
+    server::{Limit, Readiness},
+    telemetry::Metrics,
     upstream::{ForwardingRules, HostForwarding, Streams, TlsError, Upstream},
-    verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
+    verify::{
+        BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Verifier,
+        VerifierBuilder,
+    },
 };
 
-/// The answer to a request that met a limit: one of the table, like every other no.
+/// The answer to a request that met a limit: one of the table, on the way out of every other no.
 pub(super) fn refusal(
-    realm: Realm,
-    doors: DoorPaths,
-    ext_authz: ExtAuthz,
-    metrics: Metrics,
-) -> impl Fn(Limit, &Asker) -> Response<ProxyBody> + Clone + Send + 'static {
-    move |limit, Asker { target, method, version, headers }| {
+    router: Router,
+) -> impl Fn(Limit, &Request<Incoming>) -> Response<ProxyBody> + Clone + Send + 'static {
+    move |limit, request| {
         let rejection = match limit {
             Limit::Requests => Rejection::Shed,
             Limit::Rate(retry_after) => Rejection::RateLimited { retry_after },
-            Limit::Time(limit) => Rejection::RequestTimedOut { limit },
         };
-        let (outcome, fault) = (rejection.code(), rejection.fault().as_str());
-        let door = doors.find(target.path());
-        let form = ext_authz.find(target.path()).filter(|_| door.is_none());
-        let labels = RequestLabels {
-            door: match (door, form) {
-                (Some(door), _) => door.name(),
-                (None, Some(_)) => ExtAuthz::NAME,
-                (None, None) => "proxy",
-            },
-            route: RouteLabel::none(),
-            outcome,
-            fault,
-        };
-        metrics.requests.get_or_create(&labels).inc();
-        if let Some(form) = form {
-            return ext_authz.refuse(form, &rejection);
-        }
-        let response = match door {
-            Some(door) => door.refuse(&rejection, &realm),
-            None => rejection.render(Dialect::of(method, *version, headers), &realm),
-        };
-        response.map(RejectionBody::rejected)
+        router.refuse(request, rejection)
     }
 }
 
@@ -83,6 +59,13 @@ pub(super) fn build_verifier(
     if let Some(age) = settings.max_token_age {
         builder = builder.max_token_age(age);
     }
+    for keys in &settings.additional_keys {
+        warn!(
+            issuer = keys.issuer.as_str(),
+            "tokens of a further issuer are accepted: it can name any subject"
+        );
+        builder = builder.add_source(additional_source(keys, &settings.jwks_https)?);
+    }
     with_canary(with_source(builder, settings)?, settings).build()
 }
 
@@ -99,6 +82,14 @@ fn with_source(
             builder.jwks_source(HttpsJwks::with_options(url.clone(), &settings.jwks_https)?)
         }
         JwksFrom::File(path) => builder.jwks_source(FileJwks::new(path.clone())),
+    })
+}
+
+fn additional_source(keys: &AdditionalKeys, https: &HttpsOptions) -> Result<KeySource, BuildError> {
+    let issuer = keys.issuer.clone();
+    Ok(match &keys.from {
+        JwksFrom::Url(url) => KeySource::new(issuer, HttpsJwks::with_options(url.clone(), https)?),
+        JwksFrom::File(path) => KeySource::new(issuer, FileJwks::new(path.clone())),
     })
 }
 

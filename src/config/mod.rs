@@ -58,6 +58,8 @@ pub struct Settings {
     pub(crate) verdict_capacity: u64,
     /// Where the keys come from.
     pub(crate) jwks_from: JwksFrom,
+    /// Whose keys are used besides.
+    pub(crate) additional_keys: Vec<AdditionalKeys>,
     /// How the keys are kept fresh.
     pub(crate) jwks: JwksSettings,
     /// Where the last good set is kept.
@@ -153,7 +155,26 @@ pub(crate) enum JwksFrom {
     File(PathBuf),
 }
 
+/// The keys of a further issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AdditionalKeys {
+    /// Whose they are.
+    pub(crate) issuer: Issuer,
+    /// Where they come from.
+    pub(crate) from: JwksFrom,
+}
+
 impl JwksFrom {
+    async fn fetch(&self, https: &HttpsOptions) -> Result<Bytes, FetchFault> {
+        match self {
+            Self::Url(url) => {
+                let source = HttpsJwks::with_options(url.clone(), https);
+                source.map_err(FetchFault::transport)?.fetch().await
+            }
+            Self::File(path) => FileJwks::new(path.clone()).fetch().await,
+        }
+    }
+
     /// Whether they are fetched from Apple itself.
     pub(crate) fn is_apple(&self) -> bool {
         *self == Self::Url(TrustedUrl::apple_keys())
@@ -209,14 +230,26 @@ impl Settings {
     ///
     /// [`FetchFault`].
     pub async fn fetch_jwks(&self) -> Result<Bytes, FetchFault> {
-        match &self.jwks_from {
-            JwksFrom::Url(url) => {
-                let source = HttpsJwks::with_options(url.clone(), &self.jwks_https)
-                    .map_err(FetchFault::transport)?;
-                source.fetch().await
-            }
-            JwksFrom::File(path) => FileJwks::new(path.clone()).fetch().await,
+        self.jwks_from.fetch(&self.jwks_https).await
+    }
+
+    /// Gets the texts of the key sets of all further issuers, once.
+    ///
+    /// # Errors
+    ///
+    /// The first [`FetchFault`].
+    pub async fn fetch_additional_jwks(&self) -> Result<Vec<(Issuer, Bytes)>, FetchFault> {
+        let mut texts = Vec::with_capacity(self.additional_keys.len());
+        for AdditionalKeys { issuer, from } in &self.additional_keys {
+            texts.push((issuer.clone(), from.fetch(&self.jwks_https).await?));
         }
+        Ok(texts)
+    }
+
+    /// Who may pass, wherever they go.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// How the log looks.
@@ -362,7 +395,6 @@ mod tests {
         client_certificates = "required"
         client_authorities = "/ca.pem"
         [limits]
-        request_timeout = "1h"
         rate_per_second = 5
         [jwks]
         file = "/keys.json"
@@ -387,7 +419,6 @@ mod tests {
         assert!(settings.trusted_peers.contains("10.1.2.3".parse().unwrap()));
         let clients = settings.tls.clone().unwrap().clients;
         assert_eq!(clients, ClientCertificates::Required("/ca.pem".into()));
-        assert_eq!(settings.limits.request_timeout, Some(Duration::from_hours(1)));
         let rate = settings.limits.rate.clone().unwrap();
         assert_eq!((rate.per_second.get(), rate.burst.get()), (5, 50));
         assert!(rate.trusted_peers.contains("::1".parse().unwrap()));

@@ -20,6 +20,8 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
+use crate::authn::Rejection;
+
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
     doors::{DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, ExtAuthzSettings},
@@ -45,9 +47,20 @@ impl Router {
         Self { pages, doors, ext_authz, proxy }
     }
 
-    /// The door at which Envoy asks.
-    pub(crate) const fn ext_authz(&self) -> &ExtAuthz {
-        &self.ext_authz
+    /// The answer to `request`, which is refused before anybody has looked at it.
+    pub(crate) fn refuse<B>(
+        &self,
+        request: &Request<B>,
+        rejection: Rejection,
+    ) -> Response<ProxyBody> {
+        let path = request.uri().path();
+        if let Some(door) = self.doors.find(path) {
+            return self.doors.refuse(door, request, rejection).map(ProxyBody::rejected);
+        }
+        match self.ext_authz.find(path) {
+            Some(form) => self.ext_authz.refuse(form, request, &rejection),
+            None => self.proxy.refuse(request, &rejection),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderValue, Request, Response,
-    header::{CONTENT_LENGTH, ORIGIN},
+    HeaderMap, HeaderValue, Request, Response, Version,
+    header::{CONNECTION, CONTENT_LENGTH, ORIGIN},
 };
 use hyper::body::Incoming;
 use tower::Service;
@@ -28,7 +28,7 @@ use crate::{
     telemetry::{Metrics, causes},
     upstream::{
         Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
-        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID,
+        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, check_shape,
     },
     verify::Fault,
 };
@@ -67,38 +67,60 @@ impl Proxy {
         Self(Arc::new(parts))
     }
 
+    /// The answer to `request`, which is refused before it is looked at. On the way out it is a refusal like all others.
+    pub(crate) fn refuse<B>(
+        &self,
+        request: &Request<B>,
+        rejection: &Rejection,
+    ) -> Response<ProxyBody> {
+        self.0.refuse(rejection, &Asker::of(request), self.0.begin(request))
+    }
+
     async fn answer(self, request: Request<Incoming>) -> Response<ProxyBody> {
         let parts = &*self.0;
-        let arrival = Arrival::new(request.extensions(), request.headers(), &parts.trusted_peers);
-        let id = arrival.id().value();
-        // Of the request, the answer to a refused one depends on these alone.
-        let dialect = Dialect::of(request.method(), request.version(), request.headers());
-        let origin = request.headers().get(ORIGIN).cloned();
-
-        let mut exchange =
-            Exchange::begin(&parts.metrics, "proxy", request.method().clone(), arrival);
-        let mut response = match parts.forward(request, &mut exchange).await {
+        let asker = Asker::of(&request);
+        let mut exchange = parts.begin(&request);
+        match parts.forward(request, &mut exchange).await {
             Ok(response) => {
+                let mut response = response.map(RejectionBody::inner);
+                response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
                 exchange.forwarded(response.status());
-                response.map(RejectionBody::inner)
-            }
-            Err(rejection) => {
-                let response = parts.refuse(&rejection, dialect, origin.as_ref());
-                exchange.refused(&rejection, response.status());
                 response
             }
-        };
-        response.headers_mut().insert(X_REQUEST_ID, id);
-        response
+            Err(rejection) => parts.refuse(&rejection, &asker, exchange),
+        }
+    }
+}
+
+/// What the answer to a refused request depends on.
+struct Asker {
+    version: Version,
+    dialect: Dialect,
+    origin: Option<HeaderValue>,
+}
+
+impl Asker {
+    fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            version: request.version(),
+            dialect: Dialect::of(request.method(), request.version(), request.headers()),
+            origin: request.headers().get(ORIGIN).cloned(),
+        }
     }
 }
 
 impl ProxyParts {
+    fn begin<B>(&self, request: &Request<B>) -> Exchange {
+        let arrival = Arrival::new(request.extensions(), request.headers(), &self.trusted_peers);
+        Exchange::begin(&self.metrics, "proxy", request.method().clone(), arrival)
+    }
+
     async fn forward(
         &self,
         mut request: Request<Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Response<StreamedBody>, Rejection> {
+        check_shape(request.version(), request.headers())?;
         let original = OriginalRequest::at_hand(&request)?;
         let passage = self.gate.decide(&original, request.headers(), exchange).await?;
         let Passage { admitted, destination: Destination { upstream, rules } } = passage;
@@ -142,13 +164,24 @@ impl ProxyParts {
     fn refuse(
         &self,
         rejection: &Rejection,
-        dialect: Dialect,
-        origin: Option<&HeaderValue>,
+        asker: &Asker,
+        exchange: Exchange,
     ) -> Response<ProxyBody> {
-        let mut response = rejection.render(dialect, self.gate.realm());
-        self.gate.open(response.headers_mut(), origin);
+        let mut response = rejection.render(asker.dialect, self.gate.realm());
+        self.gate.open(response.headers_mut(), asker.origin.as_ref());
+        response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
+        if asker.version < Version::HTTP_2 && is_no_request(rejection) {
+            // What follows such bytes may not be what it seems to be (RFC 9112 §11.2).
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        exchange.refused(rejection, response.status());
         response.map(RejectionBody::rejected)
     }
+}
+
+/// Whether programs may differ about what was refused, and about where it ended.
+const fn is_no_request(rejection: &Rejection) -> bool {
+    matches!(rejection, Rejection::BadRequest(_) | Rejection::Unsupported(_))
 }
 
 /// The answer to the caller; what it does not tell is told in the log, aloud only if it is the application's fault.

@@ -76,6 +76,13 @@ pub struct CertificateLabels {
     pub certificate: &'static str,
 }
 
+/// What ended a response of the application before it was whole: the label of `siwa_upstream_broken_responses_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BrokenResponseLabels {
+    /// `broken` (the connection, or what came on it), `silent` (`idle_timeout`) or `too_long` (`total_timeout`).
+    pub reason: &'static str,
+}
+
 /// What the application answered: the label of the times it took.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StatusLabels {

@@ -10,7 +10,10 @@ use http::{
 };
 
 use super::request::append_to_list;
-use crate::peers::{Listed, NOWHERE, Peers, has_address};
+use crate::{
+    authn::reads_as,
+    peers::{Listed, NOWHERE, Peers, has_address},
+};
 
 /// How a request reached us.
 #[derive(Clone, Debug)]
@@ -135,12 +138,6 @@ pub(super) fn is_forwarding(name: &str) -> bool {
 
 fn is_plainly_spelt(name: &str) -> bool {
     name.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
-}
-
-/// Whether some application reads `name`, which is in lower case, as `canonical`: to many, `_` is `-`.
-fn reads_as(name: &str, canonical: &str) -> bool {
-    let same = |(a, b): (u8, u8)| a == b || (b == b'-' && !a.is_ascii_alphanumeric());
-    name.len() == canonical.len() && name.bytes().zip(canonical.bytes()).all(same)
 }
 
 /// RFC 7239 §6: an IPv6 address is bracketed and quoted, and a peer of a Unix domain socket has none.

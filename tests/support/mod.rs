@@ -3,6 +3,7 @@
 
 mod application;
 mod client;
+mod log;
 pub(crate) mod program;
 mod recorder;
 pub(crate) mod secure;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::{
     application::{application, read_head, serve_http},
     client::{Reply, exchange, exchange_h2, get, open, read_reply, read_reply_from},
+    log::Log,
     recorder::{Recorder, Request},
 };
 

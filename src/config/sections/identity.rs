@@ -13,9 +13,10 @@ use crate::authn::{Realm, UnverifiedEmail};
 #[serde(deny_unknown_fields, default)]
 pub(super) struct IdentitySection {
     /// The headers that are set, in any case; default `X-Apple-Sub` and `X-Apple-Email`. There are also
-    /// `X-Apple-Email-Verified`, `X-Apple-Private-Email`, `X-Apple-Real-User-Status`, `X-Apple-Client-Id` and
-    /// `X-Apple-Transfer-Sub`. Each more tells the application more about a person; without the subject, the one name that
-    /// never changes, it cannot tell people apart, and an empty list only keeps strangers out.
+    /// `X-Apple-Email-Verified`, `X-Apple-Private-Email`, `X-Apple-Real-User-Status`, `X-Apple-Client-Id`,
+    /// `X-Apple-Transfer-Sub` and `X-Apple-Issuer`, which `jwks.additional` implies. Each more tells the application more
+    /// about a person; without the subject, the one name that never changes, it cannot tell people apart, and an empty list
+    /// only keeps strangers out.
     ///
     /// For an application that believes other names already: `"oauth2-proxy"` stands for `X-Forwarded-User` (the subject) and
     /// `X-Forwarded-Email`, `"authelia"` for `Remote-User` and `Remote-Email`, `"apple"` for the default, and `"NAME=VALUE"`

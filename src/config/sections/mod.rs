@@ -44,10 +44,10 @@ use self::{
     tls::TlsSection,
     upstream::UpstreamSection,
 };
-use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
+use super::{AdditionalKeys, Settings, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
-    authn::Policy,
-    verify::{TrustedUrl, VerifierBuilder},
+    authn::{IdentityHeader, Policy},
+    verify::{Issuer, TrustedUrl, VerifierBuilder},
 };
 
 /// All that an operator can write.
@@ -110,7 +110,6 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "tls.certificate" => text("/etc/siwa-proxy/tls.crt"),
         "tls.key" => text("/etc/siwa-proxy/tls.key"),
         "tls.client_authorities" => text("/etc/siwa-proxy/clients-ca.crt"),
-        "limits.request_timeout" => text("10m"),
         "limits.rate_per_second" => Value::Integer(20),
         "server.max_body_bytes" => text("10MiB"),
         "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
@@ -130,6 +129,7 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "upstream.total_timeout" => text("5m"),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
         "apple.max_token_age" => text("1h"),
+        "policy.issuers" => Value::Array(vec![text(Issuer::APPLE)]),
         "policy.minimum_real_user_status" => text("likely_real"),
         "policy.allow_subjects" => {
             Value::Array(vec![text("001999.0a1b2c3d4e5f60718293a4b5c6d7e8f9.0918")])
@@ -171,7 +171,7 @@ impl Sections {
         let server = server.check(problems);
         let tls = tls.check(problems);
         let trusted_peers = server.as_ref().map(|server| server.trusted_peers.clone());
-        let limits = limits.check(problems, &trusted_peers.unwrap_or_default());
+        let limits = limits.check(&trusted_peers.unwrap_or_default());
         let (upstreams, names) = check_upstreams(problems, upstream, upstreams);
         let has_application = upstreams.as_ref().is_none_or(|list| !list.is_empty());
         let apple = apple.check(problems);
@@ -180,6 +180,9 @@ impl Sections {
         let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
+        if let (Some(apple), Some(jwks)) = (&apple, &jwks) {
+            check_issuers(problems, &apple.issuer, &jwks.additional, &policy);
+        }
         let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
@@ -218,7 +221,8 @@ impl Sections {
             cors,
             via,
             assertion,
-            identity_headers: identity.headers.ours,
+            identity_headers: tell_issuer(identity.headers.ours, &jwks.additional),
+            additional_keys: jwks.additional,
             own_headers: identity.headers.own,
             unverified_email: identity.unverified_email,
             realm: identity.realm,
@@ -227,6 +231,34 @@ impl Sections {
             log: log?,
         })
     }
+}
+
+/// With several issuers a subject alone says no longer who it is, so that their order of trust must be written down.
+fn check_issuers(
+    problems: &mut Problems,
+    first: &Issuer,
+    additional: &[AdditionalKeys],
+    policy: &PolicySection,
+) {
+    if additional.iter().any(|keys| keys.issuer == *first) {
+        let what = "names the issuer of [apple], whose keys come from one place: remove it";
+        problems.note_clash("jwks.additional", "apple.issuer", what);
+    }
+    if !additional.is_empty() && !policy.names_issuers() {
+        let what = "is missing: each issuer of jwks.additional can name any subject, so say whose users may pass";
+        problems.note_clash("policy.issuers", "jwks.additional", what);
+    }
+}
+
+/// The application must be able to tell one issuer's subjects from another's.
+fn tell_issuer(
+    mut headers: Vec<IdentityHeader>,
+    additional: &[AdditionalKeys],
+) -> Vec<IdentityHeader> {
+    if !additional.is_empty() && !headers.contains(&IdentityHeader::Issuer) {
+        headers.push(IdentityHeader::Issuer);
+    }
+    headers
 }
 
 /// All applications, that of `[upstream]` first, and the places of the others by their names. If nothing is said of any
@@ -358,7 +390,6 @@ mod tests {
             ("[tls]\nhandshake_timeout = '0s'", "tls.handshake_timeout"),
             ("[tls]\nreload_every = '0s'", "tls.reload_every"),
             ("[limits]\nmax_requests = 0", "limits.max_requests"),
-            ("[limits]\nrequest_timeout = '0s'", "limits.request_timeout"),
             ("[limits]\nrate_per_second = 0", "limits.rate_per_second"),
             ("[limits]\nrate_burst = 0", "limits.rate_burst"),
             ("[server]\ntrusted_peers = ['::/0']", "server.trusted_peers"),
@@ -373,6 +404,12 @@ mod tests {
             ("[jwks]\nfile = ''", "jwks.file"),
             ("[jwks]\nurl = 'keys'", "jwks.url"),
             ("[jwks]\nfile = 'a'\nurl = 'https://a'", "jwks.url"),
+            ("[jwks]\nadditional = [{ issuer = '', file = 'a' }]", "jwks.additional"),
+            ("[jwks]\nadditional = [{ issuer = 'a' }]", "jwks.additional"),
+            ("[jwks]\nadditional = [{ issuer = 'a', url = 'http://a' }]", "jwks.additional"),
+            ("[jwks]\nadditional = [{ issuer = 'a', keys = 'b' }]", "jwks.additional"),
+            ("[jwks]\nadditional = [{ issuer = 'a', file = 'b' }]", "policy.issuers"),
+            ("[policy]\nissuers = []", "policy.issuers"),
             ("[policy]\nrequire_email = 'yes'", "policy.require_email"),
             ("[policy]\nprivate_relay = 'deny'", "policy.private_relay"),
             ("[policy]\nminimum_real_user_status = 2", "policy.minimum_real_user_status"),

@@ -20,7 +20,7 @@ use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, Response,
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response,
     header::{CACHE_CONTROL, ORIGIN},
     request::Parts,
 };
@@ -99,7 +99,7 @@ impl Door {
 
     /// The refusal in the shape that this door's askers take for one. The asker's own dialect does not count: a gRPC refusal
     /// is HTTP's 200, which to a gateway is a yes.
-    pub(crate) fn refuse(self, rejection: &Rejection, realm: &Realm) -> Response<Bytes> {
+    fn refuse(self, rejection: &Rejection, realm: &Realm) -> Response<Bytes> {
         let dialect = match self {
             Self::AuthRequest => Dialect::AuthRequest,
             Self::ForwardAuth | Self::UserInfo => Dialect::Http,
@@ -137,6 +137,18 @@ impl Doors {
         self.0.paths.find(path)
     }
 
+    /// The answer to a request that came to `door`, which is refused before anybody has looked at it.
+    pub(super) fn refuse<B>(
+        &self,
+        door: Door,
+        request: &Request<B>,
+        rejection: Rejection,
+    ) -> Response<Bytes> {
+        let exchange =
+            self.0.begin(door, request.method(), request.extensions(), request.headers());
+        self.0.conclude(door, Err(rejection), request.headers(), exchange)
+    }
+
     /// Answers a request that came to `door`. Its body is not read.
     pub(super) fn answer<B: Send + 'static>(&self, door: Door, request: Request<B>) -> Answering {
         let parts = Arc::clone(&self.0);
@@ -149,14 +161,34 @@ impl Doors {
 
 impl DoorsParts {
     async fn answer(&self, door: Door, head: Parts) -> Response<Bytes> {
-        let arrival = Arrival::new(&head.extensions, &head.headers, &self.trusted_peers);
-        let id = arrival.id().value();
-        let mut exchange =
-            Exchange::begin(&self.metrics, door.name(), head.method.clone(), arrival);
+        let mut exchange = self.begin(door, &head.method, &head.extensions, &head.headers);
         let decided = match door {
             Door::AuthRequest | Door::ForwardAuth => self.judge(door, &head, &mut exchange).await,
             Door::UserInfo => userinfo::answer(&self.gate, &head).await,
         };
+        self.conclude(door, decided, &head.headers, exchange)
+    }
+
+    fn begin(
+        &self,
+        door: Door,
+        method: &Method,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Exchange {
+        let arrival = Arrival::new(extensions, headers, &self.trusted_peers);
+        Exchange::begin(&self.metrics, door.name(), method.clone(), arrival)
+    }
+
+    /// What was decided, in the shape of this door, told of and on its way.
+    fn conclude(
+        &self,
+        door: Door,
+        decided: Result<Response<Bytes>, Rejection>,
+        asked_with: &HeaderMap,
+        exchange: Exchange,
+    ) -> Response<Bytes> {
+        let id = exchange.arrival().id().value();
         let mut response = match decided {
             Ok(response) => {
                 exchange.allowed(response.status());
@@ -170,7 +202,7 @@ impl DoorsParts {
         };
         let headers = response.headers_mut();
         if door != Door::AuthRequest {
-            self.gate.open(headers, head.headers.get(ORIGIN));
+            self.gate.open(headers, asked_with.get(ORIGIN));
         }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_REQUEST_ID, id);

@@ -21,6 +21,7 @@ use crate::{
 /// What is told of the caller, and left out where Apple said nothing.
 #[derive(Serialize)]
 struct UserInfo<'a> {
+    iss: &'a str,
     sub: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
@@ -43,6 +44,7 @@ impl<'a> UserInfo<'a> {
     fn of(identity: &'a Identity, gate: &Gate) -> Self {
         let email = gate.told_email_of(identity);
         Self {
+            iss: identity.issuer().as_str(),
             sub: identity.subject().as_str(),
             email: email.map(Email::address),
             email_verified: email.map(Email::is_verified),

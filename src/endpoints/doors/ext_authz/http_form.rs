@@ -8,14 +8,8 @@ use http::{
 };
 use hyper::body::Incoming;
 
-use super::{
-    Allowed, Asked, Client, Exchange, ExtAuthz, ExtAuthzParts, Gate, ProxyBody, decide_by,
-    verdict::denied,
-};
-use crate::{
-    authn::{Rejection, RejectionBody},
-    upstream::Arrival,
-};
+use super::{Allowed, Asked, Client, ExtAuthzParts, Gate, ProxyBody, decide_by, verdict::denied};
+use crate::authn::{Rejection, RejectionBody};
 
 impl ExtAuthzParts {
     pub(super) async fn answer_http(
@@ -25,10 +19,8 @@ impl ExtAuthzParts {
     ) -> Response<ProxyBody> {
         let deadline = self.deadline(patience_of(request.headers()));
         let (head, _unread) = request.into_parts();
-        let arrival = Arrival::new(&head.extensions, &head.headers, &self.trusted_peers);
-        let client = Client::of(&arrival, &head.method, &head.headers);
-        let method = head.method.clone();
-        let mut exchange = Exchange::begin(&self.metrics, ExtAuthz::NAME, method, arrival);
+        let mut exchange = self.begin(&head.method, &head.extensions, &head.headers);
+        let client = Client::of(exchange.arrival(), &head.method, &head.headers);
 
         let prefix = self.settings.prefixes.get(prefix).map_or("", |prefix| &**prefix);
         let deciding = async { self.judge(&Asked::behind(prefix, head)?, &mut exchange).await };
@@ -43,6 +35,19 @@ impl ExtAuthzParts {
                 response
             }
         }
+    }
+
+    pub(super) fn refuse_http<B>(
+        &self,
+        request: &Request<B>,
+        rejection: &Rejection,
+    ) -> Response<ProxyBody> {
+        let (method, headers) = (request.method(), request.headers());
+        let exchange = self.begin(method, request.extensions(), headers);
+        let client = Client::of(exchange.arrival(), method, headers);
+        let response = deny(rejection, &client, &self.gate);
+        exchange.refused(rejection, response.status());
+        response
     }
 }
 
@@ -69,7 +74,7 @@ fn allow(allowed: Allowed) -> Response<ProxyBody> {
 
 /// A status from 500 up would be our failure, and a yes where the gateway is told `failure_mode_allow`. The shipped
 /// configuration turns 424 into the 503 that the body tells of.
-pub(super) fn deny(rejection: &Rejection, client: &Client, gate: &Gate) -> Response<ProxyBody> {
+fn deny(rejection: &Rejection, client: &Client, gate: &Gate) -> Response<ProxyBody> {
     let mut response = denied(rejection, client, gate);
     if response.status().is_server_error() {
         *response.status_mut() = StatusCode::FAILED_DEPENDENCY;

@@ -24,7 +24,7 @@ mod verdict;
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{Extensions, HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ use super::{
     },
     Answering,
 };
-use crate::{authn::Rejection, peers::Peers, telemetry::Metrics};
+use crate::{authn::Rejection, peers::Peers, telemetry::Metrics, upstream::Arrival};
 
 /// Where Envoy asks, and how long it waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl fmt::Debug for ExtAuthzParts {
 
 impl ExtAuthz {
     /// What the log and the metrics call it.
-    pub(crate) const NAME: &str = "ext_authz";
+    const NAME: &str = "ext_authz";
 
     pub(crate) fn new(parts: ExtAuthzParts) -> Self {
         Self(Arc::new(parts))
@@ -152,14 +152,19 @@ impl ExtAuthz {
     }
 
     /// The answer to a request that was refused before it came here: one that is no failure in Envoy's eyes.
-    pub(crate) fn refuse(&self, form: Form, rejection: &Rejection) -> Response<ProxyBody> {
+    pub(in crate::endpoints) fn refuse<B>(
+        &self,
+        form: Form,
+        request: &Request<B>,
+        rejection: &Rejection,
+    ) -> Response<ProxyBody> {
         match form {
             #[cfg(feature = "ext-authz")]
-            Form::Check => grpc::deny(rejection, &Client::default(), &self.0.gate),
+            Form::Check => self.0.refuse_call(request, rejection),
             // Who has too much to do is well.
             #[cfg(feature = "ext-authz")]
             Form::Health => grpc::health(&*self.0.is_ready),
-            Form::Http(_) => http_form::deny(rejection, &Client::default(), &self.0.gate),
+            Form::Http(_) => self.0.refuse_http(request, rejection),
         }
     }
 }
@@ -169,6 +174,11 @@ impl ExtAuthzParts {
     fn deadline(&self, patience: Option<Duration>) -> Instant {
         let timeout = self.settings.timeout;
         Instant::now() + patience.map_or(timeout, |patience| timeout.min(patience / 4 * 3))
+    }
+
+    fn begin(&self, method: &Method, extensions: &Extensions, headers: &HeaderMap) -> Exchange {
+        let arrival = Arrival::new(extensions, headers, &self.trusted_peers);
+        Exchange::begin(&self.metrics, ExtAuthz::NAME, method.clone(), arrival)
     }
 
     async fn judge(&self, asked: &Asked, exchange: &mut Exchange) -> Result<Allowed, Rejection> {

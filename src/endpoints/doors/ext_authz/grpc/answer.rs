@@ -29,11 +29,7 @@ pub(super) fn allow(allowed: &Allowed) -> Response<ProxyBody> {
 }
 
 /// Has the gateway answer its client as we would.
-pub(in super::super) fn deny(
-    rejection: &Rejection,
-    client: &Client,
-    gate: &Gate,
-) -> Response<ProxyBody> {
+pub(super) fn deny(rejection: &Rejection, client: &Client, gate: &Gate) -> Response<ProxyBody> {
     let (head, body) = denied(rejection, client, gate).into_parts();
     unary::answer(&CheckResponse {
         status: Some(Status { code: rejection.grpc_code().into(), message: rejection.to_string() }),

@@ -6,19 +6,16 @@ mod messages;
 mod question;
 mod unary;
 
-use http::{Request, Response, StatusCode, request::Parts};
+use http::{Extensions, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-pub(super) use self::{
-    answer::deny,
-    health::{health, tell_health},
-};
+pub(super) use self::health::{health, tell_health};
 use super::{
-    Allowed, Asked, CHECK, Client, Exchange, ExtAuthz, ExtAuthzParts, Form, Gate, OriginalRequest,
-    ProxyBody, Report, decide_by, verdict::denied,
+    Allowed, Asked, CHECK, Client, ExtAuthzParts, Form, Gate, OriginalRequest, ProxyBody, Report,
+    decide_by, verdict::denied,
 };
-use crate::{authn::Rejection, upstream::Arrival};
+use crate::authn::Rejection;
 
 /// Which of the methods that we serve is at `path`.
 pub(super) fn form_of(path: &str) -> Option<Form> {
@@ -34,38 +31,40 @@ impl ExtAuthzParts {
         let deadline = self.deadline(unary::timeout(call.headers()));
         let (head, body) = call.into_parts();
         match decide_by(deadline, question::read(body)).await {
-            Ok(asked) => self.answer_check(&head, asked, deadline).await,
-            Err(unread) => self.answer_nothing(&head, &unread),
+            Ok(asked) => self.answer_check(&asked, &head.extensions, deadline).await,
+            Err(unread) => self.refuse_call(&Request::from_parts(head, ()), &unread),
         }
     }
 
     async fn answer_check(
         &self,
-        head: &Parts,
-        asked: Asked,
+        asked: &Asked,
+        extensions: &Extensions,
         deadline: Instant,
     ) -> Response<ProxyBody> {
-        let arrival = Arrival::new(&head.extensions, &asked.headers, &self.trusted_peers);
-        let client = Client::of(&arrival, asked.original.method(), &asked.headers);
-        let method = asked.original.method().clone();
-        let mut exchange = Exchange::begin(&self.metrics, ExtAuthz::NAME, method, arrival);
-        match decide_by(deadline, self.judge(&asked, &mut exchange)).await {
+        let mut exchange = self.begin(asked.original.method(), extensions, &asked.headers);
+        let method = asked.original.method();
+        let client = Client::of(exchange.arrival(), method, &asked.headers);
+        match decide_by(deadline, self.judge(asked, &mut exchange)).await {
             Ok(allowed) => {
                 exchange.allowed(StatusCode::OK);
                 answer::allow(&allowed)
             }
             Err(rejection) => {
                 exchange.refused(&rejection, rejection.status());
-                deny(&rejection, &client, &self.gate)
+                answer::deny(&rejection, &client, &self.gate)
             }
         }
     }
 
-    /// A question that cannot be read is the gateway's affair, and its client is told no all the same.
-    fn answer_nothing(&self, head: &Parts, unread: &Rejection) -> Response<ProxyBody> {
-        let arrival = Arrival::new(&head.extensions, &head.headers, &self.trusted_peers);
-        let exchange = Exchange::begin(&self.metrics, ExtAuthz::NAME, head.method.clone(), arrival);
-        exchange.refused(unread, unread.status());
-        deny(unread, &Client::default(), &self.gate)
+    /// A call that is not read is the gateway's affair, and its client, of whom nothing is known, is told no all the same.
+    pub(super) fn refuse_call<B>(
+        &self,
+        call: &Request<B>,
+        rejection: &Rejection,
+    ) -> Response<ProxyBody> {
+        let exchange = self.begin(call.method(), call.extensions(), call.headers());
+        exchange.refused(rejection, rejection.status());
+        answer::deny(rejection, &Client::default(), &self.gate)
     }
 }
