@@ -353,9 +353,9 @@ pub(super) async fn keeps_its_connections_to_us(kind: &Kind) {
             let request =
                 format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {credential}\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
-            let status = read_answer(&mut stream).await;
+            let (status, head) = read_answer(&mut stream).await;
             let expected = if number % 5 == 0 { 401 } else { 200 };
-            assert_eq!(status, expected, "{caller} {number}");
+            assert_eq!(status, expected, "{caller} {number}: {head}");
             if status == 401 {
                 // Whether the caller's own connection survives a refusal is the gateway's affair.
                 stream = open(gateway.address).await;
@@ -367,13 +367,13 @@ pub(super) async fn keeps_its_connections_to_us(kind: &Kind) {
     assert!(connections <= 16, "{connections} connections for {} requests", CALLERS * REQUESTS);
 }
 
-/// Reads one answer with a length, and says its status.
-async fn read_answer(stream: &mut TcpStream) -> u16 {
+/// Reads one answer with a length: its status and its head.
+async fn read_answer(stream: &mut TcpStream) -> (u16, String) {
     let head = read_head(stream).await.unwrap().to_ascii_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     stream.read_exact(&mut body).await.unwrap();
-    head.split(' ').nth(1).unwrap().parse().unwrap()
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head)
 }
 
 /// The tests of one gateway.
