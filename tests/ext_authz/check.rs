@@ -222,7 +222,8 @@ async fn the_metadata_says_who_it_is_and_until_when() {
     let text = |name: &str| fields[name].string_value.clone().unwrap();
     assert_eq!((text("sub"), text("aud")), (presets::SUBJECT.into(), "com.example.app".into()));
     assert!(fields["exp"].number_value.unwrap() > 1_700_000_000.0);
-    assert_eq!(fields.len(), 3);
+    assert_eq!(text("iss"), "https://appleid.apple.com");
+    assert_eq!(fields.len(), 4);
 }
 
 #[tokio::test]

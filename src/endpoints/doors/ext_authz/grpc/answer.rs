@@ -57,11 +57,12 @@ fn overwriting(headers: &HeaderMap) -> Vec<HeaderValueOption> {
     headers.iter().map(option).collect()
 }
 
-/// Who it is and until when (seconds since 1970), by the names that Apple's claims have.
+/// Who it is, who says so and until when (seconds since 1970), by the names that Apple's claims have.
 fn metadata_of(identity: &Identity) -> Struct {
     let text = |text: &str| Kind::String(text.to_owned());
     let expires_at = Duration::from_secs(identity.expires_at().as_secs());
     let fields = [
+        ("iss", text(identity.issuer().as_str())),
         ("sub", text(identity.subject().as_str())),
         ("aud", text(identity.client_id().as_str())),
         ("exp", Kind::Number(expires_at.as_secs_f64())),
