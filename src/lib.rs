@@ -79,8 +79,8 @@
 //! 3. The upstream client takes an `UpstreamRequest` and nothing else, and both its constructors strip every identity
 //!    header in every spelling; one of them then sets those of an identity, the other none. There is no "forward as is".
 //! 4. *Could not judge* is never yes, and never 401: it is 503. There is no fail-open, and no setting for one. A key id
-//!    that nobody knows is 401 only when the key set was fetched within the cooldown. To a gateway that asks, no refusal is a
-//!    2xx, not even in gRPC's way.
+//!    that nobody knows is 401 only when the key set was fetched within the cooldown. To a gateway that asks, no refusal
+//!    is what it could take for a yes: a 2xx where it goes by the status, or a failure of ours where it forgives those.
 //! 5. No request waits for Apple while its key is in memory. Unknown key ids cost one fetch per cooldown, whatever the
 //!    set holds, and never delay the scheduled refresh.
 //! 6. No token, code, secret or email address reaches a log, a metric or a trace: the types that hold them do not print them,

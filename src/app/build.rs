@@ -12,13 +12,12 @@ use crate::{
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Destination, Doors, DoorsParts, Gate, Page, Pages, Proxy, ProxyBody, ProxyParts, Router,
+        Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, Page, Pages, Proxy,
+        ProxyBody, ProxyParts, Router,
     },
-    server::Limit,
+    server::{Limit, Readiness},
     telemetry::Metrics,
-    upstream::{
-        CredentialForwarding, ForwardingRules, HostForwarding, Streams, TlsError, Upstream,
-    },
+    upstream::{ForwardingRules, HostForwarding, Streams, TlsError, Upstream},
     verify::{
         BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Verifier,
         VerifierBuilder,
@@ -135,6 +134,7 @@ pub(super) struct Surroundings {
     pub(super) metrics: Metrics,
     pub(super) tasks: TaskTracker,
     pub(super) streams: Streams,
+    pub(super) readiness: Readiness,
 }
 
 pub(super) fn build_router(
@@ -151,6 +151,14 @@ pub(super) fn build_router(
         trusted_peers: settings.trusted_peers.clone(),
         metrics: surroundings.metrics.clone(),
     });
+    let readiness = surroundings.readiness.clone();
+    let ext_authz = ExtAuthz::new(ExtAuthzParts {
+        gate: Arc::clone(&gate),
+        settings: settings.ext_authz.clone(),
+        trusted_peers: settings.trusted_peers.clone(),
+        metrics: surroundings.metrics.clone(),
+        is_ready: Box::new(move || readiness.is_ready()),
+    });
     let proxy = Proxy::new(ProxyParts {
         gate,
         trusted_peers: settings.trusted_peers.clone(),
@@ -163,7 +171,7 @@ pub(super) fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    Ok(Router::new(Pages::new(published.map(page)), doors, proxy))
+    Ok(Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy))
 }
 
 /// The one decision of all doors.
@@ -199,7 +207,8 @@ pub(super) const JWK_SET: HeaderValue = HeaderValue::from_static("application/jw
 /// route a request is.
 fn say_who_forwards(settings: &Settings) {
     if settings.upstreams.is_empty() {
-        let doors = settings.doors.all().collect::<Vec<_>>().join(" ");
+        let doors = settings.doors.all().chain(settings.ext_authz.all());
+        let doors = doors.collect::<Vec<_>>().join(" ");
         info!(doors, "no application is configured: other gateways ask, and nothing is forwarded");
     }
     let ignored = settings.doors.takes_reports() && settings.trusted_peers.is_empty();
@@ -235,7 +244,7 @@ fn build_destination(
 fn rules_of_the_doors(settings: &Settings, surroundings: &Surroundings) -> ForwardingRules {
     ForwardingRules {
         identity_headers: identity_headers(settings, settings.audience.as_ref(), surroundings),
-        credential: CredentialForwarding::default(),
+        credential: settings.gateway_credential,
         host: HostForwarding::default(),
         via: settings.via.clone(),
     }

@@ -160,6 +160,7 @@ impl App {
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             streams: streams.clone(),
+            readiness: readiness.clone(),
         };
         let router = build_router(&settings, verifier, &surroundings)?;
         let mut door = Admin::new(readiness.clone(), metrics.clone(), clock);

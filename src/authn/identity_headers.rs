@@ -146,14 +146,24 @@ impl IdentityHeaders {
     /// Removes every identity header in every spelling that some application might read as one.
     pub fn strip(&self, headers: &mut HeaderMap) {
         // Hardly any request carries one, so that nothing is allocated until one does.
-        let is_ours = |name: &&HeaderName| {
-            let name = name.as_str();
-            is_identity_name(name) || self.own.has(name)
-        };
-        while let Some(name) = headers.keys().find(is_ours).cloned() {
+        while let Some(name) = headers.keys().find(|name| self.is_ours(name)).cloned() {
             self.metrics.spoofed_headers_stripped.inc();
             headers.remove(name);
         }
+    }
+
+    /// The names of all identity headers in every spelling, where somebody else is to remove them.
+    pub(crate) fn spoofed_in(&self, headers: &HeaderMap) -> Vec<HeaderName> {
+        let mut spoofed = Vec::new();
+        for name in headers.keys().filter(|name| self.is_ours(name)) {
+            self.metrics.spoofed_headers_stripped.inc();
+            spoofed.push(name.clone());
+        }
+        spoofed
+    }
+
+    fn is_ours(&self, name: &HeaderName) -> bool {
+        is_identity_name(name.as_str()) || self.own.has(name.as_str())
     }
 
     /// Strips, then sets what `identity` says. One act, so that setting without stripping is not on offer.

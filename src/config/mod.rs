@@ -18,7 +18,7 @@ use bytes::Bytes;
 pub use self::{load::Flags, problems::Problems};
 use crate::{
     authn::{AssertionKeys, IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
-    endpoints::{Cors, DoorPaths, Routes},
+    endpoints::{Cors, DoorPaths, ExtAuthzSettings, Routes},
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     telemetry::{LogSettings, TraceSettings},
@@ -74,6 +74,10 @@ pub struct Settings {
     pub(crate) routes: Routes<RouteDestination>,
     /// Where other gateways ask.
     pub(crate) doors: DoorPaths,
+    /// Where Envoy asks.
+    pub(crate) ext_authz: ExtAuthzSettings,
+    /// What becomes of a credential that another gateway forwards.
+    pub(crate) gateway_credential: CredentialForwarding,
     /// What the application of another gateway calls itself.
     pub(crate) audience: Option<String>,
     /// What pages of other origins may do.

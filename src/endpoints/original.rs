@@ -41,6 +41,12 @@ impl<'a> OriginalRequest<'a> {
 
     /// The request that a listed gateway reports. Nobody else's word is taken for it: the proof says that somebody looked.
     pub(crate) fn reported(report: Report<'_>, _by: Listed) -> Result<Self, Rejection> {
+        Self::asked_about(report)
+    }
+
+    /// The request that is all that was asked about. Whoever asks wrote the question, and no client can have written into it:
+    /// unlike a header, which a gateway that does not report may pass on.
+    pub(super) fn asked_about(report: Report<'_>) -> Result<Self, Rejection> {
         const NO_METHOD: Rejection = Rejection::BadRequest("the reported method is no method");
         const NO_HOST: Rejection = Rejection::BadRequest("the reported host is no host");
 

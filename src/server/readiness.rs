@@ -25,7 +25,6 @@ impl Readiness {
     }
 
     /// Whether every latch is open and the drain has not begun.
-    #[cfg(test)]
     pub(crate) fn is_ready(&self) -> bool {
         self.reasons().is_empty()
     }

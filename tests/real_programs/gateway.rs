@@ -51,7 +51,11 @@ pub(super) struct Places<'a> {
 impl Places<'_> {
     /// A shipped file for these places.
     pub(super) fn fill_in(&self, text: &str) -> String {
-        text.replace(":8080", &format!(":{}", self.gateway.port()))
+        let port = |address: SocketAddr| format!("port_value: {} ", address.port());
+        text.replace("port_value: 8080 ", &port(self.gateway))
+            .replace("port_value: 4180 ", &port(self.verifier))
+            .replace("port_value: 3000 ", &port(self.application))
+            .replace(":8080", &format!(":{}", self.gateway.port()))
             .replace("127.0.0.1:4180", &self.verifier.to_string())
             .replace("127.0.0.1:3000", &self.application.to_string())
             .replace("abns@siwa-proxy-asks", &format!("abns@siwa-proxy-{}", self.gateway.port()))
@@ -74,21 +78,21 @@ const ROUTES: &str = "
 
 /// A running gateway, its application, and the verifier that it asks.
 pub(super) struct Gateway {
-    house: House,
-    way: Way,
-    address: SocketAddr,
+    pub(super) house: House,
+    pub(super) way: Way,
+    pub(super) address: SocketAddr,
     _program: Program,
     _folder: TempDir,
 }
 
 impl Gateway {
-    async fn start(kind: &Kind) -> Self {
+    pub(super) async fn start(kind: &Kind) -> Self {
         let gateway = Self::troubled(kind, |_| {}).await;
         gateway.house.ready().await;
         gateway
     }
 
-    async fn troubled(kind: &Kind, before: impl FnOnce(&Apple)) -> Self {
+    pub(super) async fn troubled(kind: &Kind, before: impl FnOnce(&Apple)) -> Self {
         let settings = kind.settings.replace("127.0.0.1:4180", "127.0.0.1:0");
         let settings =
             settings.replace("\"com.example.app\"", "\"com.example.app\", \"com.example.web\"");
@@ -106,29 +110,29 @@ impl Gateway {
         Self { house, way, address, _program: program, _folder: folder }
     }
 
-    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+    pub(super) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
         get(self.address, path, headers).await
     }
 
     /// Sends these lines on a connection of their own.
-    async fn send(&self, line: &str, lines: &str) -> Reply {
+    pub(super) async fn send(&self, line: &str, lines: &str) -> Reply {
         let request =
             format!("{line} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{lines}\r\n");
         exchange(self.address, request).await
     }
 
     /// How many requests reached the application.
-    fn arrived(&self) -> usize {
+    pub(super) fn arrived(&self) -> usize {
         self.house.application.requests().len()
     }
 
-    fn bearer(&self) -> String {
+    pub(super) fn bearer(&self) -> String {
         self.house.bearer()
     }
 }
 
 /// The way from the gateway to the verifier: it counts connections, and can be cut off.
-struct Way {
+pub(super) struct Way {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
@@ -151,7 +155,7 @@ impl Way {
     }
 
     /// Ends every connection and takes no more, as the death of the process behind it would.
-    async fn cut(&mut self) {
+    pub(super) async fn cut(&mut self) {
         self.accepting.abort();
         assert!((&mut self.accepting).await.unwrap_err().is_cancelled());
     }

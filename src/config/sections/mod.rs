@@ -7,6 +7,7 @@ mod apple;
 mod assertion;
 mod cors;
 mod doors;
+mod ext_authz;
 mod header_names;
 mod headers;
 mod identity;
@@ -31,6 +32,7 @@ use self::{
     assertion::AssertionSection,
     cors::CorsSection,
     doors::{AUTH_REQUEST, DoorsSection, FORWARD_AUTH, USERINFO},
+    ext_authz::{ExtAuthzSection, PATH_PREFIXES},
     headers::HeadersSection,
     identity::IdentitySection,
     jwks::JwksSection,
@@ -61,6 +63,7 @@ pub(super) struct Sections {
     upstreams: BTreeMap<String, UpstreamSection>,
     route: Vec<RouteSection>,
     doors: DoorsSection,
+    ext_authz: ExtAuthzSection,
     apple: AppleSection,
     jwks: JwksSection,
     verdicts: VerdictsSection,
@@ -73,13 +76,14 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 14] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 15] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
         ("limits", keys_of::<LimitsSection>()),
         ("upstream", keys_of::<UpstreamSection>()),
         ("doors", keys_of::<DoorsSection>()),
+        ("ext_authz", keys_of::<ExtAuthzSection>()),
         ("apple", keys_of::<AppleSection>()),
         ("jwks", keys_of::<JwksSection>()),
         ("verdicts", keys_of::<VerdictsSection>()),
@@ -116,6 +120,8 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "doors.forward_auth" => list(&FORWARD_AUTH),
         "doors.userinfo" => list(&USERINFO),
         "doors.audience" | "upstream.audience" => text("my-app"),
+        "ext_authz.grpc" => Value::Boolean(true),
+        "ext_authz.path_prefixes" => list(&PATH_PREFIXES),
         "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
         "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
         "upstream.ca_file" => text("/etc/siwa-proxy/app-ca.pem"),
@@ -152,6 +158,7 @@ impl Sections {
             upstreams,
             route,
             doors,
+            ext_authz,
             apple,
             jwks,
             verdicts,
@@ -181,7 +188,8 @@ impl Sections {
         let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
-        let doors = doors.check(problems, has_application, assertion.as_ref());
+        let ext_authz = ext_authz.check(problems, has_application);
+        let doors = doors.check(problems, has_application, &ext_authz.settings, assertion.as_ref());
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let log = log.check(problems);
@@ -212,6 +220,8 @@ impl Sections {
             upstreams: upstreams?,
             routes: routes?,
             doors: doors.paths,
+            ext_authz: ext_authz.settings,
+            gateway_credential: ext_authz.credential,
             audience: doors.audience,
             cors,
             via,
