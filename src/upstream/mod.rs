@@ -32,7 +32,7 @@ use http::{
     uri::Authority,
 };
 use http_body::Body;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -191,7 +191,7 @@ impl Upstream {
         let connected = Connected(dialled.elapsed());
         let request = self.addressed(request, &fresh)?;
         let leased = fresh.send(request, &self.pool).await;
-        let (mut response, lease) = leased.map_err(|failed| failed.into_error())?;
+        let (mut response, lease) = leased.map_err(TrySendError::into_error)?;
         response.extensions_mut().insert(connected);
         Ok((response, lease))
     }
