@@ -12,6 +12,7 @@ mod rejection;
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
+use tracing::Instrument;
 
 use self::credential::Credential;
 pub(crate) use self::identity_headers::reads_as;
@@ -24,7 +25,10 @@ pub use self::{
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
     rejection::{Dialect, Realm, Rejection},
 };
-use crate::verify::{Identity, Verifier};
+use crate::{
+    telemetry::traces::spans,
+    verify::{Identity, KeyId, Verifier},
+};
 
 /// Decides who sends a request, and whether they may.
 #[derive(Clone, Debug)]
@@ -75,10 +79,17 @@ impl Authenticator {
         here: &Policy,
     ) -> Result<Option<Arc<Identity>>, Rejection> {
         let Some(Credential::Bearer(token)) = Credential::find(headers)? else { return Ok(None) };
-        let identity = self.verifier.verify(&token).await?;
+        let identity = self.verifier.verify(&token).instrument(spans::verify()).await?;
         self.policy.check(&identity)?;
         here.check(&identity)?;
         Ok(Some(identity))
+    }
+
+    /// The key that the credential in `headers` names, if there is one that names any. Nobody has verified that: it helps to
+    /// find out why a token was refused, and is good for nothing else.
+    pub(crate) fn unverified_key_id(headers: &HeaderMap) -> Option<KeyId> {
+        let Ok(Some(Credential::Bearer(token))) = Credential::find(headers) else { return None };
+        token.key_id().ok().cloned()
     }
 
     /// How long `identity` will still be taken for unexpired.

@@ -176,7 +176,7 @@ impl VerifierBuilder {
         Ok(Verifier {
             keys,
             rules: Arc::new(rules),
-            verdicts: VerdictCache::new(self.verdict_capacity)
+            verdicts: VerdictCache::new(self.verdict_capacity, &self.metrics)
                 .map_err(|error| BuildError::Randomness(error.into()))?,
             clock: self.clock,
             metrics: self.metrics,

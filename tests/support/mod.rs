@@ -3,6 +3,8 @@
 
 mod application;
 mod client;
+#[cfg(feature = "otlp")]
+pub(crate) mod collector;
 mod log;
 pub(crate) mod program;
 mod recorder;
@@ -27,7 +29,7 @@ pub(crate) use self::{
 };
 
 /// How long anything may take before a test gives up. Never reached when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running proxy, its Apple and its application.
 pub(crate) struct House {

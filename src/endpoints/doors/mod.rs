@@ -24,6 +24,7 @@ use http::{
     header::{CACHE_CONTROL, ORIGIN},
     request::Parts,
 };
+use tracing::Instrument;
 
 pub(crate) use self::ext_authz::{ExtAuthz, ExtAuthzParts, ExtAuthzSettings};
 use super::{
@@ -162,9 +163,14 @@ impl Doors {
 impl DoorsParts {
     async fn answer(&self, door: Door, head: Parts) -> Response<Bytes> {
         let mut exchange = self.begin(door, &head.method, &head.extensions, &head.headers);
+        let span = exchange.span();
         let decided = match door {
-            Door::AuthRequest | Door::ForwardAuth => self.judge(door, &head, &mut exchange).await,
-            Door::UserInfo => userinfo::answer(&self.gate, &head).await,
+            Door::AuthRequest | Door::ForwardAuth => {
+                self.judge(door, &head, &mut exchange).instrument(span).await
+            }
+            Door::UserInfo => {
+                userinfo::answer(&self.gate, &head, &mut exchange).instrument(span).await
+            }
         };
         self.conclude(door, decided, &head.headers, exchange)
     }
@@ -221,7 +227,7 @@ impl DoorsParts {
         };
         let passage = match original {
             Some(original) => self.gate.decide(&original, &head.headers, exchange).await?,
-            None => self.gate.decide_unseen(&head.headers).await?,
+            None => self.gate.decide_unseen(&head.headers, exchange).await?,
         };
         allow(&passage, &head.headers)
     }
