@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Response};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
 
 use crate::{
     authn::{
@@ -46,11 +45,6 @@ pub(super) fn build_verifier(
     metrics: &Metrics,
     tasks: &TaskTracker,
 ) -> Result<Verifier, BuildError> {
-    if !settings.jwks_from.is_apple() {
-        warn!(
-            "the keys do not come from Apple: whoever provides them can be anybody to the application"
-        );
-    }
     let mut builder = Verifier::builder(settings.client_ids.clone())
         .issuer(settings.issuer.clone())
         .jwks_settings(settings.jwks.clone())

@@ -1,6 +1,7 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
 mod build;
+mod rehearsal;
 
 use std::{error::Error, io, net::SocketAddr, sync::Arc};
 
@@ -22,6 +23,7 @@ use crate::{
     verify::BuildError,
 };
 
+pub use self::rehearsal::{Finding, probe, rehearse};
 pub use crate::upstream::TlsError;
 
 /// A proxy with its sockets bound, ready to run.
@@ -68,6 +70,9 @@ impl App {
     ///
     /// [`AppError::Listen`], [`AppError::Tls`].
     pub async fn bind(settings: Settings) -> Result<Self, AppError> {
+        for warning in settings.warnings().lines() {
+            warn!(warning, "doubtful settings");
+        }
         let metrics = Metrics::new();
         let tls = match settings.tls.clone() {
             None => None,

@@ -48,7 +48,7 @@ pub(crate) use self::{
 };
 use self::{
     body::{Activity, Stopwatch},
-    connect::Connector,
+    connect::{ConnectError, Connector},
     pool::{Connection, Pool, PoolSettings},
     tasks::Tasks,
     tunnel::Tunnel,
@@ -93,6 +93,15 @@ impl Upstream {
         settings.response_timeout = response.unwrap_or(settings.response_timeout);
         settings.idle_timeout = idle.unwrap_or(settings.idle_timeout);
         Self { settings: Arc::new(settings), ..self.clone() }
+    }
+
+    /// Connects, TLS and all, and says nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`].
+    pub(crate) async fn probe(&self) -> Result<(), ConnectError> {
+        self.pool.connector().connect().await.map(drop)
     }
 
     /// Sends `request` and returns the response with its body still to come.

@@ -30,7 +30,7 @@ use self::{
     policy::PolicySection, route::RouteSection, server::ServerSection, tls::TlsSection,
     upstream::UpstreamSection,
 };
-use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
+use super::{Settings, Source, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
     authn::Policy,
     verify::{TrustedUrl, VerifierBuilder},
@@ -191,6 +191,7 @@ impl Sections {
             request_body: server.request_body,
             trusted_peers: server.trusted_peers,
             log: log?,
+            source: Source::default(),
         })
     }
 }
