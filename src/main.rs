@@ -134,9 +134,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(options: ServeOptions) -> anyhow::Result<()> {
-    let settings = Settings::load(&Flags::from(options.settings))?;
+    let flags = Flags::from(options.settings);
+    let settings = Settings::load(&flags)?;
     telemetry::init_log(settings.log()).context("cannot set up the log")?;
-    App::bind(settings).await?.run_until_signalled().await?;
+    App::bind(settings).await?.with_reloads(flags).run_until_signalled().await?;
     Ok(())
 }
 

@@ -35,6 +35,7 @@ mod upstream;
 mod configuration;
 mod demo;
 mod library_use;
+mod reload;
 
 mod floors;
 mod readme;

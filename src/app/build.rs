@@ -39,12 +39,22 @@ pub(super) fn refusal(
     }
 }
 
+/// Which verifier judges after one that judged by other settings.
+pub(super) enum Earlier<'a> {
+    /// There was none, or its keys come from elsewhere.
+    None,
+    /// This one, by other rules: its keys are as good as before, and its verdicts are not.
+    Keys(&'a Verifier),
+    /// This very one.
+    Same(&'a Verifier),
+}
+
 pub(super) fn build_verifier(
     settings: &Settings,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-    tasks: &TaskTracker,
+    earlier: Earlier<'_>,
+    surroundings: &Surroundings,
 ) -> Result<Verifier, BuildError> {
+    let Surroundings { clock, metrics, tasks, .. } = surroundings;
     let mut builder = Verifier::builder(settings.client_ids.clone())
         .issuer(settings.issuer.clone())
         .jwks_settings(settings.jwks.clone())
@@ -56,7 +66,11 @@ pub(super) fn build_verifier(
     if let Some(age) = settings.max_token_age {
         builder = builder.max_token_age(age);
     }
-    with_canary(with_source(builder, settings)?, settings).build()
+    match earlier {
+        Earlier::None => with_canary(with_source(builder, settings)?, settings).build(),
+        Earlier::Keys(verifier) => builder.keys_of(verifier).build(),
+        Earlier::Same(verifier) => Ok(verifier.clone()),
+    }
 }
 
 fn with_source(
@@ -84,6 +98,7 @@ fn with_canary(builder: VerifierBuilder, settings: &Settings) -> VerifierBuilder
 }
 
 /// What every room of one running proxy shares.
+#[derive(Clone, Debug)]
 pub(super) struct Surroundings {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
@@ -91,15 +106,40 @@ pub(super) struct Surroundings {
     pub(super) streams: Streams,
 }
 
+/// The clients of all applications. Where an application is spoken to as by the `earlier` settings, its connections stay.
+pub(super) fn build_upstreams(
+    settings: &Settings,
+    earlier: Option<(&Settings, &[Upstream])>,
+    surroundings: &Surroundings,
+) -> Result<Vec<Upstream>, TlsError> {
+    let Surroundings { tasks, streams, metrics, .. } = surroundings;
+    let kept = |entry: &UpstreamEntry| {
+        let (earlier, upstreams) = earlier?;
+        let same = earlier.upstreams.iter().position(|it| it.settings == entry.settings)?;
+        upstreams.get(same).cloned()
+    };
+    let build = |entry: &UpstreamEntry| match kept(entry) {
+        Some(upstream) => Ok(upstream),
+        None => {
+            let settings = entry.settings.clone();
+            Upstream::new(settings, tasks.clone(), streams.clone(), metrics.clone())
+        }
+    };
+    settings.upstreams.iter().map(build).collect()
+}
+
 pub(super) fn build_router(
     settings: &Settings,
     verifier: Verifier,
+    upstreams: &[Upstream],
     surroundings: &Surroundings,
-) -> Result<Router, TlsError> {
-    let entries = settings.upstreams.iter();
-    let applications = entries
-        .map(|entry| build_destination(settings, entry, surroundings))
-        .collect::<Result<Vec<_>, _>>()?;
+) -> Router {
+    let applications: Vec<Destination> = settings
+        .upstreams
+        .iter()
+        .zip(upstreams)
+        .map(|(entry, upstream)| build_destination(settings, entry, upstream, surroundings))
+        .collect();
     let routes = settings.routes.clone().map(|to| {
         let Destination { upstream, rules } = &applications[to.upstream];
         let upstream = upstream.with_timeouts(to.response_timeout, to.idle_timeout);
@@ -120,7 +160,7 @@ pub(super) fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    Ok(Router::new(Pages::new(published.map(page)), proxy))
+    Router::new(Pages::new(published.map(page)), proxy)
 }
 
 /// RFC 7517 §8.5.2.
@@ -129,8 +169,9 @@ pub(super) const JWK_SET: HeaderValue = HeaderValue::from_static("application/jw
 fn build_destination(
     settings: &Settings,
     entry: &UpstreamEntry,
+    upstream: &Upstream,
     surroundings: &Surroundings,
-) -> Result<Destination, TlsError> {
+) -> Destination {
     let Surroundings { clock, metrics, .. } = surroundings;
     let mut identity_headers = IdentityHeaders::new(
         settings.identity_headers.clone(),
@@ -148,11 +189,5 @@ fn build_destination(
         host: entry.host.clone(),
         via: settings.via.clone(),
     };
-    let upstream = Upstream::new(
-        entry.settings.clone(),
-        surroundings.tasks.clone(),
-        surroundings.streams.clone(),
-        metrics.clone(),
-    )?;
-    Ok(Destination { upstream, rules: Arc::new(rules) })
+    Destination { upstream: upstream.clone(), rules: Arc::new(rules) }
 }

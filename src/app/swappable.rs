@@ -27,8 +27,12 @@ trait Serve<B>: Send + Sync {
 /// It is always ready, as ours are.
 impl<S, B> Serve<B> for S
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future = Answering<B>>
-        + Clone
+    S: Service<
+            Request<Incoming>,
+            Response = Response<B>,
+            Error = Infallible,
+            Future = Answering<B>,
+        > + Clone
         + Send
         + Sync,
 {
@@ -45,8 +49,12 @@ pub(super) struct Swappable<B>(Arc<ArcSwap<Serving<B>>>);
 impl<B> Swappable<B> {
     pub(super) fn new<S>(service: S) -> Self
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future = Answering<B>>
-            + Clone
+        S: Service<
+                Request<Incoming>,
+                Response = Response<B>,
+                Error = Infallible,
+                Future = Answering<B>,
+            > + Clone
             + Send
             + Sync
             + 'static,

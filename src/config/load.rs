@@ -83,9 +83,11 @@ pub(super) fn load(
     let variables: Vec<Variable> = environment.into_iter().filter_map(Variable::new).collect();
     let mut merged = Merged::new();
     if let Some((file, place)) = file(flags, &variables) {
-        merged.reads(&file);
         match fs::read_to_string(&file) {
-            Ok(text) => add_text(&mut merged, &file.display().to_string(), &text),
+            Ok(text) => {
+                add_text(&mut merged, &file.display().to_string(), &text);
+                merged.has_read(file, &text);
+            }
             Err(error) => note_unreadable(&mut merged, &file, place, &error),
         }
     }
@@ -257,10 +259,12 @@ fn add_variable(merged: &mut Merged, Variable { name, value }: Variable) {
         }
     } else if let Some((section, key)) = name.strip_suffix(FILE_SUFFIX).and_then(key_of) {
         let file = PathBuf::from(value);
-        merged.reads(&file);
         match fs::read_to_string(&file) {
-            // Editors end a file with a line break that nobody means.
-            Ok(text) => merged.put_text(section, key, text.trim_end_matches(['\r', '\n']), place),
+            Ok(text) => {
+                // Editors end a file with a line break that nobody means.
+                merged.put_text(section, key, text.trim_end_matches(['\r', '\n']), place);
+                merged.has_read(file, &text);
+            }
             Err(error) => {
                 let what = format!("cannot be read from {}: {error}", file.display());
                 note_unreadable_value(merged, (section, key), place, what);
@@ -573,7 +577,7 @@ filter = "debug"
         let settings = load(&Flags::new(None), environment.clone()).unwrap();
         assert!(settings.client_ids.iter().map(ClientId::as_str).eq(["com.example.app"]));
         assert_eq!(settings.jwks_cache_file, Some(keys_file));
-        assert_eq!(settings.source.files, [path]);
+        assert_eq!(settings.source.files, [(path, blake3::hash(b"com.example.app\n"))]);
 
         let mut both = environment;
         both.push(("SIWA_APPLE__CLIENT_IDS".into(), "com.other".into()));

@@ -1,6 +1,6 @@
 //! One pile of values, each with the place where it was last set, and what it settles to.
 
-use std::path::{Path as FilePath, PathBuf};
+use std::path::PathBuf;
 
 use serde_path_to_error::{Path, Segment};
 use toml::{Table, Value};
@@ -54,7 +54,7 @@ pub(super) struct Merged {
     /// What stands where nothing was written; it also shows of which kind a value must be.
     defaults: Table,
     problems: Problems,
-    files: Vec<PathBuf>,
+    files: Vec<(PathBuf, blake3::Hash)>,
 }
 
 impl Merged {
@@ -69,9 +69,9 @@ impl Merged {
         &mut self.problems
     }
 
-    /// Remembers that the file was read, or was to be.
-    pub(super) fn reads(&mut self, file: &FilePath) {
-        self.files.push(file.to_owned());
+    /// Remembers that the file was read, and what was in it.
+    pub(super) fn has_read(&mut self, file: PathBuf, text: &str) {
+        self.files.push((file, blake3::hash(text.as_bytes())));
     }
 
     /// Whether there is a section of this name, which is written once.

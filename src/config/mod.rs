@@ -94,6 +94,8 @@ pub struct Settings {
     pub(crate) trusted_peers: Peers,
     /// How the log looks.
     pub(crate) log: LogSettings,
+    /// Time between two looks at the files; none to be told by a signal only.
+    pub(crate) watch_every: Option<Duration>,
     /// Where all this was written.
     pub(crate) source: Source,
 }
@@ -105,8 +107,8 @@ pub(crate) struct Source {
     pub(crate) written: Written,
     /// What is probably not meant.
     pub(crate) warnings: Warnings,
-    /// The files that were read, and that are read again to see whether anything changed.
-    pub(crate) files: Vec<PathBuf>,
+    /// The files that were read, and what was in them: whether that changes can be seen.
+    pub(crate) files: Vec<(PathBuf, blake3::Hash)>,
 }
 
 /// An application, and how it is told.

@@ -14,6 +14,7 @@ mod log;
 mod peers;
 mod places;
 mod policy;
+mod reload;
 pub(super) mod route;
 mod server;
 mod tls;
@@ -27,8 +28,8 @@ use toml::Value;
 use self::{
     apple::AppleSection, assertion::AssertionSection, cors::CorsSection, headers::HeadersSection,
     identity::IdentitySection, jwks::JwksSection, limits::LimitsSection, log::LogSection,
-    policy::PolicySection, route::RouteSection, server::ServerSection, tls::TlsSection,
-    upstream::UpstreamSection,
+    policy::PolicySection, reload::ReloadSection, route::RouteSection, server::ServerSection,
+    tls::TlsSection, upstream::UpstreamSection,
 };
 use super::{Settings, Source, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
@@ -55,10 +56,11 @@ pub(super) struct Sections {
     headers: HeadersSection,
     cors: CorsSection,
     log: LogSection,
+    reload: ReloadSection,
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 13] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 14] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -73,6 +75,7 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 13] {
         ("headers", keys_of::<HeadersSection>()),
         ("cors", keys_of::<CorsSection>()),
         ("log", keys_of::<LogSection>()),
+        ("reload", keys_of::<ReloadSection>()),
     ]
 }
 
@@ -140,6 +143,7 @@ impl Sections {
             headers,
             cors,
             log,
+            reload,
         } = self;
 
         let server = server.check(problems);
@@ -159,6 +163,7 @@ impl Sections {
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let log = log.check(problems);
+        let watch_every = reload.check(problems);
 
         let (server, apple, jwks) = (server?, apple?, jwks?);
         let (policy, identity) = (policy?, identity?);
@@ -191,6 +196,7 @@ impl Sections {
             request_body: server.request_body,
             trusted_peers: server.trusted_peers,
             log: log?,
+            watch_every,
             source: Source::default(),
         })
     }
@@ -352,6 +358,7 @@ mod tests {
             ("[identity]\nrealm = 'a\"b'", "identity.realm"),
             ("[log]\nfilter = 'debgu'", "log.filter"),
             ("[log]\nformat = 'xml'", "log.format"),
+            ("[reload]\nwatch_every = '2years'", "reload.watch_every"),
         ] {
             let problem = problem_of(more);
             assert!(problem.starts_with(&format!("{key}: ")), "{more}: {problem}");
