@@ -192,7 +192,7 @@ mod tests {
         let shown =
             written("[[route]]\npath = '/a'\npolicy = { require_email = true }").to_string();
         for line in [
-            "url = \"http://127.0.0.1:3000\"  # config.toml:5",
+            "url = \"http://127.0.0.1:3000/\"  # config.toml:5",
             "leeway = \"30s\"  # default",
             "# max_token_age is not set",
             "[[route]]",

@@ -130,8 +130,7 @@ impl ProxyParts {
         let wish = UpgradeWish::of(&mut request);
         let token_ends = self.end_of(&admitted);
         let Destination { upstream, rules } = &route.destination;
-        let headers = rules.identity_headers.clone();
-        let request = request.map(|body| StreamedBody::of_request(body, self.limits, headers));
+        let request = request.map(|body| StreamedBody::of_request(body, self.limits, rules));
         let request = match admitted {
             Admitted::As(identity) => {
                 UpstreamRequest::on_behalf_of(request, &identity, arrival, rules)
@@ -145,7 +144,8 @@ impl ProxyParts {
         }?;
         let response = match wish {
             None => upstream.send(request).await,
-            Some(wish) => upstream.send_with_wish(request, wish, token_ends).await,
+            // Rare, and as large as everything else together.
+            Some(wish) => Box::pin(upstream.send_with_wish(request, wish, token_ends)).await,
         };
         response.map_err(blame)
     }
