@@ -300,7 +300,7 @@ async fn a_proxy_that_never_had_keys_takes_up_where_they_can_be_had() {
     timeout(PATIENCE, running).await.expect("it ends").unwrap().unwrap();
 }
 
-/// A file where Kubernetes would mount a ConfigMap.
+/// A file where Kubernetes would mount a `ConfigMap`.
 fn mounted(folder: &Path, version: &str, text: &str) -> PathBuf {
     let at = |name: &str| folder.join(name);
     fs::create_dir(at(version)).unwrap();

@@ -40,6 +40,7 @@ pub(super) fn refusal(
 }
 
 /// Which verifier judges after one that judged by other settings.
+#[derive(Clone, Copy)]
 pub(super) enum Earlier<'a> {
     /// There was none, or its keys come from elsewhere.
     None,
@@ -118,14 +119,11 @@ pub(super) fn build_upstreams(
         let same = earlier.upstreams.iter().position(|it| it.settings == entry.settings)?;
         upstreams.get(same).cloned()
     };
-    let build = |entry: &UpstreamEntry| match kept(entry) {
-        Some(upstream) => Ok(upstream),
-        None => {
-            let settings = entry.settings.clone();
-            Upstream::new(settings, tasks.clone(), streams.clone(), metrics.clone())
-        }
+    let new = |entry: &UpstreamEntry| {
+        Upstream::new(entry.settings.clone(), tasks.clone(), streams.clone(), metrics.clone())
     };
-    settings.upstreams.iter().map(build).collect()
+    let entries = settings.upstreams.iter();
+    entries.map(|entry| kept(entry).map_or_else(|| new(entry), Ok)).collect()
 }
 
 pub(super) fn build_router(

@@ -162,6 +162,7 @@ struct Outcomes {
     refused: Option<(UnixTime, usize)>,
 }
 
+#[derive(Clone, Copy)]
 enum Outcome {
     TakenUp(UnixTime),
     Refused { at: UnixTime, problems: usize },

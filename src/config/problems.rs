@@ -36,6 +36,12 @@ pub struct Problems {
     doubted: Vec<Finding>,
     /// Where each key that was set was set last, by its full name: `jwks.url`.
     places: BTreeMap<String, Place>,
+    silenced: Box<Silenced>,
+}
+
+/// Of what nothing more is said.
+#[derive(Debug, Default)]
+struct Silenced {
     /// Keys whose value is unusable: a default stands in for it, of which nothing can be said.
     spoiled: BTreeSet<String>,
     /// Keys and sections that are probably there, under a wrong name: nothing can be said if they seem not to be set.
@@ -128,17 +134,17 @@ impl Problems {
     /// nothing more is said about it.
     pub(super) fn note_unusable(&mut self, key: &str, what: impl Into<String>) {
         self.note(key, what);
-        self.spoiled.insert(key.to_owned());
+        self.silenced.spoiled.insert(key.to_owned());
     }
 
     /// Does not call `key`, or the keys of a whole section, missing: it was written under a wrong name.
     pub(super) fn excuse(&mut self, key: &str) {
-        self.excused.insert(key.to_owned());
+        self.silenced.excused.insert(key.to_owned());
     }
 
     /// Does not call any key missing: it may be in what could not be read.
-    pub(super) const fn excuse_all(&mut self) {
-        self.unread = true;
+    pub(super) fn excuse_all(&mut self) {
+        self.silenced.unread = true;
     }
 
     /// Remembers that `key` was set at `place`.
@@ -158,9 +164,10 @@ impl Problems {
 
     fn is_unknowable(&self, key: &str) -> bool {
         let section = key.split('.').next().unwrap_or(key);
-        let is_excused =
-            self.unread || self.excused.contains(key) || self.excused.contains(section);
-        self.spoiled.contains(key) || (is_excused && !self.places.contains_key(key))
+        let is_excused = self.silenced.unread
+            || self.silenced.excused.contains(key)
+            || self.silenced.excused.contains(section);
+        self.silenced.spoiled.contains(key) || (is_excused && !self.places.contains_key(key))
     }
 
     /// What is doubted besides, whether or not there are problems.

@@ -52,7 +52,7 @@ impl Hangups {
     /// Resolves on the next SIGHUP; never if there can be none any more.
     pub(crate) async fn next(&mut self) {
         if self.0.recv().await.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{super::problems::Problems, LONGEST, check_at_most};
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ReloadSection {
     /// Time between two looks at the files that settings come from; default 5 s. What counts is what is in them, so that a
-    /// ConfigMap of Kubernetes is noticed, too. Shorter notices sooner. `0s` does not look: then they are read again on SIGHUP only, as
+    /// `ConfigMap` of Kubernetes is noticed, too. Shorter notices sooner. `0s` does not look: then they are read again on SIGHUP only, as
     /// they are in any case.
     #[serde(with = "humantime_serde")]
     watch_every: Duration,
