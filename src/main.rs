@@ -3,24 +3,31 @@
 //! | code | meaning (`sysexits.h`) |
 //! |---|---|
 //! | 0 | asked to end, and ended well |
-//! | 1 | `explain`: the token is not good |
+//! | 1 | `explain`: the token is not good; `healthcheck`: the proxy is not ready |
 //! | 64 | the command line or the settings are wrong |
-//! | 69 | an address cannot be listened on; `explain`: the keys cannot be had |
+//! | 69 | an address cannot be listened on; `explain`, `check --online`: the keys or an application cannot be had |
 //! | 70 | something else failed |
 
 mod check;
 mod demo;
 mod explain;
+mod healthcheck;
 mod options;
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use siwa_proxy::{
     app::{self, App, AppError},
     clock::SystemClock,
-    config::{Flags, Problems, Settings},
+    config::{self, Flags, Problems, Settings},
     sim::{Apple, StartError},
     telemetry,
     verify::FetchFault,
@@ -30,7 +37,7 @@ use options::SettingsOptions;
 
 /// The auth proxy for Sign in with Apple: verifies Apple's identity tokens in front of any HTTP application.
 #[derive(Parser, Debug)]
-#[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(version, long_version = env!("SIWA_VERSION"), arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -41,8 +48,12 @@ enum Command {
     Serve(Box<ServeOptions>),
     Check(Box<check::CheckOptions>),
     Explain(explain::ExplainOptions),
+    Healthcheck(healthcheck::HealthcheckOptions),
     Demo(demo::DemoOptions),
     Sim(SimOptions),
+    /// Print the JSON Schema of the settings file, which editors find by `#:schema FILE` in its first line.
+    Schema,
+    Completions(CompletionsOptions),
 }
 
 /// Verify the token of every request, and forward those that prove somebody.
@@ -67,10 +78,19 @@ struct SimOptions {
     listen: SocketAddr,
 }
 
+/// Print what makes a shell complete these commands: put it where your shell looks for such.
+#[derive(Args, Debug)]
+#[command(after_help = COMPLETIONS_EXAMPLE)]
+struct CompletionsOptions {
+    /// For which shell.
+    shell: Shell,
+}
+
 const EXIT_CODES: &str = "\
-Exit codes: 0 ended as asked, 1 the token is not good (explain), 64 the command
-line or the settings are wrong, 69 an address cannot be listened on or the keys
-cannot be had (explain), 70 something else failed.";
+Exit codes: 0 ended as asked, 1 the token is not good (explain) or the proxy is
+not ready (healthcheck), 64 the command line or the settings are wrong, 69 an
+address cannot be listened on, or the keys or an application cannot be had
+(explain, check --online), 70 something else failed.";
 
 const SERVE_EXAMPLE: &str = "\
 Example:
@@ -88,6 +108,10 @@ Example, in three terminals:
   curl -d '{}' http://127.0.0.1:4190/sim/token
 
 `curl http://127.0.0.1:4190/` lists what else it does.";
+
+const COMPLETIONS_EXAMPLE: &str = "\
+Example:
+  siwa-proxy completions bash > ~/.local/share/bash-completion/completions/siwa-proxy";
 
 const EX_USAGE: u8 = 64;
 const EX_UNAVAILABLE: u8 = 69;
@@ -127,10 +151,24 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(options) => runtime.block_on(serve(*options))?,
         Command::Check(options) => return runtime.block_on(check::run(*options)),
         Command::Explain(options) => return runtime.block_on(explain::run(options)),
+        Command::Healthcheck(options) => return Ok(runtime.block_on(healthcheck::run(options))),
+        Command::Schema => print_schema()?,
+        Command::Completions(CompletionsOptions { shell }) => complete(shell),
         Command::Demo(options) => runtime.block_on(demo::run(options))?,
         Command::Sim(options) => runtime.block_on(sim(options))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_schema() -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &config::schema())?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn complete(shell: Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "siwa-proxy", &mut io::stdout());
 }
 
 async fn serve(options: ServeOptions) -> anyhow::Result<()> {

@@ -32,10 +32,13 @@ mod tls;
 mod upgrades;
 mod upstream;
 
+mod check;
+mod command_line;
 mod configuration;
 mod demo;
 mod library_use;
 mod reload;
+mod schema;
 
 mod floors;
 mod readme;

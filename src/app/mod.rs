@@ -1,6 +1,8 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
 mod build;
+mod health;
+mod healthcheck;
 mod rehearsal;
 mod reload;
 mod rooms;
@@ -18,6 +20,7 @@ use tracing::{info, warn};
 
 use self::{
     build::Surroundings,
+    health::{await_keys, describe},
     reload::{Doors, LastReload, Reloader},
     rooms::Rooms,
 };
@@ -25,15 +28,18 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Flags, Settings},
     server::{
-        Admin, Drained, Hangups, Inherited, Latch, ListenOn, Listener, Readiness, Server,
-        ServerSettings, Signals, Tls,
+        Admin, Drained, Hangups, Inherited, ListenOn, Listener, Readiness, Server, ServerSettings,
+        Signals, Tls,
     },
     telemetry::Metrics,
     upstream::Streams,
-    verify::{BuildError, Verifier},
+    verify::BuildError,
 };
 
-pub use self::rehearsal::{Finding, probe, rehearse};
+pub use self::{
+    healthcheck::{NotWell, Question, healthcheck},
+    rehearsal::{Finding, probe, rehearse},
+};
 pub use crate::upstream::TlsError;
 
 /// A proxy with its sockets bound, ready to run.
@@ -238,41 +244,6 @@ impl App {
         tasks.wait().await;
         Ok(())
     }
-}
-
-/// Opens `latch` at the first keys of the verifier that judges then.
-async fn await_keys(mut verifiers: watch::Receiver<Verifier>, latch: Latch) {
-    loop {
-        let verifier = verifiers.borrow_and_update().clone();
-        tokio::select! {
-            () = verifier.ready() => break,
-            Ok(()) = verifiers.changed() => {}
-        }
-    }
-    latch.open();
-    info!("ready");
-}
-
-/// Tells `/readyz?verbose` what there is to tell.
-fn describe(
-    readiness: &Readiness,
-    public: &[Listener],
-    surroundings: &Surroundings,
-    last: &LastReload,
-) {
-    let Surroundings { clock, metrics, .. } = surroundings.clone();
-    readiness.describe("keys", move || match metrics.jwks_age(clock.now()) {
-        None => "none yet".to_owned(),
-        Some(age) => {
-            let age = humantime::format_duration(age);
-            format!("{} keys, fetched {age} ago", metrics.jwks_keys.get())
-        }
-    });
-    let places: Vec<String> = public.iter().map(Listener::describe).collect();
-    let places = places.join(", ");
-    readiness.describe("listeners", move || places.clone());
-    let last = last.clone();
-    readiness.describe("config", move || last.to_string());
 }
 
 /// Has every SIGHUP told to whoever reloads.

@@ -21,6 +21,7 @@ use super::{
     problems::{Place, Problems},
     sections::known_keys,
 };
+use crate::server::ListenOn;
 
 /// What begins the name of each of our variables.
 const PREFIX: &str = "SIWA_";
@@ -68,6 +69,12 @@ impl Flags {
         }
         self
     }
+
+    /// Where health and metrics are served, as far as settings can be read; by default otherwise.
+    #[must_use]
+    pub(crate) fn admin_listen(&self) -> ListenOn {
+        gather(self, environment()).admin_listen()
+    }
 }
 
 /// The environment of the process.
@@ -80,6 +87,10 @@ pub(super) fn load(
     flags: &Flags,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Settings, Problems> {
+    gather(flags, environment).settle()
+}
+
+fn gather(flags: &Flags, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Merged {
     let variables: Vec<Variable> = environment.into_iter().filter_map(Variable::new).collect();
     let mut merged = Merged::new();
     if let Some((file, place)) = file(flags, &variables) {
@@ -98,7 +109,7 @@ pub(super) fn load(
     for Flag { name, section, key, values } in flags.given.clone() {
         merged.put_words(section, key, values, Place::Flag(name));
     }
-    merged.settle()
+    merged
 }
 
 /// Settles a file alone.

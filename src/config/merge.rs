@@ -12,6 +12,7 @@ use super::{
     sections::{Sections, example_of, known_groups, known_keys, route},
     written::Written,
 };
+use crate::server::ListenOn;
 
 /// What tells a section from others that are written alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +169,11 @@ impl Merged {
         let (settings, warnings) = self.problems.or(settings)?;
         let source = Source { written, warnings, files: self.files };
         Ok(Settings { source, ..settings })
+    }
+
+    /// Where health and metrics are served, whatever else is wrong.
+    pub(super) fn admin_listen(mut self) -> ListenOn {
+        self.read_sections().admin_listen()
     }
 
     /// Reads all sections. A value of the wrong kind is noted and taken off the pile, until the rest can be read.

@@ -10,6 +10,7 @@ mod load;
 mod merge;
 mod names;
 mod problems;
+mod schema;
 mod sections;
 mod written;
 
@@ -20,6 +21,7 @@ use bytes::Bytes;
 pub use self::{
     load::Flags,
     problems::{Problems, Warnings},
+    schema::schema,
     written::Written,
 };
 use crate::{

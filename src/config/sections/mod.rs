@@ -34,6 +34,7 @@ use self::{
 use super::{Settings, Source, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
     authn::Policy,
+    server::ListenOn,
     verify::{TrustedUrl, VerifierBuilder},
 };
 
@@ -124,6 +125,11 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
 }
 
 impl Sections {
+    /// Where health and metrics are served.
+    pub(super) fn admin_listen(self) -> ListenOn {
+        self.server.admin_listen()
+    }
+
     /// Turns what was written into settings; `None` only with a problem noted.
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
