@@ -2,40 +2,38 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    authn::{
-        Assertion, AssertionKeys, Authenticator, Dialect, IdentityHeaders, Realm, Rejection,
-        RejectionBody,
-    },
+    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
     clock::Clock,
-    config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
-    endpoints::{Destination, Page, Pages, Proxy, ProxyBody, ProxyParts, Router},
-    server::{Asker, Limit},
-    telemetry::{Metrics, RequestLabels, RouteLabel},
-    upstream::{ForwardingRules, Streams, TlsError, Upstream},
-    verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
+    config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
+    endpoints::{
+        Destination, Doors, DoorsParts, Gate, Page, Pages, Proxy, ProxyBody, ProxyParts, Router,
+    },
+    server::Limit,
+    telemetry::Metrics,
+    upstream::{
+        CredentialForwarding, ForwardingRules, HostForwarding, Streams, TlsError, Upstream,
+    },
+    verify::{
+        BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Verifier,
+        VerifierBuilder,
+    },
 };
 
-/// The answer to a request that met a limit: one of the table, like every other no.
+/// The answer to a request that met a limit: one of the table, on the way out of every other no.
 pub(super) fn refusal(
-    realm: Realm,
-    metrics: Metrics,
-) -> impl Fn(Limit, &Asker) -> Response<ProxyBody> + Clone + Send + 'static {
-    move |limit, Asker { method, version, headers }| {
+    router: Router,
+) -> impl Fn(Limit, &Request<Incoming>) -> Response<ProxyBody> + Clone + Send + 'static {
+    move |limit, request| {
         let rejection = match limit {
             Limit::Requests => Rejection::Shed,
             Limit::Rate(retry_after) => Rejection::RateLimited { retry_after },
-            Limit::Time(limit) => Rejection::RequestTimedOut { limit },
         };
-        let (outcome, fault) = (rejection.code(), rejection.fault().as_str());
-        let labels = RequestLabels { door: "proxy", route: RouteLabel::none(), outcome, fault };
-        metrics.requests.get_or_create(&labels).inc();
-        rejection
-            .render(Dialect::of(method, *version, headers), &realm)
-            .map(RejectionBody::rejected)
+        router.refuse(request, rejection)
     }
 }
 
@@ -68,10 +66,20 @@ pub(super) fn build_verifier(
         builder = builder.max_token_age(age);
     }
     match earlier {
-        Earlier::None => with_canary(with_source(builder, settings)?, settings).build(),
+        Earlier::None => with_canary(with_sources(builder, settings)?, settings).build(),
         Earlier::Keys(verifier) => builder.keys_of(verifier).build(),
         Earlier::Same(verifier) => Ok(verifier.clone()),
     }
+}
+
+fn with_sources(
+    mut builder: VerifierBuilder,
+    settings: &Settings,
+) -> Result<VerifierBuilder, BuildError> {
+    for keys in &settings.additional_keys {
+        builder = builder.add_source(additional_source(keys, &settings.jwks_https)?);
+    }
+    with_source(builder, settings)
 }
 
 fn with_source(
@@ -87,6 +95,14 @@ fn with_source(
             builder.jwks_source(HttpsJwks::with_options(url.clone(), &settings.jwks_https)?)
         }
         JwksFrom::File(path) => builder.jwks_source(FileJwks::new(path.clone())),
+    })
+}
+
+fn additional_source(keys: &AdditionalKeys, https: &HttpsOptions) -> Result<KeySource, BuildError> {
+    let issuer = keys.issuer.clone();
+    Ok(match &keys.from {
+        JwksFrom::Url(url) => KeySource::new(issuer, HttpsJwks::with_options(url.clone(), https)?),
+        JwksFrom::File(path) => KeySource::new(issuer, FileJwks::new(path.clone())),
     })
 }
 
@@ -138,16 +154,28 @@ pub(super) fn build_router(
         .zip(upstreams)
         .map(|(entry, upstream)| build_destination(settings, entry, upstream, surroundings))
         .collect();
-    let routes = settings.routes.clone().map(|to| {
-        let Destination { upstream, rules } = &applications[to.upstream];
-        let upstream = upstream.with_timeouts(to.response_timeout, to.idle_timeout);
-        Destination { upstream, rules: Arc::clone(rules) }
+    let elsewhere =
+        Destination { upstream: None, rules: Arc::new(rules_of_the_doors(settings, surroundings)) };
+    let routes = settings.routes.clone().map(|to| match applications.get(to.upstream) {
+        None => elsewhere.clone(),
+        Some(Destination { upstream, rules }) => {
+            let with_timeouts =
+                |it: &Upstream| it.with_timeouts(to.response_timeout, to.idle_timeout);
+            let upstream = upstream.as_ref().map(with_timeouts);
+            Destination { upstream, rules: Arc::clone(rules) }
+        }
+    });
+    let authenticator =
+        Authenticator::new(verifier, settings.realm.clone()).with_policy(settings.policy.clone());
+    let gate = Arc::new(Gate { authenticator, routes, cors: settings.cors.clone() });
+    let doors = Doors::new(DoorsParts {
+        gate: Arc::clone(&gate),
+        paths: settings.doors.clone(),
+        trusted_peers: settings.trusted_peers.clone(),
+        metrics: surroundings.metrics.clone(),
     });
     let proxy = Proxy::new(ProxyParts {
-        authenticator: Authenticator::new(verifier, settings.realm.clone())
-            .with_policy(settings.policy.clone()),
-        routes,
-        cors: settings.cors.clone(),
+        gate,
         trusted_peers: settings.trusted_peers.clone(),
         limits: settings.request_body,
         metrics: surroundings.metrics.clone(),
@@ -158,7 +186,7 @@ pub(super) fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    Router::new(Pages::new(published.map(page)), proxy)
+    Router::new(Pages::new(published.map(page)), doors, proxy)
 }
 
 /// RFC 7517 §8.5.2.
@@ -170,22 +198,41 @@ fn build_destination(
     upstream: &Upstream,
     surroundings: &Surroundings,
 ) -> Destination {
-    let Surroundings { clock, metrics, .. } = surroundings;
-    let mut identity_headers = IdentityHeaders::new(
-        settings.identity_headers.clone(),
-        settings.unverified_email,
-        metrics.clone(),
-    );
-    if let Some(AssertionSettings { keys, issuer, .. }) = &settings.assertion {
-        let (keys, issuer, clock) = (keys.clone(), Arc::clone(issuer), Arc::clone(clock));
-        let assertion = Assertion::new(keys, issuer, entry.audience.as_str(), clock);
-        identity_headers = identity_headers.with_assertion(assertion);
-    }
     let rules = ForwardingRules {
-        identity_headers,
+        identity_headers: identity_headers(settings, Some(&entry.audience), surroundings),
         credential: entry.credential,
         host: entry.host.clone(),
         via: settings.via.clone(),
     };
-    Destination { upstream: upstream.clone(), rules: Arc::new(rules) }
+    Destination { upstream: Some(upstream.clone()), rules: Arc::new(rules) }
+}
+
+/// How identities are told to a gateway that forwards to an application of its own.
+fn rules_of_the_doors(settings: &Settings, surroundings: &Surroundings) -> ForwardingRules {
+    ForwardingRules {
+        identity_headers: identity_headers(settings, settings.audience.as_ref(), surroundings),
+        credential: CredentialForwarding::default(),
+        host: HostForwarding::default(),
+        via: settings.via.clone(),
+    }
+}
+
+/// The headers for an application, with an assertion if there is a key to sign it and an `audience` to sign it for.
+fn identity_headers(
+    settings: &Settings,
+    audience: Option<&String>,
+    Surroundings { clock, metrics, .. }: &Surroundings,
+) -> IdentityHeaders {
+    let identity_headers = IdentityHeaders::new(
+        settings.identity_headers.clone(),
+        settings.unverified_email,
+        metrics.clone(),
+    );
+    match (&settings.assertion, audience) {
+        (Some(AssertionSettings { keys, issuer, .. }), Some(audience)) => {
+            let (keys, issuer, clock) = (keys.clone(), Arc::clone(issuer), Arc::clone(clock));
+            identity_headers.with_assertion(Assertion::new(keys, issuer, audience.as_str(), clock))
+        }
+        _ => identity_headers,
+    }
 }

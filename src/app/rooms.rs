@@ -110,7 +110,7 @@ impl Rooms {
     pub(super) fn serving(&self, surroundings: &Surroundings) -> Serving {
         let Self { settings, verifier, limits, upstreams } = self;
         let router = build_router(settings, verifier.clone(), upstreams, surroundings);
-        let refuse = refusal(settings.realm.clone(), surroundings.metrics.clone());
+        let refuse = refusal(router.clone());
         Swappable::new(limits.limits.clone().in_front_of(router, refuse))
     }
 

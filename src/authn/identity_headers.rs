@@ -3,7 +3,10 @@
 //! What can be set is always stripped, in every spelling, whether it is set or not. The names are one list, so that no
 //! header can be set that is not also stripped.
 
+use std::sync::{Arc, Once};
+
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::warn;
 
 use super::assertion::Assertion;
 use crate::{
@@ -28,13 +31,15 @@ pub enum IdentityHeader {
     ClientId,
     /// The subject before an app transfer.
     TransferSubject,
+    /// Who vouches for the subject, which is unique for its issuer only. It matters where there are several.
+    Issuer,
     /// A signed assertion of who it is. It is set where there is an [`Assertion`] to make one with.
     Assertion,
 }
 
 impl IdentityHeader {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Subject,
         Self::Email,
         Self::EmailVerified,
@@ -42,6 +47,7 @@ impl IdentityHeader {
         Self::RealUserStatus,
         Self::ClientId,
         Self::TransferSubject,
+        Self::Issuer,
         Self::Assertion,
     ];
 
@@ -56,6 +62,7 @@ impl IdentityHeader {
             Self::RealUserStatus => "x-apple-real-user-status",
             Self::ClientId => "x-apple-client-id",
             Self::TransferSubject => "x-apple-transfer-sub",
+            Self::Issuer => "x-apple-issuer",
             Self::Assertion => "x-siwa-assertion",
         }
     }
@@ -78,6 +85,8 @@ pub struct IdentityHeaders {
     unverified_email: UnverifiedEmail,
     assertion: Option<Assertion>,
     metrics: Metrics,
+    /// Whether the log was told that an address was left out.
+    told: Arc<Once>,
 }
 
 impl IdentityHeaders {
@@ -97,7 +106,7 @@ impl IdentityHeaders {
         {
             set.push(IdentityHeader::EmailVerified);
         }
-        Self { set, unverified_email, assertion: None, metrics }
+        Self { set, unverified_email, assertion: None, metrics, told: Arc::new(Once::new()) }
     }
 
     /// Sets [`IdentityHeader::Assertion`] besides, made by `assertion`.
@@ -130,8 +139,14 @@ impl IdentityHeaders {
         }
     }
 
+    /// The email address of `identity`, if anybody is told it: by default only if Apple calls it verified.
+    #[must_use]
+    pub fn email_of<'a>(&self, identity: &'a Identity) -> Option<&'a Email> {
+        identity.email().filter(|email| self.may_forward(email))
+    }
+
     fn value(&self, header: IdentityHeader, identity: &Identity) -> Option<HeaderValue> {
-        let email = identity.email().filter(|email| self.may_forward(email));
+        let email = self.email_of(identity);
         match header {
             IdentityHeader::Subject => HeaderValue::from_str(identity.subject().as_str()).ok(),
             IdentityHeader::Email => self.email_value(email?),
@@ -144,6 +159,7 @@ impl IdentityHeaders {
             IdentityHeader::TransferSubject => {
                 HeaderValue::from_str(identity.transfer_subject()?.as_str()).ok()
             }
+            IdentityHeader::Issuer => HeaderValue::from_str(identity.issuer().as_str()).ok(),
             IdentityHeader::Assertion => {
                 let email = email.filter(|_| self.set.contains(&IdentityHeader::Email));
                 self.assertion.as_ref()?.of(identity, email)
@@ -160,6 +176,9 @@ impl IdentityHeaders {
         let legal = email.address().bytes().all(|byte| byte.is_ascii_graphic());
         if !legal {
             self.metrics.emails_left_out.inc();
+            self.told.call_once(|| {
+                warn!("an email address is no header field value and left out; further ones are counted alone");
+            });
             return None;
         }
         HeaderValue::from_str(email.address()).ok()
@@ -170,13 +189,15 @@ const fn flag(value: bool) -> HeaderValue {
     HeaderValue::from_static(if value { "true" } else { "false" })
 }
 
-/// CGI (RFC 3875 §4.1.18) and its heirs (WSGI, Rack, PHP) turn a field name into a variable by writing `_` for what is no
-/// letter or digit: to them `x_apple_sub` and `x.apple.sub` are `x-apple-sub`.
 fn is_identity_name(name: &str) -> bool {
     IdentityHeader::ALL.iter().any(|header| reads_as(name, header.name()))
 }
 
-fn reads_as(name: &str, canonical: &str) -> bool {
+/// Whether some application reads the field name `name` as `canonical`, which is in lower case.
+///
+/// CGI (RFC 3875 §4.1.18) and its heirs (WSGI, Rack, PHP) turn a field name into a variable by writing `_` for what is no
+/// letter or digit: to them `x_apple_sub` and `x.apple.sub` are `x-apple-sub`.
+pub(crate) fn reads_as(name: &str, canonical: &str) -> bool {
     let same = |(byte, wanted): (u8, u8)| {
         byte.eq_ignore_ascii_case(&wanted) || (wanted == b'-' && !byte.is_ascii_alphanumeric())
     };
@@ -185,7 +206,10 @@ fn reads_as(name: &str, canonical: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::verify::fixtures::identity_with;
 
     #[test]
     fn every_spelling_of_every_name_is_stripped() {
@@ -224,5 +248,29 @@ mod tests {
         for name in ["x-apple", "x-apple-subject", "apple-sub", "x-apple-sub-x", "xxapple-sub"] {
             assert!(!is_identity_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn an_address_that_is_left_out_is_counted_each_time_and_logged_once_without_it() {
+        let (metrics, log) = (Metrics::new(), tempfile::NamedTempFile::new().unwrap());
+        let headers = IdentityHeaders::new(
+            IdentityHeaders::DEFAULT,
+            UnverifiedEmail::LeaveOut,
+            metrics.clone(),
+        );
+        let claims = json!({"email": "jäne@example.com", "email_verified": true});
+        let identity = identity_with(claims);
+        let lines = tracing_subscriber::fmt().with_writer(Arc::new(log.reopen().unwrap())).finish();
+        tracing::subscriber::with_default(lines, || {
+            for _ in 0..3 {
+                let mut map = HeaderMap::new();
+                headers.clone().replace(&mut map, &identity);
+                assert!(map.contains_key("x-apple-sub") && !map.contains_key("x-apple-email"));
+            }
+        });
+        assert_eq!(metrics.emails_left_out.get(), 3);
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        assert_eq!(log.matches("left out").count(), 1, "{log}");
+        assert!(!log.contains("jäne") && !log.contains("example"), "{log}");
     }
 }

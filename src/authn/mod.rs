@@ -14,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderMap;
 
 use self::credential::Credential;
+pub(crate) use self::identity_headers::reads_as;
 pub use self::{
     assertion::{Assertion, AssertionKeys, InvalidAssertionKey},
     body::RejectionBody,

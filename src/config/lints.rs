@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::{JwksFrom, Settings, UpstreamEntry, problems::Problems};
 use crate::{
+    authn::Policy,
     peers::Peers,
     server::ListenOn,
     upstream::UpstreamUrl,
@@ -23,6 +24,8 @@ pub(super) fn look(settings: &Settings, problems: &mut Problems) {
     for entry in &settings.upstreams {
         look_at_upstream(settings, entry, problems);
     }
+    look_at_denials(settings, problems);
+    look_at_reports(settings, problems);
 }
 
 /// The app in which all projects of Expo Go run.
@@ -67,6 +70,13 @@ fn look_at_keys(settings: &Settings, problems: &mut Problems) {
             "jwks.url",
             "the keys do not come from Apple: whoever provides them can be anybody to the application",
         ),
+    }
+    for keys in &settings.additional_keys {
+        let what = format!(
+            "tokens of {} are accepted besides: it can name any subject",
+            keys.issuer.as_str()
+        );
+        problems.doubt("jwks.additional", what);
     }
     if settings.issuer != Issuer::apple() {
         problems.doubt(
@@ -178,6 +188,44 @@ fn is_private(ip: IpAddr) -> bool {
     }
 }
 
+/// A list of denied addresses looks as if it kept people out, and keeps out only those who show a verified address.
+fn look_at_denials(settings: &Settings, problems: &mut Problems) {
+    for (route, key) in missed_denials(settings) {
+        let what = format!(
+            "bars nobody without a verified address, on route `{route}`: set require_verified_email, or deny subjects"
+        );
+        problems.doubt(key, what);
+    }
+}
+
+/// The routes of which that is true, and which policy it is: a route's own, or the one of all.
+fn missed_denials(settings: &Settings) -> Vec<(&str, &'static str)> {
+    let all = &settings.policy;
+    let missed_by = |here: &Policy| {
+        if here.may_miss_denied_emails() && !all.requires_verified_email() {
+            Some("route.policy")
+        } else if all.may_miss_denied_emails() && !here.requires_verified_email() {
+            Some("policy.deny_emails")
+        } else {
+            None
+        }
+    };
+    let routes = settings.routes.policies();
+    routes.filter_map(|(name, here)| Some((name, missed_by(here)?))).collect()
+}
+
+/// A gateway whose word is not believed cannot tell on which route a request is.
+fn look_at_reports(settings: &Settings, problems: &mut Problems) {
+    let ignored = settings.doors.takes_reports() && settings.trusted_peers.is_empty();
+    if ignored && settings.routes.differ() {
+        problems.doubt(
+            "server.trusted_peers",
+            "lists no gateway, and routes differ in who may pass: what gateways report is ignored, and a request passes \
+             only if it may pass on every route",
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +317,28 @@ mod tests {
         assert!(doubts_about("http://app", proof).is_empty());
         let named = doubts_about("http://app", "[upstreams.b]\nurl = 'https://b.example.com'");
         assert!(named[0].starts_with("upstreams.b.url: "), "{named:?}");
+    }
+
+    #[test]
+    fn a_denied_address_that_need_not_be_shown_is_doubted() {
+        let deny = "[policy]\ndeny_emails = ['example.com']\n";
+        let verified = "require_verified_email = true\n";
+        let route =
+            |policy: &str| format!("[[route]]\npath = '/a'\nname = 'a'\npolicy = {policy}\n");
+        let deny_here = route("{ deny_emails = ['example.com'] }");
+        let said = |more: &str| doubts_about("http://app", more);
+        assert_eq!(said(""), Vec::<String>::new());
+        assert!(said(deny)[0].starts_with("policy.deny_emails: bars nobody"));
+        assert_eq!(said(&format!("{deny}{verified}")), Vec::<String>::new());
+        assert!(
+            said(&deny_here)[0]
+                .starts_with("route.policy: bars nobody without a verified address, on route `a`")
+        );
+        assert_eq!(said(&format!("[policy]\n{verified}{deny_here}")), Vec::<String>::new());
+        // Where the route asks for a verified address, what holds everywhere misses nobody there.
+        let asked_here = route("{ require_verified_email = true }");
+        let elsewhere = said(&format!("{deny}{asked_here}"));
+        assert!(elsewhere.len() == 1 && elsewhere[0].contains("route `default`"), "{elsewhere:?}");
     }
 
     #[test]

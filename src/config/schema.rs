@@ -129,6 +129,9 @@ impl<'a> Probe<'a> {
         kinds.extend(
             self.texts_of(key, in_a_list).map(|items| json!({ "type": "array", "items": items })),
         );
+        if kinds.is_empty() && self.takes(key, Value::Array(Vec::new())) {
+            kinds.push(json!({ "type": "array", "items": { "type": "object" } }));
+        }
         if self.takes(key, Table::new()) {
             kinds.push(inner_section(key));
         }

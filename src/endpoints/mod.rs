@@ -1,7 +1,10 @@
 //! The doors; each renders the same decision in its own way.
 
 mod cors;
+mod doors;
 mod exchange;
+mod gate;
+mod original;
 mod pages;
 mod proxy;
 mod routes;
@@ -17,25 +20,42 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
+use crate::authn::Rejection;
+
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
+    doors::{DoorPaths, Doors, DoorsParts},
+    gate::Gate,
     pages::{Page, Pages},
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
 };
 
-/// Our own paths first, everything else to the application. There are no own paths but those that are configured: they
-/// must not shadow the application's.
+/// Our own paths first, everything else to the application. Where there is an application there are no own paths but
+/// those that are configured: they must not shadow the application's.
 #[derive(Clone, Debug)]
 pub(crate) struct Router {
     pages: Pages,
+    doors: Doors,
     proxy: Proxy,
 }
 
 impl Router {
-    /// Answers `pages` itself, and gives everything else to `proxy`.
-    pub(crate) const fn new(pages: Pages, proxy: Proxy) -> Self {
-        Self { pages, proxy }
+    /// Answers at `pages` and `doors`, and gives everything else to `proxy`.
+    pub(crate) const fn new(pages: Pages, doors: Doors, proxy: Proxy) -> Self {
+        Self { pages, doors, proxy }
+    }
+
+    /// The answer to `request`, which is refused before anybody has looked at it.
+    pub(crate) fn refuse<B>(
+        &self,
+        request: &Request<B>,
+        rejection: Rejection,
+    ) -> Response<ProxyBody> {
+        match self.doors.find(request.uri().path()) {
+            Some(door) => self.doors.refuse(door, request, rejection).map(ProxyBody::rejected),
+            None => self.proxy.refuse(request, &rejection),
+        }
     }
 }
 
@@ -49,8 +69,12 @@ impl Service<Request<Incoming>> for Router {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match self.pages.answer(request.method(), request.uri().path()) {
-            Some(response) => Box::pin(std::future::ready(Ok(response.map(ProxyBody::rejected)))),
+        let path = request.uri().path();
+        if let Some(page) = self.pages.answer(request.method(), path) {
+            return Box::pin(std::future::ready(Ok(page.map(ProxyBody::rejected))));
+        }
+        match self.doors.find(path) {
+            Some(door) => self.doors.answer(door, request),
             None => self.proxy.call(request),
         }
     }

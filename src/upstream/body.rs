@@ -15,10 +15,10 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
+    account::Account,
     pool::Lease,
     request::{ForwardingRules, clean_trailers},
 };
@@ -43,8 +43,8 @@ pub(crate) struct StreamedBody {
     /// When it has to be over, come what may.
     deadline: Option<Pin<Box<Sleep>>>,
     activity: Activity,
-    /// Measures how long the exchange takes, until the body is dropped.
-    _stopwatch: Option<Stopwatch>,
+    /// What is told of its end.
+    account: Option<Account>,
     /// Gives the connection back that it comes from, when the body is dropped.
     _lease: Option<Lease>,
     /// Trailers may carry identity headers like any header section.
@@ -73,7 +73,7 @@ impl StreamedBody {
             head_only: false,
             deadline: None,
             activity: Activity::none(),
-            _stopwatch: None,
+            account: None,
             _lease: None,
             trailer_rules: None,
         }
@@ -90,9 +90,9 @@ impl StreamedBody {
         Self { deadline: deadline.map(|at| Box::pin(sleep_until(at))), ..self }
     }
 
-    /// The body, measured to its end.
-    pub(super) fn measured_by(self, stopwatch: Stopwatch) -> Self {
-        Self { _stopwatch: Some(stopwatch), ..self }
+    /// The body, with an account of its end.
+    pub(super) fn told_by(self, account: Account) -> Self {
+        Self { account: Some(account), ..self }
     }
 
     /// The body, which ends `lease` with its own end.
@@ -120,6 +120,21 @@ impl StreamedBody {
         Ok(frame)
     }
 
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Some(Err(BodyFault::TookTooLong)));
+        }
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.pass(frame))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyFault::Broken(error)))),
+            Poll::Pending => {
+                ready!(self.poll_silence(cx));
+                Poll::Ready(Some(Err(BodyFault::TimedOut)))
+            }
+        }
+    }
+
     /// Ready when nothing came for too long. The clock runs only while somebody waits: a slow reader is no silence.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.limits.idle_timeout;
@@ -135,18 +150,11 @@ impl Body for StreamedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
-            return Poll::Ready(Some(Err(BodyFault::TimedOut)));
+        let next = ready!(self.poll_next(cx));
+        if let (Some(Err(fault)), Some(account)) = (&next, &self.account) {
+            account.broke_off(fault);
         }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.pass(frame))),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyFault::Broken(error)))),
-            Poll::Pending => {
-                ready!(self.poll_silence(cx));
-                Poll::Ready(Some(Err(BodyFault::TimedOut)))
-            }
-        }
+        Poll::Ready(next)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -164,25 +172,6 @@ impl fmt::Debug for StreamedBody {
     }
 }
 
-/// Observes the time from its making to its end.
-#[derive(Debug)]
-pub(super) struct Stopwatch {
-    started: Instant,
-    histogram: Histogram,
-}
-
-impl Stopwatch {
-    pub(super) const fn new(started: Instant, histogram: Histogram) -> Self {
-        Self { started, histogram }
-    }
-}
-
-impl Drop for Stopwatch {
-    fn drop(&mut self) {
-        self.histogram.observe(self.started.elapsed().as_secs_f64());
-    }
-}
-
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyFault {
@@ -192,6 +181,9 @@ pub(crate) enum BodyFault {
     /// Its sender fell silent.
     #[error("the body stopped coming")]
     TimedOut,
+    /// The exchange that it is a part of took too long.
+    #[error("the exchange took too long")]
+    TookTooLong,
     /// It has more bytes than are taken.
     #[error("the body has more than {limit} bytes")]
     TooLarge {

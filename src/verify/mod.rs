@@ -40,8 +40,9 @@ pub use self::{
     },
     identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
     jwks::{
-        CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions, Issuer,
-        JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl, usable_keys,
+        CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions,
+        InvalidDuration, Issuer, JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl,
+        usable_keys,
     },
     printable::Printable,
     token::UnverifiedToken,
