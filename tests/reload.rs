@@ -27,6 +27,11 @@ use crate::support::{
     read_reply, spawn,
 };
 
+/// Between two looks, so that whoever is looked at gets on.
+async fn pause() {
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+}
+
 /// A proxy whose settings are in a file that can be written again.
 struct World {
     apple: Arc<Apple>,
@@ -86,7 +91,7 @@ impl World {
     async fn until_reloads(&self, result: &str, count: u64) {
         let reloaded = async {
             while self.reloads(result).await < count {
-                tokio::task::yield_now().await;
+                pause().await;
             }
         };
         timeout(PATIENCE, reloaded).await.expect("the settings are read again");
@@ -99,7 +104,7 @@ impl World {
                 .body
                 .ends_with(&format!("\n{told}\n"))
             {
-                tokio::task::yield_now().await;
+                pause().await;
             }
         };
         timeout(PATIENCE, ready).await.expect("the proxy becomes ready");
@@ -164,7 +169,7 @@ async fn settings_that_cannot_be_used_change_nothing_and_are_told() {
     let told = get(world.admin, "/readyz?verbose", &[]).await;
     assert_eq!(told.status, 200);
     assert!(told.body.contains("newer ones were refused at"), "{}", told.body);
-    assert!(told.body.contains("for 3 problems"), "{}", told.body);
+    assert!(told.body.contains("for 2 problems"), "{}", told.body);
     assert_eq!(world.metric("siwa_config_last_reload_successful").await, 0);
 
     world.write(&["com.example.app"], "");
@@ -292,7 +297,7 @@ async fn a_proxy_that_never_had_keys_takes_up_where_they_can_be_had() {
     fs::write(&file, right).unwrap();
     let ready = async {
         while get(admin, "/readyz", &[]).await.status != 200 {
-            tokio::task::yield_now().await;
+            pause().await;
         }
     };
     timeout(PATIENCE, ready).await.expect("the proxy becomes ready");
@@ -330,7 +335,7 @@ async fn a_config_map_that_is_swapped_is_noticed_and_sighup_is_heard_by_the_prog
     mounted(folder.path(), "..v2", &version("public"));
     let open_to_all = async {
         while get(program.address, "/a", &[]).await.status != 200 {
-            tokio::task::yield_now().await;
+            pause().await;
         }
     };
     timeout(PATIENCE, open_to_all).await.expect("the swap is noticed");
@@ -339,7 +344,7 @@ async fn a_config_map_that_is_swapped_is_noticed_and_sighup_is_heard_by_the_prog
     program.signal(Signal::HUP);
     let heard = async {
         while !get(program.admin, "/metrics", &[]).await.body.contains(&format!("{reloads}2\n")) {
-            tokio::task::yield_now().await;
+            pause().await;
         }
     };
     timeout(PATIENCE, heard).await.expect("the signal is heard");

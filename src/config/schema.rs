@@ -235,7 +235,8 @@ fn describe(section: &str, key: Option<&str>) -> Option<String> {
         line.strip_prefix("# ").is_some_and(|text| !text.starts_with('[') && !is_shown_key(text))
     };
     let comment: Vec<&str> = lines[..at].iter().rev().take_while(is_prose).copied().collect();
-    let words: Vec<&str> = comment.iter().rev().map(|line| line.trim_start_matches("# ")).collect();
+    let lines = comment.iter().rev().map(|line| line.trim_start_matches("# "));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
 
