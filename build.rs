@@ -3,7 +3,10 @@
 //! Nothing here can fail the build: from a tarball, or without git, the commit is simply not known. Whoever packages it
 //! says `SIWA_COMMIT` in the environment.
 
-#![expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts through the environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo speaks to build scripts through the environment"
+)]
 
 use std::{env, path::Path, process::Command};
 

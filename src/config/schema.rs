@@ -45,11 +45,8 @@ pub fn schema() -> Json {
 }
 
 fn defaults_of(section: &str) -> Option<Table> {
-    let mut all = Table::try_from(Sections::default()).ok()?;
-    match all.remove(section)? {
-        Value::Table(keys) => Some(keys),
-        _ => None,
-    }
+    let all = Table::try_from(Sections::default()).ok()?;
+    all.get(section)?.as_table().cloned()
 }
 
 fn object_of(at: &Probe<'_>, keys: &[&str], defaults: Option<&Table>) -> Json {
@@ -222,13 +219,13 @@ fn describe(section: &str, key: Option<&str>) -> Option<String> {
     let is_head = |line: &&str| {
         line.starts_with(&heads[0]) || heads[1..].iter().any(|head| line.starts_with(head))
     };
-    let head = lines.iter().position(|line| is_head(&line))?;
+    let head = lines.iter().position(is_head)?;
     let at = match key {
         None => head,
         Some(key) => {
             let (written, shown) = (format!("{key} = "), format!("# {key} = "));
             let is_key = |line: &&str| line.starts_with(&written) || line.starts_with(&shown);
-            head + lines[head..].iter().position(|line| is_key(&line))?
+            head + lines[head..].iter().position(is_key)?
         }
     };
     let is_prose = |line: &&&str| {
