@@ -1,4 +1,5 @@
-//! Tells the program what it was built from: `SIWA_COMMIT`, if it can be told, and `SIWA_VERSION`, which names all.
+//! Tells the program what it was built from: `BUILT_COMMIT`, if it can be told, and `BUILT_VERSION`, which names all. (cargo
+//! hands both on to what it runs, where a name with `SIWA_` would be taken for a setting.)
 //!
 //! Nothing here can fail the build: from a tarball, or without git, the commit is simply not known. Whoever packages it
 //! says `SIWA_COMMIT` in the environment.
@@ -15,11 +16,11 @@ fn main() {
     let commit =
         env::var("SIWA_COMMIT").ok().filter(|commit| is_word(commit)).or_else(commit_of_checkout);
     if let Some(commit) = &commit {
-        println!("cargo::rustc-env=SIWA_COMMIT={commit}");
+        println!("cargo::rustc-env=BUILT_COMMIT={commit}");
     }
     let (version, features) = (env::var("CARGO_PKG_VERSION").unwrap_or_default(), features());
     let commit = commit.as_deref().unwrap_or("unknown");
-    println!("cargo::rustc-env=SIWA_VERSION={version} (commit {commit}, features {features})");
+    println!("cargo::rustc-env=BUILT_VERSION={version} (commit {commit}, features {features})");
 }
 
 /// What stands in one line, and says nothing to cargo.

@@ -37,7 +37,7 @@ use options::SettingsOptions;
 
 /// The auth proxy for Sign in with Apple: verifies Apple's identity tokens in front of any HTTP application.
 #[derive(Parser, Debug)]
-#[command(version, long_version = env!("SIWA_VERSION"), arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(version, long_version = env!("BUILT_VERSION"), arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
