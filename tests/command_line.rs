@@ -1,6 +1,6 @@
 //! What the command says about itself, and to whoever asks how a proxy is.
 
-use std::{process::Output, sync::Arc};
+use std::{fmt::Write as _, process::Output, sync::Arc};
 
 use rustix::process::Signal;
 use siwa_proxy::{clock::SystemClock, sim::Apple};
@@ -42,7 +42,7 @@ fn the_help_of_each_command_reads_as_it_should() {
     ] {
         let (code, help, _) = run(arguments);
         assert_eq!(code, Some(0));
-        page += &format!("$ siwa-proxy {}\n{help}\n", arguments.join(" "));
+        writeln!(page, "$ siwa-proxy {}\n{help}", arguments.join(" ")).unwrap();
     }
     check_against("help.txt", &page);
 }
