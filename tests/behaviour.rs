@@ -48,10 +48,14 @@ mod upgrades;
 mod upstream;
 mod userinfo;
 
+mod check;
+mod command_line;
 mod configuration;
 mod demo;
 mod drill;
 mod library_use;
+mod reload;
+mod schema;
 
 mod floors;
 mod readme;

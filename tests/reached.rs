@@ -45,6 +45,7 @@ const REACHED: &[Row] = &[
     ("jwks.keep_while_failing", &["the_last_good_set_is_kept_while_fetching_fails_and_withdrawn_after"]),
     ("jwks.unknown_key_cooldown", &["a_flood_of_made_up_keys_during_a_rotation_starves_nobody", "a_thousand_unknown_keys_cost_one_fetch_in_a_cooldown"]),
     ("jwks.removed_key_grace", &["a_withdrawn_key_goes_on_working_within_its_grace"]),
+    ("reload.watch_every", &["a_config_map_that_is_swapped_is_noticed_and_sighup_is_heard_by_the_program", "a_symlink_that_is_swapped_as_kubernetes_does_is_a_change"]),
     ("verdicts.capacity", &["without_room_for_verdicts_every_request_is_judged_anew"]),
 ];
 

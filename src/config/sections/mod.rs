@@ -17,6 +17,7 @@ mod log;
 mod peers;
 mod places;
 mod policy;
+mod reload;
 pub(super) mod route;
 mod server;
 mod tls;
@@ -39,15 +40,16 @@ use self::{
     limits::LimitsSection,
     log::LogSection,
     policy::PolicySection,
+    reload::ReloadSection,
     route::RouteSection,
     server::ServerSection,
     tls::TlsSection,
     upstream::UpstreamSection,
 };
-use super::{AdditionalKeys, Settings, UpstreamEntry, names::keys_of, problems::Problems};
+use super::{AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
     authn::{IdentityHeader, Policy},
-    server::ServerSettings,
+    server::{ListenOn, ServerSettings},
     upstream::HeaderCase,
     verify::{Issuer, TrustedUrl, VerifierBuilder},
 };
@@ -73,10 +75,11 @@ pub(super) struct Sections {
     headers: HeadersSection,
     cors: CorsSection,
     log: LogSection,
+    reload: ReloadSection,
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 15] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 16] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -93,6 +96,7 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 15] {
         ("headers", keys_of::<HeadersSection>()),
         ("cors", keys_of::<CorsSection>()),
         ("log", keys_of::<LogSection>()),
+        ("reload", keys_of::<ReloadSection>()),
     ]
 }
 
@@ -147,6 +151,11 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
 }
 
 impl Sections {
+    /// Where health and metrics are served.
+    pub(super) fn admin_listen(self) -> ListenOn {
+        self.server.admin_listen()
+    }
+
     /// Turns what was written into settings; `None` only with a problem noted.
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
@@ -168,6 +177,7 @@ impl Sections {
             headers,
             cors,
             log,
+            reload,
         } = self;
 
         let server = server.check(problems);
@@ -193,6 +203,7 @@ impl Sections {
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let log = log.check(problems);
+        let watch_every = reload.check(problems);
 
         let (server, apple, jwks) = (server?, apple?, jwks?);
         let (policy, identity) = (policy?, identity?);
@@ -235,6 +246,8 @@ impl Sections {
             trusted_peers: server.trusted_peers,
             log: log?,
             traces: None,
+            watch_every,
+            source: Source::default(),
         })
     }
 }
@@ -440,6 +453,7 @@ mod tests {
             ("[identity]\nrealm = 'a\"b'", "identity.realm"),
             ("[log]\nfilter = 'debgu'", "log.filter"),
             ("[log]\nformat = 'xml'", "log.format"),
+            ("[reload]\nwatch_every = '2years'", "reload.watch_every"),
         ] {
             let problem = problem_of(more);
             assert!(problem.starts_with(&format!("{key}: ")), "{more}: {problem}");
