@@ -14,8 +14,8 @@ FROM ${RUST_IMAGE} AS toolchain
 WORKDIR /src
 # Not the base image's, so that it may be any with cargo and a C compiler on its path.
 ENV CARGO_HOME=/cargo CARGO_TERM_COLOR=never
-# As for cargo: more features, separated by commas, and flags such as --no-default-features.
-ARG FEATURES=""
+# As for cargo: features beside the default ones, separated by commas, and flags such as --no-default-features.
+ARG FEATURES="otlp"
 ARG CARGO_FLAGS=""
 # A program that does nothing, for the dependencies: they change seldom, and are a layer of their own.
 COPY Cargo.toml Cargo.lock build.rs ./
