@@ -1,12 +1,12 @@
 """Builds both images by the repository's Dockerfile, and runs them as a container engine would.
 
-    image_on_stand_in_bases.py --work DIRECTORY [--only distroless|scratch]
+    image_on_stand_in_bases.py --work DIRECTORY [--only distroless|scratch] [--no-build]
 
 There is no container engine and no registry of images where this runs: buildah builds, and the two base images are stand-ins
 that are made here out of this machine's own packages. What it shows is that the Dockerfile is right, and not that the real
 bases are what they are expected to be. Needs root, Debian, buildah, the Rust toolchain and a C compiler.
 
-DIRECTORY keeps what was compiled: a second run compiles the program alone.
+DIRECTORY keeps what was compiled: a second run compiles the program alone, and with --no-build nothing.
 """
 
 import argparse
@@ -22,15 +22,13 @@ import subprocess
 import tempfile
 import threading
 import unittest
-import urllib.error
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from support import CLIENT_ID, NOBODY, application, ask, free_port, run, token_of, wait_until
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
 MEGABYTE = 1_000_000
-OPTIONS = argparse.Namespace(work=None, only=None)
+OPTIONS = argparse.Namespace()
 
 
 def buildah(*arguments, **options):
@@ -97,6 +95,9 @@ def make_runtime_base():
 
 def build(target):
     """Builds one image by the repository's Dockerfile, and returns its name."""
+    name = f"localhost/siwa-proxy-{target}"
+    if OPTIONS.no_build:
+        return name
     cargo_home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo"))
     compiled = pathlib.Path(OPTIONS.work) / "target"
     compiled.mkdir(parents=True, exist_ok=True)
@@ -107,7 +108,6 @@ def build(target):
         str(cargo_home / "registry"): "/cargo/registry",
         str(compiled): "/src/target",
     }
-    name = f"localhost/siwa-proxy-{target}"
     buildah(
         *("bud", "--pull-never", "--isolation", "chroot", "--network", "host", "--format", "docker"),
         *("--build-arg", "RUST_IMAGE=localhost/stand-in-for-rust"),
@@ -329,6 +329,8 @@ def setUpModule():
     storage = work / "storage.conf"
     storage.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{work}/images"\nrunroot = "{work}/run"\n')
     os.environ["CONTAINERS_STORAGE_CONF"] = str(storage)
+    if OPTIONS.no_build:
+        return
     run("cargo", "fetch", "--quiet", "--locked", cwd=REPOSITORY)
     make_toolchain_base()
     make_runtime_base()
@@ -338,5 +340,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", required=True)
     parser.add_argument("--only", choices=["distroless", "scratch"])
+    parser.add_argument("--no-build", action="store_true")
     parser.parse_args(namespace=OPTIONS)
     unittest.main(argv=["image"], verbosity=2)
