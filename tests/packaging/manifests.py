@@ -208,6 +208,17 @@ class Schemas(unittest.TestCase):
                 helm_template(values)
             self.assertIn("schema", refused.exception.stderr)
 
+    def test_everything_names_the_version_of_the_program(self):
+        manifest = (DEPLOY.parent / "Cargo.toml").read_text()
+        version = re.search(r'^version = "(.*)"$', manifest, re.MULTILINE)[1]
+        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+        self.assertEqual(chart["appVersion"], version)
+        self.assertIn(f"siwa-proxy ({version}-", (DEPLOY / "debian" / "changelog").read_text().split("\n")[0])
+        for folder in kustomizations():
+            images = yaml.safe_load((folder / "kustomization.yaml").read_text()).get("images", [])
+            tags = [image["newTag"] for image in images if image["name"] == "siwa-proxy"]
+            self.assertEqual(set(tags) - {version}, set(), folder)
+
     def test_helm_finds_nothing_to_say_about_the_chart(self):
         run(TOOLS.helm, "lint", "--strict", str(CHART), "--set", "clientIds={com.example.app}")
 
