@@ -22,8 +22,10 @@ mod properties;
 mod verification;
 
 mod auth_request;
+mod ext_authz;
 mod faults;
 mod forward_auth;
+mod header_names;
 mod header_spoofing;
 mod http2;
 mod limits;
@@ -46,10 +48,14 @@ mod upgrades;
 mod upstream;
 mod userinfo;
 
+mod check;
+mod command_line;
 mod configuration;
 mod demo;
 mod drill;
 mod library_use;
+mod reload;
+mod schema;
 
 mod floors;
 mod readme;

@@ -30,6 +30,7 @@ const REACHED: &[Row] = &[
     ("limits.max_requests", &["max_requests_is_reached_and_the_next_one_is_shed"]),
     ("limits.rate_per_second", &["rate_per_second_is_reached_by_one_address_alone"]),
     ("limits.rate_burst", &["rate_per_second_is_reached_by_one_address_alone", "after_the_burst_a_request_must_wait_for_its_turn"]),
+    ("ext_authz.timeout", &["a_decision_that_takes_too_long_is_a_no_in_time", "a_question_that_stops_coming_is_a_no_in_time"]),
     ("upstream.connect_timeout", &["a_connection_that_is_not_made_in_time_is_504", "a_handshake_that_does_not_end_is_504"]),
     ("upstream.response_timeout", &["an_application_that_does_not_answer_is_504"]),
     ("upstream.idle_timeout", &["an_answer_that_falls_silent_breaks_off"]),
@@ -44,6 +45,7 @@ const REACHED: &[Row] = &[
     ("jwks.keep_while_failing", &["the_last_good_set_is_kept_while_fetching_fails_and_withdrawn_after"]),
     ("jwks.unknown_key_cooldown", &["a_flood_of_made_up_keys_during_a_rotation_starves_nobody", "a_thousand_unknown_keys_cost_one_fetch_in_a_cooldown"]),
     ("jwks.removed_key_grace", &["a_withdrawn_key_goes_on_working_within_its_grace"]),
+    ("reload.watch_every", &["a_config_map_that_is_swapped_is_noticed_and_sighup_is_heard_by_the_program", "a_symlink_that_is_swapped_as_kubernetes_does_is_a_change"]),
     ("verdicts.capacity", &["without_room_for_verdicts_every_request_is_judged_anew"]),
 ];
 

@@ -22,7 +22,7 @@ use tower::Service;
 
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
-    doors::{DoorPaths, Doors, DoorsParts},
+    doors::{DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, ExtAuthzSettings},
     gate::Gate,
     pages::{Page, Pages},
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
@@ -36,13 +36,14 @@ use crate::authn::Rejection;
 pub(crate) struct Router {
     pages: Pages,
     doors: Doors,
+    ext_authz: ExtAuthz,
     proxy: Proxy,
 }
 
 impl Router {
-    /// Answers at `pages` and `doors`, and gives everything else to `proxy`.
-    pub(crate) const fn new(pages: Pages, doors: Doors, proxy: Proxy) -> Self {
-        Self { pages, doors, proxy }
+    /// Answers at `pages`, `doors` and `ext_authz`, and gives everything else to `proxy`.
+    pub(crate) const fn new(pages: Pages, doors: Doors, ext_authz: ExtAuthz, proxy: Proxy) -> Self {
+        Self { pages, doors, ext_authz, proxy }
     }
 
     /// The answer to `request`, which is refused before anybody has looked at it.
@@ -51,8 +52,12 @@ impl Router {
         request: &Request<B>,
         rejection: Rejection,
     ) -> Response<ProxyBody> {
-        match self.doors.find(request.uri().path()) {
-            Some(door) => self.doors.refuse(door, request, rejection).map(ProxyBody::rejected),
+        let path = request.uri().path();
+        if let Some(door) = self.doors.find(path) {
+            return self.doors.refuse(door, request, rejection).map(ProxyBody::rejected);
+        }
+        match self.ext_authz.find(path) {
+            Some(form) => self.ext_authz.refuse(form, request, &rejection),
             None => self.proxy.refuse(request, &rejection),
         }
     }
@@ -72,8 +77,11 @@ impl Service<Request<Incoming>> for Router {
         if let Some(page) = self.pages.answer(request.method(), path) {
             return Box::pin(std::future::ready(Ok(page.map(ProxyBody::rejected))));
         }
-        match self.doors.find(path) {
-            Some(door) => self.doors.answer(door, request),
+        if let Some(door) = self.doors.find(path) {
+            return self.doors.answer(door, request);
+        }
+        match self.ext_authz.find(path) {
+            Some(form) => self.ext_authz.answer(form, request),
             None => self.proxy.call(request),
         }
     }

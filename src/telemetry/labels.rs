@@ -195,3 +195,10 @@ pub struct DriftCheckLabels {
     /// `ok`, or the code of the fault, e.g. `status`, `html`.
     pub result: &'static str,
 }
+
+/// How one attempt to read the settings again ended: the label of `siwa_config_reloads_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReloadLabels {
+    /// `ok` or `failed`.
+    pub result: &'static str,
+}

@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use prometheus_client::{
@@ -35,7 +36,7 @@ pub use self::{
     labels::{
         BrokenResponseLabels, BuildLabels, CertificateLabels, DriftCheckLabels, DriftLabels,
         EvictionLabels, FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState,
-        KeyStateLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
+        KeyStateLabels, ReloadLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
     },
     log::{
         InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,
@@ -124,6 +125,12 @@ pub struct Handles {
     pub apple_drift: Family<DriftLabels, Gauge>,
     /// Looks for drift, by result.
     pub apple_drift_checks: Family<DriftCheckLabels, Counter>,
+    /// Attempts to read the settings again, by result.
+    pub config_reloads: Family<ReloadLabels, Counter>,
+    /// 1 while the settings that were last read are in use, 0 while they are refused.
+    pub config_last_reload_successful: Gauge,
+    /// When settings were last taken up, the start included, in Unix time.
+    pub config_last_reload_success: Gauge,
     /// Email claims that could not be a header field value and were left out.
     pub emails_left_out: Counter,
     jwks_state: Family<KeyStateLabels, Gauge>,
@@ -175,6 +182,9 @@ impl Default for Handles {
             jwks_file: add(r, "jwks_file", "The key set on disk, by operation and result", Family::default()),
             apple_drift: add(r, "apple_drift", "1 where Apple publishes something else than what is pinned", Family::default()),
             apple_drift_checks: add(r, "apple_drift_checks", "Looks for drift, by result", Family::default()),
+            config_reloads: add(r, "config_reloads", "Attempts to read the settings again, by result", Family::default()),
+            config_last_reload_successful: add(r, "config_last_reload_successful", "1 while the settings that were last read are in use, 0 while they are refused", Gauge::default()),
+            config_last_reload_success: seconds(r, "config_last_reload_success_timestamp", "When settings were last taken up, the start included, in Unix time", Gauge::default()),
             emails_left_out: add(r, "emails_left_out", "Email claims that cannot be a header field value", Counter::default()),
             jwks_state: add(r, "jwks_state", "1 for how good the keys are, the worst if there are several sources", Family::default()),
             jwks_age: seconds(r, "jwks_age", "Since the last successful fetch of the key set, the oldest if there are several; -1 before the first", Gauge::default()),
@@ -204,16 +214,29 @@ impl Metrics {
         }
     }
 
+    /// How old the key set in use is at `now`, the oldest if there are several; none before the first.
+    #[must_use]
+    pub fn jwks_age(&self, now: UnixTime) -> Option<Duration> {
+        match self.jwks_fetched_at.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(now.saturating_since(UnixTime::from_secs(at))),
+        }
+    }
+
+    /// Notes that settings were taken up.
+    pub fn settings_taken_up(&self, at: UnixTime) {
+        self.config_last_reload_successful.set(1);
+        self.config_last_reload_success.set(i64::try_from(at.as_secs()).unwrap_or(i64::MAX));
+    }
+
     /// All metrics in the `OpenMetrics` text format, as Prometheus scrapes them.
     ///
     /// # Errors
     ///
     /// Never in practice: writing into a `String` cannot fail.
     pub fn render(&self, now: UnixTime) -> Result<String, fmt::Error> {
-        self.jwks_age.set(match self.jwks_fetched_at.load(Ordering::Relaxed) {
-            0 => -1,
-            at => i64::try_from(now.as_secs().saturating_sub(at)).unwrap_or(i64::MAX),
-        });
+        let age = self.jwks_age(now);
+        self.jwks_age.set(age.map_or(-1, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
         let mut page = String::new();
         text::encode(&mut page, &self.registry)?;
         Ok(page)
@@ -235,7 +258,7 @@ impl Metrics {
 
 fn build_info() -> Family<BuildLabels, Gauge> {
     let family = Family::<BuildLabels, Gauge>::default();
-    let commit = option_env!("SIWA_COMMIT").unwrap_or("unknown");
+    let commit = option_env!("BUILT_COMMIT").unwrap_or("unknown");
     family.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION"), commit }).set(1);
     family
 }

@@ -42,6 +42,7 @@ pub use self::{
     jwks::{
         CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions,
         InvalidDuration, Issuer, JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl,
+        usable_keys,
     },
     printable::Printable,
     token::UnverifiedToken,

@@ -5,6 +5,7 @@ mod application;
 mod client;
 #[cfg(feature = "otlp")]
 pub(crate) mod collector;
+pub(crate) mod fixture;
 mod log;
 pub(crate) mod program;
 mod recorder;
