@@ -3,8 +3,8 @@
 #     docker build -t siwa-proxy .
 #     docker build -t siwa-proxy:scratch --target scratch .
 #
-# Both run as user 65532, hold no shell, write nothing to their root file system, and have the certificate authorities by
-# which Apple's keys are fetched. The same sources give the same program; with SOURCE_DATE_EPOCH and BuildKit's
+# Both run as user 65532, hold no shell, write nothing to their root file system, and have the certificate authorities
+# by which Apple's keys are fetched. The same sources give the same program; with SOURCE_DATE_EPOCH and BuildKit's
 # rewrite-timestamp=true the same image.
 
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
@@ -40,7 +40,8 @@ COPY config config
 COPY src src
 ARG SIWA_COMMIT=""
 RUN touch src/main.rs src/lib.rs \
-    && SIWA_COMMIT="$SIWA_COMMIT" cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target "$(cat /target)" \
+    && SIWA_COMMIT="$SIWA_COMMIT" \
+        cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target "$(cat /target)" \
     && install -D "target/$(cat /target)/release/siwa-proxy" /out/usr/local/bin/siwa-proxy \
     && install -D -m 644 /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt \
     && printf 'nonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' > /out/etc/passwd \
