@@ -30,7 +30,7 @@ pub(crate) use self::{
 };
 
 /// How long anything may take before a test gives up. Never reached when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running proxy, its Apple and its application.
 pub(crate) struct House {
