@@ -22,6 +22,7 @@ pub(super) fn after_failures(failures: u32, period: Duration, chance: f64) -> Du
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a simulation of one day counts no further")]
 mod tests {
     use std::collections::BTreeMap;
 
