@@ -14,14 +14,14 @@ FROM ${RUST_IMAGE} AS toolchain
 WORKDIR /src
 # Not the base image's, so that it may be any with cargo and a C compiler on its path.
 ENV CARGO_HOME=/cargo CARGO_TERM_COLOR=never
-# As for cargo: features beside the default ones, separated by commas, and flags such as --no-default-features.
-ARG FEATURES="otlp"
-ARG CARGO_FLAGS=""
 # A program that does nothing, for the dependencies: they change seldom, and are a layer of their own.
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src tests && echo 'fn main() {}' > src/main.rs && touch src/lib.rs tests/behaviour.rs
 
 FROM toolchain AS build
+# As for cargo: features beside the default ones, separated by commas, and flags such as --no-default-features.
+ARG FEATURES="otlp"
+ARG CARGO_FLAGS=""
 RUN cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS
 COPY config config
 COPY src src
@@ -32,6 +32,8 @@ RUN touch src/main.rs src/lib.rs \
     && install -D target/release/siwa-proxy /out/usr/local/bin/siwa-proxy
 
 FROM toolchain AS build-static
+ARG FEATURES="otlp"
+ARG CARGO_FLAGS=""
 # With a target the flag is for the program alone: build scripts and macros need the C library of this image.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN rustc -vV | sed -n 's/^host: //p' > /target \

@@ -222,7 +222,8 @@ class Image:
         self.assertEqual(set(config["ExposedPorts"]), {"4180/tcp", "4181/tcp"})
         self.assertEqual(config["Labels"]["org.opencontainers.image.revision"], "0123456789ab")
         self.assertEqual(config["Labels"]["org.opencontainers.image.version"], "0.1.0")
-        self.assertIn("0123456789ab", self.container.once("--version").stdout)
+        version = self.container.once("--version").stdout
+        self.assertIn("commit 0123456789ab, features ext-authz,otlp", version)
 
     def test_there_is_no_other_program_in_it(self):
         programs = [path for path in self.files if path.parent.name in ("bin", "sbin")]

@@ -111,7 +111,7 @@ class Compose(unittest.TestCase):
             started(*app, PATH=os.environ["PATH"]),
             started(OPTIONS.siwa_proxy, *services["siwa-proxy"]["command"]) as proxy,
         ):
-            wait_until(lambda: ask(4181, "/readyz")[0] == 200, proxy)
+            wait_until(lambda: ask(4181, "/readyz")[0] == 200 and ask(3000, "/")[0] == 200, proxy)
             said = run("curl", *services["token"]["command"])
             token = said.split('"')[3]
             status, said = ask(4180, "/", {"Authorization": f"Bearer {token}"})
