@@ -11,7 +11,7 @@ local SHOWN = { authorization = true, origin = true, ["access-control-request-me
 
 -- Some frameworks take a request for one of another method by such a header, however it is spelt.
 local function is_shown(name)
-    return SHOWN[name] or string.find(name, "method", 1, true) ~= nil
+    return SHOWN[name] or string.match(name, "^x%Whttp%Wmethod") or string.match(name, "^x%Wmethod%Woverride$")
 end
 
 -- Of the answer, what the application is told: X-Apple-Sub and so on. haproxy.cfg sets it.
