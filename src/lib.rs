@@ -104,6 +104,7 @@
 //!
 //! Any early exit is a [`Rejection`], and one table renders it.
 
+pub mod apple;
 pub mod authn;
 pub mod clock;
 pub mod telemetry;
@@ -119,12 +120,16 @@ pub mod sim;
 mod endpoints;
 mod peers;
 mod server;
+mod store;
 mod upstream;
+mod webhooks;
+
 
 pub use authn::{
     Authenticator, OptionalIdentityLayer, Policy, PolicyRules, Realm, Rejection,
     RequireIdentityLayer,
 };
 pub use verify::{
-    ClientIds, ExpectedNonce, Identity, TokenFault, UnverifiedToken, Verifier, VerifyError,
+    ClientIds, ExpectedNonce, Identity, Revocations, TokenFault, UnverifiedToken, Verifier,
+    VerifyError,
 };

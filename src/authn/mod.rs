@@ -8,12 +8,14 @@ mod identity_headers;
 mod layer;
 mod policy;
 mod rejection;
+mod standing;
 
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
 use self::credential::Credential;
+pub(crate) use self::standing::Standing;
 pub use self::{
     assertion::{Assertion, AssertionKeys, InvalidAssertionKey},
     body::RejectionBody,
@@ -84,6 +86,12 @@ impl Authenticator {
     #[must_use]
     pub fn remaining(&self, identity: &Identity) -> Duration {
         self.verifier.remaining(identity)
+    }
+
+    /// For how long `identity` may stay, where that can end before its token does.
+    pub(crate) fn standing(&self, identity: &Arc<Identity>) -> Option<Standing> {
+        let revocations = self.verifier.revocations()?.clone();
+        Some(Standing::new(Arc::clone(identity), revocations))
     }
 
     /// What the challenge of a rejection names.

@@ -69,6 +69,11 @@ impl Exchange {
         });
     }
 
+    /// We have answered, and it came to `outcome`.
+    pub(super) fn answered(mut self, status: StatusCode, outcome: &'static str) {
+        self.tell(Ending { status: Some(status), outcome, fault: "none", reason: None });
+    }
+
     fn tell(&mut self, ending: Ending) {
         self.is_told = true;
         let Ending { status, outcome, fault, reason } = ending;

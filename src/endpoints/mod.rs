@@ -2,9 +2,12 @@
 
 mod cors;
 mod exchange;
+mod notifications;
 mod pages;
 mod proxy;
+mod revocations;
 mod routes;
+mod whole_body;
 
 use std::{
     convert::Infallible,
@@ -19,7 +22,11 @@ use tower::Service;
 
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
+    notifications::{
+        NotificationSettings, Notifications, Recorder, Surroundings as NotificationSurroundings,
+    },
     pages::{Page, Pages},
+    revocations::{AdminToken, RevocationsView},
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
 };
@@ -29,13 +36,19 @@ pub(crate) use self::{
 #[derive(Clone, Debug)]
 pub(crate) struct Router {
     pages: Pages,
+    notifications: Option<Notifications>,
     proxy: Proxy,
 }
 
 impl Router {
     /// Answers `pages` itself, and gives everything else to `proxy`.
     pub(crate) const fn new(pages: Pages, proxy: Proxy) -> Self {
-        Self { pages, proxy }
+        Self { pages, notifications: None, proxy }
+    }
+
+    /// Takes notifications besides.
+    pub(crate) fn with_notifications(self, notifications: Option<Notifications>) -> Self {
+        Self { notifications, ..self }
     }
 }
 
@@ -49,6 +62,11 @@ impl Service<Request<Incoming>> for Router {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let path = request.uri().path();
+        if let Some(door) = self.notifications.as_ref().filter(|door| door.is_at(path)) {
+            let answering = door.clone().answer(request);
+            return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
+        }
         match self.pages.answer(request.method(), request.uri().path()) {
             Some(response) => Box::pin(std::future::ready(Ok(response.map(ProxyBody::rejected)))),
             None => self.proxy.call(request),

@@ -23,7 +23,7 @@ use super::{
     routes::{Access, Route, Routes},
 };
 use crate::{
-    authn::{Authenticator, Dialect, Rejection, RejectionBody},
+    authn::{Authenticator, Dialect, Rejection, RejectionBody, Standing},
     peers::Peers,
     telemetry::{Metrics, RouteLabel, causes},
     upstream::{
@@ -128,7 +128,7 @@ impl ProxyParts {
             keep_to_the_method(request.headers_mut());
         }
         let wish = UpgradeWish::of(&mut request);
-        let token_ends = self.end_of(&admitted);
+        let (token_ends, standing) = (self.end_of(&admitted), self.standing_of(&admitted));
         let Destination { upstream, rules } = &route.destination;
         let headers = rules.identity_headers.clone();
         let request = request.map(|body| StreamedBody::of_request(body, self.limits, headers));
@@ -145,9 +145,12 @@ impl ProxyParts {
         }?;
         let response = match wish {
             None => upstream.send(request).await,
-            Some(wish) => upstream.send_with_wish(request, wish, token_ends).await,
+            Some(wish) => {
+                upstream.send_with_wish(request, wish, token_ends, standing.clone()).await
+            }
         };
-        response.map_err(blame)
+        let response = response.map_err(blame)?;
+        Ok(response.map(|body| body.only_while(standing)))
     }
 
     async fn admit<B: Sync>(
@@ -177,6 +180,12 @@ impl ProxyParts {
     fn end_of(&self, admitted: &Admitted) -> Option<Instant> {
         let Admitted::As(identity) = admitted else { return None };
         Instant::now().checked_add(self.authenticator.remaining(identity))
+    }
+
+    /// For how long whoever was let in may stay, if that can end before the token does.
+    fn standing_of(&self, admitted: &Admitted) -> Option<Standing> {
+        let Admitted::As(identity) = admitted else { return None };
+        self.authenticator.standing(identity)
     }
 
     fn check_announced_length(&self, headers: &HeaderMap) -> Result<(), Rejection> {

@@ -120,3 +120,20 @@ pub struct DriftCheckLabels {
     /// `ok`, or the code of the fault, e.g. `status`, `html`.
     pub result: &'static str,
 }
+
+/// What became of one notification: the labels of `siwa_notifications_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NotificationLabels {
+    /// `consent_revoked`, `account_deleted`, `email_enabled`, `email_disabled`, `unknown`, or `none` for what is no
+    /// notification.
+    pub event: &'static str,
+    /// `stored`, `repeated`, `ignored`, or the reason code of the rejection, e.g. `token_signature`.
+    pub outcome: &'static str,
+}
+
+/// How one attempt to deliver an event ended: the label of `siwa_webhook_deliveries_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DeliveryLabels {
+    /// `ok`, `refused` (a status that is none of success), `unreachable` or `given_up`.
+    pub result: &'static str,
+}

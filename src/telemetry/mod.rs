@@ -27,8 +27,8 @@ mod log;
 
 pub use self::{
     labels::{
-        CertificateLabels, DriftCheckLabels, DriftLabels, FetchLabels, HandshakeFailureLabels,
-        JwksFileLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
+        CertificateLabels, DeliveryLabels, DriftCheckLabels, DriftLabels, FetchLabels,
+        HandshakeFailureLabels, JwksFileLabels, NotificationLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
     },
     log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, causes, init_log},
 };
@@ -90,6 +90,16 @@ pub struct Metrics {
     pub apple_drift: Family<DriftLabels, Gauge>,
     /// Looks for drift, by result.
     pub apple_drift_checks: Family<DriftCheckLabels, Counter>,
+    /// Subjects on the list of revocations, lifted ones included.
+    pub revocations: Gauge,
+    /// Seconds since it was last certain that the list is what the store holds; -1 before it was read.
+    pub revocations_age: Gauge,
+    /// Notifications received, by event and by what became of them.
+    pub notifications: Family<NotificationLabels, Counter>,
+    /// Attempts to deliver an event to a webhook, by result.
+    pub webhook_deliveries: Family<DeliveryLabels, Counter>,
+    /// Events that wait to be delivered.
+    pub webhook_queue: Gauge,
     /// Email claims that could not be a header field value and were left out.
     pub emails_left_out: Counter,
     jwks_age: Gauge,
@@ -141,6 +151,11 @@ impl Metrics {
             jwks_file: add(r, "jwks_file", "The key set on disk, by operation and result", Family::default()),
             apple_drift: add(r, "apple_drift", "1 where Apple publishes something else than what is pinned", Family::default()),
             apple_drift_checks: add(r, "apple_drift_checks", "Looks for drift, by result", Family::default()),
+            revocations: add(r, "revocations", "Subjects on the list of revocations, lifted ones included", Gauge::default()),
+            revocations_age: seconds(r, "revocations_age", "Since it was last certain that the list is what the store holds; -1 before it was read", Gauge::default()),
+            notifications: add(r, "notifications", "Notifications received, by event and by what became of them", Family::default()),
+            webhook_deliveries: add(r, "webhook_deliveries", "Attempts to deliver an event to a webhook, by result", Family::default()),
+            webhook_queue: add(r, "webhook_queue", "Events that wait to be delivered", Gauge::default()),
             emails_left_out: add(r, "emails_left_out", "Email claims that cannot be a header field value", Counter::default()),
             jwks_age: seconds(r, "jwks_age", "Since the last successful fetch of the key set, the oldest if there are several; -1 before the first", Gauge::default()),
             jwks_fetched_at: Arc::new(AtomicU64::new(0)),

@@ -19,7 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::request::clean_trailers;
-use crate::authn::IdentityHeaders;
+use crate::authn::{IdentityHeaders, Standing};
 
 /// What may come and how long it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub(crate) struct StreamedBody {
     head_only: bool,
     /// When it has to be over, come what may.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// For whom it is: it is broken off when they may not have it any more.
+    standing: Option<Standing>,
+    /// Watches for that, once the body makes somebody wait: most never do.
+    revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     activity: Activity,
     /// Measures how long the exchange takes, until the body is dropped.
     _stopwatch: Option<Stopwatch>,
@@ -66,6 +70,8 @@ impl StreamedBody {
             silence: None,
             head_only: false,
             deadline: None,
+            standing: None,
+            revoked: None,
             activity: Activity::new(),
             _stopwatch: None,
             strip_trailers: None,
@@ -81,6 +87,11 @@ impl StreamedBody {
     /// The body, broken off at `deadline`.
     pub(super) fn until(self, deadline: Option<Instant>) -> Self {
         Self { deadline: deadline.map(|at| Box::pin(sleep_until(at))), ..self }
+    }
+
+    /// The body, broken off when `standing` ends.
+    pub(crate) fn only_while(self, standing: Option<Standing>) -> Self {
+        Self { standing, ..self }
     }
 
     /// The body, measured to its end.
@@ -126,11 +137,20 @@ impl Body for StreamedBody {
         if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Some(Err(BodyFault::TimedOut)));
         }
+        if self.revoked.as_mut().is_some_and(|revoked| revoked.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Some(Err(BodyFault::Revoked)));
+        }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.pass(frame))),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyFault::Broken(error)))),
             Poll::Pending => {
+                if let Some(standing) = self.standing.take() {
+                    let revoked = self.revoked.insert(standing.ended());
+                    if revoked.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Some(Err(BodyFault::Revoked)));
+                    }
+                }
                 ready!(self.poll_silence(cx));
                 Poll::Ready(Some(Err(BodyFault::TimedOut)))
             }
@@ -180,6 +200,9 @@ pub(crate) enum BodyFault {
     /// Its sender fell silent.
     #[error("the body stopped coming")]
     TimedOut,
+    /// Whom it is for may not have it any more.
+    #[error("the sign-in was revoked")]
+    Revoked,
     /// It has more bytes than are taken.
     #[error("the body has more than {limit} bytes")]
     TooLarge {

@@ -68,6 +68,8 @@ impl Step {
             }
             // Only callers who expect something ask for these two.
             TokenFault::Nonce(_) | TokenFault::CodeHash(_) => Self::OtherClaims,
+            // Only a running proxy knows: a token says nothing of it, but for its age.
+            TokenFault::Revoked { .. } => Self::Age,
         }
     }
 
