@@ -11,22 +11,28 @@ mod names;
 mod problems;
 mod sections;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 
 pub use self::{load::Flags, problems::Problems};
 use crate::{
     authn::{AssertionKeys, IdentityHeader, Policy, Realm, UnverifiedEmail},
-    endpoints::{Cors, Routes},
+    endpoints::{AdminToken, Cors, NotificationSettings, Routes},
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
+    store::RedisSettings,
     telemetry::LogSettings,
     upstream::{BodyLimits, CredentialForwarding, HostForwarding, Pseudonym, UpstreamSettings},
     verify::{
         ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings, JwksSource,
-        TrustedUrl,
+        RevocationsSettings, TrustedUrl,
     },
+    webhooks::WebhookSettings,
 };
 
 /// Everything that a running proxy needs to know, in the types that use it.
@@ -72,6 +78,18 @@ pub struct Settings {
     pub(crate) routes: Routes<RouteDestination>,
     /// What pages of other origins may do.
     pub(crate) cors: Cors,
+    /// Where is kept what must outlive a request.
+    pub(crate) store: StoreSettings,
+    /// Where Apple's notifications are taken, if they are.
+    pub(crate) notifications: Option<NotificationSettings>,
+    /// How the list of revocations is kept.
+    pub(crate) revocations: RevocationsSettings,
+    /// What opens the list on the admin listener.
+    pub(crate) admin_token: Option<AdminToken>,
+    /// Where that is written.
+    pub(crate) admin_token_file: Option<PathBuf>,
+    /// Who else is told of notifications.
+    pub(crate) webhooks: WebhookSettings,
     /// What the proxy calls itself in `Via`.
     pub(crate) via: Option<Pseudonym>,
     /// How identities are asserted, if they are.
@@ -143,6 +161,17 @@ pub(crate) enum JwksFrom {
     File(PathBuf),
 }
 
+/// Where is kept what must outlive a request.
+#[derive(Clone, Debug)]
+pub(crate) enum StoreSettings {
+    /// Nowhere: a restart forgets it.
+    Memory,
+    /// In a file of this process alone.
+    File(PathBuf),
+    /// In Redis, for a fleet.
+    Redis(RedisSettings),
+}
+
 impl JwksFrom {
     /// Whether they are fetched from Apple itself.
     pub(crate) fn is_apple(&self) -> bool {
@@ -207,6 +236,12 @@ impl Settings {
             }
             JwksFrom::File(path) => FileJwks::new(path.clone()).fetch().await,
         }
+    }
+
+    /// Where the admin listener is to be asked, and the file with the token that opens its list of revocations.
+    #[must_use]
+    pub fn admin_access(&self) -> (String, Option<&Path>) {
+        (self.admin_listen.to_string(), self.admin_token_file.as_deref())
     }
 
     /// How the log looks.

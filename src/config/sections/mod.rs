@@ -11,13 +11,17 @@ mod identity;
 mod jwks;
 mod limits;
 mod log;
+mod notifications;
 mod peers;
 mod places;
 mod policy;
+mod revocations;
 pub(super) mod route;
 mod server;
+mod store;
 mod tls;
 mod upstream;
+mod webhooks;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,8 +31,9 @@ use toml::Value;
 use self::{
     apple::AppleSection, assertion::AssertionSection, cors::CorsSection, headers::HeadersSection,
     identity::IdentitySection, jwks::JwksSection, limits::LimitsSection, log::LogSection,
-    policy::PolicySection, route::RouteSection, server::ServerSection, tls::TlsSection,
-    upstream::UpstreamSection,
+    notifications::NotificationsSection, policy::PolicySection, revocations::RevocationsSection,
+    route::RouteSection, server::ServerSection, store::StoreSection, tls::TlsSection,
+    upstream::UpstreamSection, webhooks::WebhooksSection,
 };
 use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
@@ -54,11 +59,15 @@ pub(super) struct Sections {
     assertion: AssertionSection,
     headers: HeadersSection,
     cors: CorsSection,
+    store: StoreSection,
+    notifications: NotificationsSection,
+    revocations: RevocationsSection,
+    webhooks: WebhooksSection,
     log: LogSection,
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 13] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 17] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -72,6 +81,10 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 13] {
         ("assertion", keys_of::<AssertionSection>()),
         ("headers", keys_of::<HeadersSection>()),
         ("cors", keys_of::<CorsSection>()),
+        ("store", keys_of::<StoreSection>()),
+        ("notifications", keys_of::<NotificationsSection>()),
+        ("revocations", keys_of::<RevocationsSection>()),
+        ("webhooks", keys_of::<WebhooksSection>()),
         ("log", keys_of::<LogSection>()),
     ]
 }
@@ -99,6 +112,16 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "upstream.audience" => text("my-app"),
         "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
         "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
+        "store.file" => text("/var/lib/siwa-proxy/store"),
+        "store.redis_url" => text("rediss://redis.internal:6379/0"),
+        "store.redis_username" => text("siwa-proxy"),
+        "store.redis_password_file" => text("/etc/siwa-proxy/redis-password"),
+        "store.redis_ca_file" => text("/etc/siwa-proxy/redis-ca.pem"),
+        "notifications.path" => text("/auth/apple/notifications"),
+        "revocations.max_staleness" => text("10m"),
+        "revocations.admin_token_file" => text("/etc/siwa-proxy/admin-token"),
+        "webhooks.urls" => Value::Array(vec![text("http://127.0.0.1:3000/apple-events")]),
+        "webhooks.secret_files" => Value::Array(vec![text("/etc/siwa-proxy/webhook-secret")]),
         "upstream.ca_file" => text("/etc/siwa-proxy/app-ca.pem"),
         "upstream.client_certificate_file" => text("/etc/siwa-proxy/client.pem"),
         "upstream.client_key_file" => text("/etc/siwa-proxy/client-key.pem"),
@@ -139,6 +162,10 @@ impl Sections {
             assertion,
             headers,
             cors,
+            store,
+            notifications,
+            revocations,
+            webhooks,
             log,
         } = self;
 
@@ -158,6 +185,14 @@ impl Sections {
         let assertion = assertion.check(problems);
         let via = headers.check(problems);
         let cors = cors.check(problems);
+        let store = store.check(problems);
+        let notifications = notifications.check(problems);
+        let revocations = revocations.check(problems, client_ids, store.as_ref());
+        let webhooks = webhooks.check(problems);
+        if notifications.is_none() && !webhooks.targets.is_empty() {
+            let what = "are told nothing without notifications.path: set it, or remove them";
+            problems.note("webhooks.urls", what);
+        }
         let log = log.check(problems);
 
         let (server, apple, jwks) = (server?, apple?, jwks?);
@@ -183,6 +218,12 @@ impl Sections {
             upstreams: upstreams?,
             routes: routes?,
             cors,
+            store: store?,
+            notifications,
+            revocations: revocations.settings,
+            admin_token: revocations.admin_token,
+            admin_token_file: revocations.admin_token_file,
+            webhooks,
             via,
             assertion,
             identity_headers: identity.headers,
