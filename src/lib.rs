@@ -124,7 +124,6 @@ mod store;
 mod upstream;
 mod webhooks;
 
-
 pub use authn::{
     Authenticator, OptionalIdentityLayer, Policy, PolicyRules, Realm, Rejection,
     RequireIdentityLayer,

@@ -21,6 +21,7 @@ const FLOORS: &[&str] = &[
     "store",
     "verify",
     "apple",
+    "webhooks",
     "authn",
     "upstream",
     "endpoints",

@@ -13,11 +13,16 @@ use crate::{
     },
     clock::Clock,
     config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
-    endpoints::{Destination, Page, Pages, Proxy, ProxyBody, ProxyParts, Router},
+    endpoints::{
+        Destination, NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody,
+        ProxyParts, Recorder, Router,
+    },
     server::{Asker, Limit},
     telemetry::{Metrics, RequestLabels, RouteLabel},
     upstream::{ForwardingRules, Streams, TlsError, Upstream},
-    verify::{BuildError, CanarySettings, FileJwks, HttpsJwks, Verifier, VerifierBuilder},
+    verify::{
+        BuildError, CanarySettings, FileJwks, HttpsJwks, Revocations, Verifier, VerifierBuilder,
+    },
 };
 
 /// The answer to a request that met a limit: one of the table, like every other no.
@@ -45,6 +50,7 @@ pub(super) fn build_verifier(
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
     tasks: &TaskTracker,
+    revocations: Option<Revocations>,
 ) -> Result<Verifier, BuildError> {
     if !settings.jwks_from.is_apple() {
         warn!(
@@ -61,6 +67,9 @@ pub(super) fn build_verifier(
         .tasks(tasks.clone());
     if let Some(age) = settings.max_token_age {
         builder = builder.max_token_age(age);
+    }
+    if let Some(revocations) = revocations {
+        builder = builder.revocations(revocations);
     }
     with_canary(with_source(builder, settings)?, settings).build()
 }
@@ -100,6 +109,7 @@ pub(super) struct Surroundings {
 pub(super) fn build_router(
     settings: &Settings,
     verifier: Verifier,
+    recorder: Option<&Recorder>,
     surroundings: &Surroundings,
 ) -> Result<Router, TlsError> {
     let entries = settings.upstreams.iter();
@@ -110,6 +120,17 @@ pub(super) fn build_router(
         let Destination { upstream, rules } = &applications[to.upstream];
         let upstream = upstream.with_timeouts(to.response_timeout, to.idle_timeout);
         Destination { upstream, rules: Arc::clone(rules) }
+    });
+    let notifications = settings.notifications.clone().zip(recorder.cloned());
+    let notifications = notifications.map(|(door, recorder)| {
+        let surroundings = NotificationSurroundings {
+            verifier: verifier.clone(),
+            recorder,
+            trusted_peers: settings.trusted_peers.clone(),
+            realm: settings.realm.clone(),
+            metrics: surroundings.metrics.clone(),
+        };
+        Notifications::new(door, surroundings)
     });
     let proxy = Proxy::new(ProxyParts {
         authenticator: Authenticator::new(verifier, settings.realm.clone())
@@ -126,7 +147,7 @@ pub(super) fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    Ok(Router::new(Pages::new(published.map(page)), proxy))
+    Ok(Router::new(Pages::new(published.map(page)), proxy).with_notifications(notifications))
 }
 
 /// RFC 7517 §8.5.2.

@@ -1,6 +1,7 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
 mod build;
+mod revocation;
 
 use std::{error::Error, io, net::SocketAddr, sync::Arc};
 
@@ -8,11 +9,15 @@ use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use self::build::{JWK_SET, Surroundings, build_router, build_verifier, refusal};
+use self::{
+    build::{JWK_SET, Surroundings, build_router, build_verifier, refusal},
+    revocation::build_recorder,
+};
 use crate::{
     authn::AssertionKeys,
     clock::{Clock, SystemClock},
     config::Settings,
+    endpoints::RevocationsView,
     server::{
         Admin, Drained, Inherited, Limits, ListenOn, Listener, Readiness, Server, ServerSettings,
         Signals, Tls,
@@ -22,7 +27,7 @@ use crate::{
     verify::BuildError,
 };
 
-pub use crate::upstream::TlsError;
+pub use crate::{store::StoreError, upstream::TlsError, webhooks::PostError};
 
 /// A proxy with its sockets bound, ready to run.
 #[derive(Debug)]
@@ -56,6 +61,12 @@ pub enum AppError {
     /// TLS towards the application cannot be set up.
     #[error("cannot set up TLS towards the application")]
     UpstreamTls(#[from] TlsError),
+    /// The store cannot be opened.
+    #[error("cannot set up the store")]
+    Store(#[from] StoreError),
+    /// Webhooks cannot be sent.
+    #[error("cannot set up the webhooks")]
+    Webhooks(#[source] PostError),
     /// The signals that end a process cannot be heard.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -143,7 +154,10 @@ impl App {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
         let Self { public, admin, tls, metrics, settings, clock } = self;
         let (readiness, tasks) = (Readiness::default(), TaskTracker::new());
-        let verifier = build_verifier(&settings, &clock, &metrics, &tasks)?;
+        let stop_admin = CancellationToken::new();
+        let recorder = build_recorder(&settings, &clock, &metrics, &tasks)?;
+        let list = recorder.as_ref().map(|recorder| recorder.revocations.clone());
+        let verifier = build_verifier(&settings, &clock, &metrics, &tasks, list)?;
 
         let keys = readiness.latch("keys");
         let waiting = verifier.clone();
@@ -161,13 +175,16 @@ impl App {
             tasks: tasks.clone(),
             streams: streams.clone(),
         };
-        let router = build_router(&settings, verifier, &surroundings)?;
+        let router = build_router(&settings, verifier, recorder.as_ref(), &surroundings)?;
+        if let Some(recorder) = &recorder {
+            revocation::start(recorder, readiness.latch("revocations"), &tasks, &stop_admin)?;
+        }
         let mut door = Admin::new(readiness.clone(), metrics.clone(), clock);
         if let Some(assertion) = &settings.assertion {
             door = door.with_page(AssertionKeys::PATH, JWK_SET, assertion.keys.page());
         }
         // The second server's connections are nobody's concern, and health is told until the last request is done.
-        let stop_admin = CancellationToken::new();
+        let door = RevocationsView::new(door, settings.admin_token.clone().zip(recorder));
         tasks.spawn({
             let server = Server::new(ServerSettings::default(), Metrics::new());
             let serving = server.serve(admin, door, CancellationToken::new());

@@ -2,9 +2,7 @@
 
 use crate::{
     clock::UnixTime,
-    verify::{
-        ClientId, Printable, Revocation, SignedNotification, Subject, TokenFault,
-    },
+    verify::{ClientId, Printable, Revocation, SignedNotification, Subject, TokenFault},
 };
 
 /// A notification that Apple signed, understood.

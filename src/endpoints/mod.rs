@@ -26,8 +26,8 @@ pub(crate) use self::{
         NotificationSettings, Notifications, Recorder, Surroundings as NotificationSurroundings,
     },
     pages::{Page, Pages},
-    revocations::{AdminToken, RevocationsView},
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
+    revocations::{AdminToken, RevocationsView},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
 };
 

@@ -130,8 +130,7 @@ impl ProxyParts {
         let wish = UpgradeWish::of(&mut request);
         let (token_ends, standing) = (self.end_of(&admitted), self.standing_of(&admitted));
         let Destination { upstream, rules } = &route.destination;
-        let headers = rules.identity_headers.clone();
-        let request = request.map(|body| StreamedBody::of_request(body, self.limits, headers));
+        let request = request.map(|body| StreamedBody::of_request(body, self.limits, rules));
         let request = match admitted {
             Admitted::As(identity) => {
                 UpstreamRequest::on_behalf_of(request, &identity, arrival, rules)
@@ -145,8 +144,10 @@ impl ProxyParts {
         }?;
         let response = match wish {
             None => upstream.send(request).await,
+            // Rare, and as large as everything else together.
             Some(wish) => {
-                upstream.send_with_wish(request, wish, token_ends, standing.clone()).await
+                let standing = standing.clone();
+                Box::pin(upstream.send_with_wish(request, wish, token_ends, standing)).await
             }
         };
         let response = response.map_err(blame)?;

@@ -46,7 +46,8 @@ impl AdminToken {
     /// Takes `text` if it is hard to guess.
     pub(crate) fn new(text: &Zeroizing<String>) -> Option<Self> {
         let text = text.trim();
-        let legal = text.len() >= Self::SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let legal =
+            text.len() >= Self::SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
         legal.then(|| Self(blake3::hash(text.as_bytes())))
     }
 
@@ -94,9 +95,9 @@ impl<S> RevocationsView<S> {
     const MAX_BYTES: usize = 1 << 20;
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Answers for `recorder`'s list whoever knows `token`, and gives everything else to `rest`.
-    pub(crate) fn new(rest: S, token: Option<AdminToken>, recorder: Recorder) -> Self {
-        Self { rest, open: token.map(|token| (token, recorder)) }
+    /// Answers for the recorder's list whoever knows the token, and gives everything else to `rest`.
+    pub(crate) const fn new(rest: S, open: Option<(AdminToken, Recorder)>) -> Self {
+        Self { rest, open }
     }
 }
 

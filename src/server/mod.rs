@@ -64,7 +64,7 @@ pub(crate) use self::{
     listen_on::ListenOn,
     listener::{Inherited, Listener},
     rate::RateSettings,
-    readiness::Readiness,
+    readiness::{Latch, Readiness},
     settings::ServerSettings,
     signals::Signals,
     tls::{ClientCertificates, Tls, TlsSettings},

@@ -46,9 +46,8 @@ impl MemoryStore {
     fn read(&self, space: Space) -> Vec<Record> {
         let now = self.clock.now();
         let records = self.lock();
-        let of_space = records.iter().filter(|((of, _), record)| {
-            *of == space && record.expires_at > now
-        });
+        let of_space =
+            records.iter().filter(|((of, _), record)| *of == space && record.expires_at > now);
         of_space.map(|(_, record)| record.clone()).collect()
     }
 

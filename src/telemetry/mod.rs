@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -28,16 +29,29 @@ mod log;
 pub use self::{
     labels::{
         CertificateLabels, DeliveryLabels, DriftCheckLabels, DriftLabels, FetchLabels,
-        HandshakeFailureLabels, JwksFileLabels, NotificationLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
+        HandshakeFailureLabels, JwksFileLabels, NotificationLabels, RequestLabels, RouteLabel,
+        StatusLabels, VerdictLabels,
     },
     log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, causes, init_log},
 };
 use crate::clock::UnixTime;
 
-/// Every metric of the process.
-#[derive(Clone, Debug)]
+/// Every metric of the process, shared: a clone is one more pointer to the same counts.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<Handles>);
+
+impl Deref for Metrics {
+    type Target = Handles;
+
+    fn deref(&self) -> &Handles {
+        &self.0
+    }
+}
+
+/// The metrics themselves, as [`Metrics`] hands them out.
+#[derive(Debug)]
 #[non_exhaustive]
-pub struct Metrics {
+pub struct Handles {
     /// Requests answered, by door, route, outcome and fault.
     pub requests: Family<RequestLabels, Counter>,
     /// Seconds from a request's head to its response's head.
@@ -103,25 +117,17 @@ pub struct Metrics {
     /// Email claims that could not be a header field value and were left out.
     pub emails_left_out: Counter,
     jwks_age: Gauge,
-    jwks_fetched_at: Arc<AtomicU64>,
-    registry: Arc<Registry>,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
+    jwks_fetched_at: AtomicU64,
+    registry: Registry,
 }
 
 fn upstream_histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.5, 13))
 }
 
-impl Metrics {
-    /// A fresh set of metrics, all at zero.
-    #[must_use]
+impl Default for Handles {
     #[rustfmt::skip] // One metric a line reads as the table that it is.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let mut registry = Registry::with_prefix("siwa");
         let r = &mut registry;
         Self {
@@ -158,9 +164,17 @@ impl Metrics {
             webhook_queue: add(r, "webhook_queue", "Events that wait to be delivered", Gauge::default()),
             emails_left_out: add(r, "emails_left_out", "Email claims that cannot be a header field value", Counter::default()),
             jwks_age: seconds(r, "jwks_age", "Since the last successful fetch of the key set, the oldest if there are several; -1 before the first", Gauge::default()),
-            jwks_fetched_at: Arc::new(AtomicU64::new(0)),
-            registry: Arc::new(registry),
+            jwks_fetched_at: AtomicU64::new(0),
+            registry,
         }
+    }
+}
+
+impl Metrics {
+    /// A fresh set of metrics, all at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Notes when the key set in use was fetched.

@@ -18,8 +18,11 @@ use hyper::body::Incoming;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::request::clean_trailers;
-use crate::authn::{IdentityHeaders, Standing};
+use super::{
+    pool::Lease,
+    request::{ForwardingRules, clean_trailers},
+};
+use crate::authn::Standing;
 
 /// What may come and how long it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +50,10 @@ pub(crate) struct StreamedBody {
     activity: Activity,
     /// Measures how long the exchange takes, until the body is dropped.
     _stopwatch: Option<Stopwatch>,
+    /// Gives the connection back that it comes from, when the body is dropped.
+    _lease: Option<Lease>,
     /// Trailers may carry identity headers like any header section.
-    strip_trailers: Option<IdentityHeaders>,
+    trailer_rules: Option<Arc<ForwardingRules>>,
 }
 
 impl StreamedBody {
@@ -56,9 +61,11 @@ impl StreamedBody {
     pub(crate) fn of_request(
         inner: Incoming,
         limits: BodyLimits,
-        headers: IdentityHeaders,
+        rules: &Arc<ForwardingRules>,
     ) -> Self {
-        Self { strip_trailers: Some(headers), ..Self::of_response(inner, limits) }
+        let activity = Activity::of(&inner);
+        let trailer_rules = Some(Arc::clone(rules));
+        Self { activity, trailer_rules, ..Self::of_response(inner, limits) }
     }
 
     /// The body of a response.
@@ -72,9 +79,10 @@ impl StreamedBody {
             deadline: None,
             standing: None,
             revoked: None,
-            activity: Activity::new(),
+            activity: Activity::none(),
             _stopwatch: None,
-            strip_trailers: None,
+            _lease: None,
+            trailer_rules: None,
         }
     }
 
@@ -99,6 +107,11 @@ impl StreamedBody {
         Self { _stopwatch: Some(stopwatch), ..self }
     }
 
+    /// The body, which ends `lease` with its own end.
+    pub(super) fn over(self, lease: Option<Lease>) -> Self {
+        Self { _lease: lease, ..self }
+    }
+
     /// Tells when a frame last passed.
     pub(super) fn activity(&self) -> Activity {
         self.activity.clone()
@@ -113,8 +126,8 @@ impl StreamedBody {
         if let Some(limit) = self.limits.max_bytes.filter(|limit| self.passed > *limit) {
             return Err(BodyFault::TooLarge { limit });
         }
-        if let (Some(headers), Some(trailers)) = (&self.strip_trailers, frame.trailers_mut()) {
-            clean_trailers(trailers, headers);
+        if let (Some(rules), Some(trailers)) = (&self.trailer_rules, frame.trailers_mut()) {
+            clean_trailers(trailers, &rules.identity_headers);
         }
         Ok(frame)
     }
@@ -225,24 +238,32 @@ pub(super) fn causes<'a>(
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
-/// When something last moved, shared between a body and whoever waits for the answer to it.
+/// When a body last moved, shared between it and whoever waits for the answer to it.
 #[derive(Clone, Debug)]
 pub(super) struct Activity {
     since: Instant,
-    last_millis: Arc<AtomicU64>,
+    /// None for a body that nobody waits for, or that is at its end from the beginning.
+    last_millis: Option<Arc<AtomicU64>>,
 }
 
 impl Activity {
-    fn new() -> Self {
-        Self { since: Instant::now(), last_millis: Arc::new(AtomicU64::new(0)) }
+    fn none() -> Self {
+        Self { since: Instant::now(), last_millis: None }
+    }
+
+    fn of(body: &Incoming) -> Self {
+        let moves = !body.is_end_stream();
+        Self { last_millis: moves.then(Arc::default), ..Self::none() }
     }
 
     fn note(&self) {
+        let Some(last) = &self.last_millis else { return };
         let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_millis.store(millis, Ordering::Relaxed);
+        last.store(millis, Ordering::Relaxed);
     }
 
     pub(super) fn last(&self) -> Instant {
-        self.since + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
+        let millis = self.last_millis.as_ref().map_or(0, |last| last.load(Ordering::Relaxed));
+        self.since + Duration::from_millis(millis)
     }
 }

@@ -19,7 +19,11 @@ mod tunnel;
 mod upgrade;
 mod url;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri, Version,
@@ -49,7 +53,7 @@ pub(crate) use self::{
 use self::{
     body::{Activity, Stopwatch},
     connect::Connector,
-    pool::{Connection, Pool, PoolSettings},
+    pool::{Connection, Leased, Pool, PoolSettings},
     tasks::Tasks,
     tunnel::Tunnel,
 };
@@ -107,11 +111,12 @@ impl Upstream {
     ) -> Result<Response<StreamedBody>, UpstreamError> {
         let (started, request) = (Instant::now(), request.into_inner());
         let activity = request.body().activity();
-        let response = self.in_time(self.exchange(request), &activity, started).await?;
+        let exchange = pin!(self.exchange(request));
+        let (response, lease) = self.in_time(exchange, &activity, started).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::UnaskedUpgrade);
         }
-        Ok(self.received(response, started))
+        Ok(self.received(response, started).map(|body| body.over(lease)))
     }
 
     /// Sends `request` with `wish`. If the application grants it, the client is joined with it once it has our answer,
@@ -134,7 +139,7 @@ impl Upstream {
             let mut sender = self.pool.to_upgrade().await?;
             Ok(sender.send_request(for_http1(request)).await?)
         };
-        let mut response = self.in_time(exchange, &activity, started).await?;
+        let mut response = self.in_time(pin!(exchange), &activity, started).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(self.received(response, started));
         }
@@ -156,14 +161,11 @@ impl Upstream {
         Ok(response)
     }
 
-    async fn exchange(
-        &self,
-        mut request: Request<StreamedBody>,
-    ) -> Result<Response<Incoming>, UpstreamError> {
+    async fn exchange(&self, mut request: Request<StreamedBody>) -> Result<Leased, UpstreamError> {
         if let Some(kept) = self.pool.kept() {
             let attempt = self.addressed(request, &kept)?;
             let mut failed = match kept.send(attempt, &self.pool).await {
-                Ok(response) => return Ok(response),
+                Ok(leased) => return Ok(leased),
                 Err(failed) => failed,
             };
             let Some(unsent) = failed.take_message() else {
@@ -172,10 +174,11 @@ impl Upstream {
             self.metrics.upstream_retries.inc();
             request = unsent;
         }
-        let fresh = self.pool.fresh().await?;
+        // Connecting is rare and needs much room, which every other request would have to find as well.
+        let fresh = Box::pin(self.pool.fresh()).await?;
         let request = self.addressed(request, &fresh)?;
-        let response = fresh.send(request, &self.pool).await;
-        response.map_err(|failed| failed.into_error().into())
+        let leased = fresh.send(request, &self.pool).await;
+        leased.map_err(|failed| failed.into_error().into())
     }
 
     /// `request` as the protocol of `connection` wants it. It may have been made ready for another one before.
@@ -207,13 +210,12 @@ impl Upstream {
     }
 
     /// The time to answer starts anew with every frame of the request: a slow upload is no slow application.
-    async fn in_time(
+    async fn in_time<T>(
         &self,
-        response: impl Future<Output = Result<Response<Incoming>, UpstreamError>>,
+        mut response: Pin<&mut impl Future<Output = Result<T, UpstreamError>>>,
         activity: &Activity,
         started: Instant,
-    ) -> Result<Response<Incoming>, UpstreamError> {
-        let mut response = pin!(response);
+    ) -> Result<T, UpstreamError> {
         let at_the_latest = self.settings.total_timeout.map(|total| started + total);
         let deadline = || {
             let silent_for_too_long = activity.last() + self.settings.response_timeout;

@@ -17,7 +17,7 @@
 use std::{
     fmt, mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -44,7 +44,10 @@ use super::{
 };
 use crate::telemetry::Metrics;
 
-type Sent = Result<Response<Incoming>, TrySendError<Request<StreamedBody>>>;
+type Sent = Result<Leased, TrySendError<Request<StreamedBody>>>;
+
+/// A response, and the connection that it comes from if nobody else may use that meanwhile.
+pub(super) type Leased = (Response<Incoming>, Option<Lease>);
 
 /// How connections are kept.
 #[derive(Clone, Debug)]
@@ -111,6 +114,46 @@ struct Shared {
     last_used: Instant,
 }
 
+impl Kept {
+    /// An open connection whose last exchange is over.
+    fn take_idle(&mut self, idle_timeout: Duration) -> Option<Idle> {
+        // The one used last is the one most likely still open.
+        let mut at = self.idle.len();
+        while let Some(last) = at.checked_sub(1) {
+            at = last;
+            let idle = &self.idle[at];
+            let is_over = idle.sender.is_closed() || idle.since.elapsed() >= idle_timeout;
+            // Until its task has seen the end of the response (or of an upload that was answered early), it is not ready.
+            if !is_over && !idle.sender.is_ready() {
+                continue;
+            }
+            let idle = self.idle.remove(at);
+            if !is_over && idle.pulse.is_open_and_silent() {
+                return Some(idle);
+            }
+        }
+        None
+    }
+}
+
+/// An HTTP/1.1 connection that carries an exchange, and is kept for the next one when this is dropped.
+pub(super) struct Lease {
+    connection: Option<(http1::SendRequest<StreamedBody>, Pulse)>,
+    pool: Weak<Pool>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some((sender, pulse)) = self.connection.take() else { return };
+        if let Some(pool) = self.pool.upgrade()
+            && !sender.is_closed()
+        {
+            pool.lock().idle.push(Idle { sender, pulse, since: Instant::now() });
+            pool.start_reaping();
+        }
+    }
+}
+
 /// A connection that a request may be sent on.
 pub(super) enum Connection {
     Http1(http1::SendRequest<StreamedBody>, Pulse),
@@ -143,16 +186,8 @@ impl Pool {
             }
             kept.shared = None;
         }
-        loop {
-            // The one used last is the one most likely still open.
-            let idle = kept.idle.pop()?;
-            if idle.since.elapsed() < self.settings.idle_timeout
-                && idle.sender.is_ready()
-                && idle.pulse.is_open_and_silent()
-            {
-                return Some(Connection::Http1(idle.sender, idle.pulse));
-            }
-        }
+        let Idle { sender, pulse, .. } = kept.take_idle(self.settings.idle_timeout)?;
+        Some(Connection::Http1(sender, pulse))
     }
 
     /// A connection on which no request was sent yet, or the one that all share.
@@ -231,20 +266,6 @@ impl Pool {
         Ok(sender)
     }
 
-    /// Keeps `sender` once its response has been passed on whole.
-    fn keep(self: &Arc<Self>, mut sender: http1::SendRequest<StreamedBody>, pulse: Pulse) {
-        let pool = Arc::downgrade(self);
-        self.tasks.spawn(async move {
-            if sender.ready().await.is_err() {
-                return; // The application, or the answer's reader, had enough of it.
-            }
-            if let Some(pool) = pool.upgrade() {
-                pool.lock().idle.push(Idle { sender, pulse, since: Instant::now() });
-                pool.start_reaping();
-            }
-        });
-    }
-
     /// Closes what nobody has used for too long, until there is nothing left to close.
     fn start_reaping(self: &Arc<Self>) {
         if mem::replace(&mut self.lock().reaping, true) {
@@ -282,16 +303,16 @@ impl Pool {
 }
 
 impl Connection {
-    /// Sends `request`, and gives the connection back to `pool` afterwards. A request of which nothing was sent is in the
-    /// error.
+    /// Sends `request`; the connection goes back to `pool` with the end of the lease, which is the end of the response. A
+    /// request of which nothing was sent is in the error.
     pub(super) async fn send(self, request: Request<StreamedBody>, pool: &Arc<Pool>) -> Sent {
         match self {
             Self::Http1(mut sender, pulse) => {
                 let response = sender.try_send_request(request).await?;
-                pool.keep(sender, pulse);
-                Ok(response)
+                let connection = Some((sender, pulse));
+                Ok((response, Some(Lease { connection, pool: Arc::downgrade(pool) })))
             }
-            Self::Http2(mut sender) => sender.try_send_request(request).await,
+            Self::Http2(mut sender) => Ok((sender.try_send_request(request).await?, None)),
         }
     }
 

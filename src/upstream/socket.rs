@@ -11,7 +11,7 @@ use std::{
 
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
@@ -72,6 +72,16 @@ impl Kind {
         }
     }
 
+    /// Notes that there is nothing left to read, without asking the kernel: the next read waits for its word.
+    fn note_drained(&self) {
+        let nothing_left = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let noted = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing_left),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing_left),
+        };
+        debug_assert!(noted.is_err(), "it only says what it was given");
+    }
+
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(slices),
@@ -106,9 +116,16 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
+            let room = into.remaining();
             match self.0.try_read(into) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome.map(drop)),
+                outcome => {
+                    // Less than there was room for is all that there was; an end stays an end.
+                    if outcome.as_ref().is_ok_and(|read| (1..room).contains(read)) {
+                        self.0.note_drained();
+                    }
+                    return Poll::Ready(outcome.map(drop));
+                }
             }
         }
     }

@@ -324,10 +324,7 @@ pub(crate) mod fixtures {
         SignedClaims::new(claims.clone(), Issuer::apple())
     }
 
-    pub(crate) fn receive(
-        change: Value,
-        now: UnixTime,
-    ) -> Result<SignedNotification, TokenFault> {
+    pub(crate) fn receive(change: Value, now: UnixTime) -> Result<SignedNotification, TokenFault> {
         rules().receive(claims(change), now)
     }
 

@@ -152,7 +152,9 @@ pub enum TokenFault {
     #[error("the token's hash of the authorization code {0}")]
     CodeHash(Mismatch),
     /// Its subject withdrew consent or deleted the account after it was issued.
-    #[error("the sign-in that the token comes from was revoked at {revoked_at}; a new one is accepted")]
+    #[error(
+        "the sign-in that the token comes from was revoked at {revoked_at}; a new one is accepted"
+    )]
     Revoked {
         /// When. Tokens that were issued later are good.
         revoked_at: UnixTime,

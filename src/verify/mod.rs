@@ -34,6 +34,7 @@ use tokio::time::Instant;
 
 #[cfg(test)]
 pub(crate) use self::claims::fixtures;
+pub(crate) use self::revocations::{ClientGroups, RevocationsSettings};
 pub use self::{
     bindings::ExpectedNonce,
     builder::{BuildError, VerifierBuilder},
@@ -51,7 +52,6 @@ pub use self::{
     revocations::{InvalidRevocation, Revocation, Revocations, RevocationsFault},
     token::UnverifiedToken,
 };
-pub(crate) use self::revocations::{ClientGroups, RevocationsSettings};
 use self::{
     claims::{ClaimRules, SignedClaims},
     jwks::{JwksCache, VerifyingKey},
@@ -134,8 +134,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Arc<Identity>, VerifyError> {
         let started = Instant::now();
-        let (key, identity) =
-            self.try_keys(token, &|claims| self.rules.prove(claims, now)).await?;
+        let (key, identity) = self.try_keys(token, &|claims| self.rules.prove(claims, now)).await?;
         let identity = Arc::new(identity);
 
         let lives_for = self.rules.refused_from(&identity).saturating_since(now);

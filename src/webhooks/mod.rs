@@ -14,9 +14,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 use url::Url;
 
+pub use self::post::PostError;
 use self::{delivery::Delivery, post::Post, queue::Queue};
 pub(crate) use self::{post::HttpPost, signature::WebhookSecret};
-pub use self::{post::PostError, signature::InvalidSecret};
 use crate::{
     apple::Notification,
     clock::Clock,
@@ -94,7 +94,9 @@ impl Webhooks {
     /// # Errors
     ///
     /// [`PostError`] when the HTTP client cannot be set up.
-    pub(crate) fn workers(&self) -> Result<Vec<impl Future<Output = ()> + Send + use<>>, PostError> {
+    pub(crate) fn workers(
+        &self,
+    ) -> Result<Vec<impl Future<Output = ()> + Send + use<>>, PostError> {
         if self.0.settings.targets.is_empty() {
             return Ok(Vec::new());
         }

@@ -95,9 +95,8 @@ impl Queue {
         let now = self.parts().clock.now();
         let waiting = self.waiting().await.unwrap_or_default();
         let due = waiting.iter().map(|delivery| UnixTime::from_secs(delivery.not_before));
-        due.min().map_or(Self::LOOK_EVERY, |due| {
-            due.saturating_since(now).max(Duration::from_secs(1))
-        })
+        due.min()
+            .map_or(Self::LOOK_EVERY, |due| due.saturating_since(now).max(Duration::from_secs(1)))
     }
 
     /// All events of this target.

@@ -17,7 +17,7 @@ pub(crate) struct WebhookSecret(Zeroizing<Vec<u8>>);
 #[error(
     "must hold `whsec_` and the base64 of 24 to 64 random bytes, as `echo whsec_$(openssl rand -base64 32)` prints it"
 )]
-pub struct InvalidSecret;
+pub(crate) struct InvalidSecret;
 
 impl WebhookSecret {
     /// Takes `text` for a secret.
@@ -27,7 +27,8 @@ impl WebhookSecret {
     /// [`InvalidSecret`].
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidSecret> {
         let encoded = text.trim().strip_prefix("whsec_").ok_or(InvalidSecret)?;
-        let bytes = Zeroizing::new(BASE64_STANDARD.decode(encoded).map_err(|_not_shown| InvalidSecret)?);
+        let bytes =
+            Zeroizing::new(BASE64_STANDARD.decode(encoded).map_err(|_not_shown| InvalidSecret)?);
         if (24..=64).contains(&bytes.len()) { Ok(Self(bytes)) } else { Err(InvalidSecret) }
     }
 

@@ -3,6 +3,7 @@
 
 mod application;
 mod client;
+pub(crate) mod notifying;
 pub(crate) mod program;
 mod recorder;
 pub(crate) mod secure;

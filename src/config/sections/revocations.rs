@@ -92,7 +92,8 @@ fn check_groups(
 ) -> Vec<Vec<ClientId>> {
     let mut seen = Vec::new();
     let mut check = |text: String| {
-        let id = ClientId::new(&text).ok().filter(|id| known.is_none_or(|known| known.contains(id)));
+        let id =
+            ClientId::new(&text).ok().filter(|id| known.is_none_or(|known| known.contains(id)));
         let mut note = |what: &str| {
             problems.note("revocations.groups", format!("`{text}` {what}"));
             None

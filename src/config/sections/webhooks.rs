@@ -54,7 +54,8 @@ impl WebhooksSection {
         }
         if secret_files.len() != 1 && secret_files.len() != urls.len() {
             let (secrets, urls) = (secret_files.len(), urls.len());
-            let what = format!("there are {secrets} for {urls} urls: name one for all, or one each");
+            let what =
+                format!("there are {secrets} for {urls} urls: name one for all, or one each");
             problems.note_clash("webhooks.secret_files", "webhooks.urls", what);
         }
         let secrets: Vec<_> =

@@ -145,7 +145,8 @@ impl Parts {
         let (head, body) = request.into_parts();
         let peer = head.extensions.get::<SocketAddr>().copied().unwrap_or(NOWHERE).ip();
         self.check_rate(peer, &head.headers)?;
-        let body = whole_body::read(body, Notifications::MAX_BYTES, Notifications::PATIENCE).await?;
+        let body =
+            whole_body::read(body, Notifications::MAX_BYTES, Notifications::PATIENCE).await?;
         let notification = self.open(&body).await?;
         let event = notification.event.label();
         match self.recorder.record(&notification).await {
@@ -190,7 +191,8 @@ impl Parts {
 }
 
 fn not_apples(code: &'static str) -> Refused {
-    let rejection = Rejection::BadRequest("not a notification that Apple signed for an app of ours");
+    let rejection =
+        Rejection::BadRequest("not a notification that Apple signed for an app of ours");
     Refused { event: "none", code, rejection }
 }
 

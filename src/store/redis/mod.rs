@@ -12,8 +12,8 @@ mod follow;
 use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    RedisError, Script, TlsCertificates, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
+    Script, TlsCertificates, aio::MultiplexedConnection,
 };
 use tokio::sync::Mutex;
 use url::Url;
@@ -172,9 +172,10 @@ impl RedisStore {
             if !keys.is_empty() {
                 let mut get = redis::cmd("MGET");
                 let values: Vec<Option<String>> = get.arg(&keys).query_async(connection).await?;
-                let found = keys.iter().zip(values).filter_map(|(key, value)| {
-                    parse(self.strip(space, key)?, &value?)
-                });
+                let found = keys
+                    .iter()
+                    .zip(values)
+                    .filter_map(|(key, value)| parse(self.strip(space, key)?, &value?));
                 records.extend(found);
             }
             cursor = next;

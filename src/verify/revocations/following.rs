@@ -39,9 +39,9 @@ impl Revocations {
             records.iter().map(|record| (&*record.key, &*record.value)).collect();
         let now = self.0.clock.now();
         let known = self.0.shards.all().into_iter();
-        let records = known.filter(|(_, expires_at)| *expires_at > now).map(|(known, expires_at)| {
-            Record { expires_at, ..self.record_of(&known) }
-        });
+        let records = known
+            .filter(|(_, expires_at)| *expires_at > now)
+            .map(|(known, expires_at)| Record { expires_at, ..self.record_of(&known) });
         let is_missing = |record: &Record| there.get(&*record.key) != Some(&&*record.value);
         records.filter(is_missing).map(|it| Write::Raise(Space::Revocations, it)).collect()
     }
@@ -58,7 +58,10 @@ impl Follower for Revocations {
         }
         let missing = self.missing_from(&records);
         if !missing.is_empty() {
-            warn!(missing = missing.len(), "the store has lost revocations; they are written again");
+            warn!(
+                missing = missing.len(),
+                "the store has lost revocations; they are written again"
+            );
         }
         missing
     }

@@ -20,8 +20,8 @@ use std::{
 use aws_lc_rs::rand;
 use tokio::sync::watch;
 
-use self::{freshness::Freshness, shards::Shards};
 pub(crate) use self::groups::ClientGroups;
+use self::{freshness::Freshness, shards::Shards};
 use super::{
     builder::VerifierBuilder,
     error::{TokenFault, VerifyError},
@@ -209,7 +209,11 @@ impl Revocations {
     }
 
     /// What is known of `revocation`'s subject and apps.
-    pub(crate) fn find(&self, subject: &Subject, client_id: Option<&ClientId>) -> Option<Revocation> {
+    pub(crate) fn find(
+        &self,
+        subject: &Subject,
+        client_id: Option<&ClientId>,
+    ) -> Option<Revocation> {
         self.0.shards.find(subject, client_id)
     }
 
@@ -239,7 +243,8 @@ impl Revocations {
         let group = self.0.settings.groups.name_of(revocation.client_id.as_ref());
         Record {
             key: format!("{group},{}", revocation.subject.as_str()),
-            value: Pair(revocation.revoked_at.as_secs(), revocation.lifted_at.as_secs()).to_string(),
+            value: Pair(revocation.revoked_at.as_secs(), revocation.lifted_at.as_secs())
+                .to_string(),
             expires_at: self.expiry_of(revocation),
         }
     }

@@ -36,7 +36,11 @@ struct Moments {
 
 impl Moments {
     const fn in_force(self) -> Option<UnixTime> {
-        if self.lifted_at.as_secs() < self.revoked_at.as_secs() { Some(self.revoked_at) } else { None }
+        if self.lifted_at.as_secs() < self.revoked_at.as_secs() {
+            Some(self.revoked_at)
+        } else {
+            None
+        }
     }
 
     fn raised_by(self, other: Self) -> Self {
@@ -90,7 +94,11 @@ impl Shards {
     }
 
     /// What is known of `subject` for that app and its group.
-    pub(super) fn find(&self, subject: &Subject, client_id: Option<&ClientId>) -> Option<Revocation> {
+    pub(super) fn find(
+        &self,
+        subject: &Subject,
+        client_id: Option<&ClientId>,
+    ) -> Option<Revocation> {
         let place = client_id.and_then(|client_id| self.groups.place_of(client_id));
         let moments = self.moments(self.table(place)?, subject)?;
         Some(self.told(subject.clone(), place, moments).0)

@@ -1,0 +1,258 @@
+//! A sign-in that its owner took back is over: at the next request, in what is open, and until a new sign-in.
+
+use std::{net::SocketAddr, time::Duration};
+
+use futures_util::SinkExt;
+use http::HeaderValue;
+use siwa_proxy::{
+    clock::{Clock, ManualClock, SystemClock, UnixTime},
+    sim::{event::Event, presets::SUBJECT, token::TokenTemplate},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_stream::StreamExt;
+use tokio_tungstenite::{
+    accept_async, client_async,
+    tungstenite::{Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
+};
+
+use crate::support::{
+    House, PATIENCE, application, exchange_h2,
+    notifying::{ON, post, send},
+    open, read_head,
+};
+
+/// A token of the sample subject, issued `seconds` from now.
+fn bearer_issued(house: &House, seconds: i64) -> String {
+    let at = SystemClock.now().as_secs().checked_add_signed(seconds).unwrap();
+    house.bearer_of(&TokenTemplate::native().issued_at(UnixTime::from_secs(at)))
+}
+
+async fn status(house: &House, bearer: &str) -> u16 {
+    house.get("/", &[("Authorization", bearer)]).await.status
+}
+
+#[tokio::test]
+async fn a_withdrawn_consent_is_401_at_the_next_request_and_a_new_sign_in_is_200() {
+    let house = House::with(ON).await;
+    let before = bearer_issued(&house, -60);
+    // Twice, so that the verdict is a remembered one.
+    assert_eq!((status(&house, &before).await, status(&house, &before).await), (200, 200));
+    assert_eq!(house.metric("siwa_verdicts_total{cache=\"hit\"}").await, 1);
+
+    let event =
+        Event::consent_revoked(SUBJECT).at(UnixTime::from_secs(SystemClock.now().as_secs() - 10));
+    assert_eq!(house.notify(event).await.status, 200);
+
+    let reply = house.get("/", &[("Authorization", &before)]).await;
+    assert_eq!((reply.status, reply.json()["code"].as_str()), (401, Some("token_revoked")));
+    assert!(reply.header("www-authenticate")[0].contains("error=\"invalid_token\""), "{reply:?}");
+    assert_eq!(status(&house, &bearer_issued(&house, -10)).await, 401, "issued in that second");
+    assert_eq!(status(&house, &bearer_issued(&house, -5)).await, 200, "a new sign-in");
+    assert_eq!(house.metric("siwa_revocations").await, 1);
+}
+
+#[tokio::test]
+async fn both_spellings_of_a_deletion_end_the_tokens_of_every_app() {
+    for kind in ["account-deleted", "account-delete"] {
+        let groups = "revocations.groups = [['com.example.app'], ['com.example.web']]";
+        let house = House::with(&format!("{ON}\n{groups}")).await;
+        let web = house.bearer_of(&TokenTemplate::native().audience("com.example.web"));
+        assert_eq!(status(&house, &web).await, 200);
+        assert_eq!(house.notify(Event::new(kind, SUBJECT)).await.status, 200);
+        assert_eq!(status(&house, &web).await, 401, "{kind}");
+        assert_eq!(status(&house, &bearer_issued(&house, -60)).await, 401, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn consent_is_withdrawn_from_the_group_of_the_app_alone() {
+    let groups = "revocations.groups = [['com.example.app'], ['com.example.web']]";
+    let house = House::with(&format!("{ON}\n{groups}")).await;
+    let web = house.bearer_of(&TokenTemplate::native().audience("com.example.web"));
+    assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
+    assert_eq!(status(&house, &bearer_issued(&house, -60)).await, 401);
+    assert_eq!(status(&house, &web).await, 200);
+}
+
+#[tokio::test]
+async fn events_about_mail_and_other_people_end_nothing() {
+    let house = House::with(ON).await;
+    let bearer = bearer_issued(&house, -60);
+    for event in [
+        Event::email_disabled(SUBJECT, "a@privaterelay.appleid.com"),
+        Event::email_enabled(SUBJECT, "a@privaterelay.appleid.com"),
+        Event::new("account-restored", SUBJECT),
+        Event::consent_revoked("000001.somebody.else"),
+    ] {
+        assert_eq!(house.notify(event).await.status, 200);
+    }
+    assert_eq!(status(&house, &bearer).await, 200);
+}
+
+#[tokio::test]
+async fn a_revocation_is_forgotten_when_no_token_is_left_that_it_could_refuse() {
+    let start = UnixTime::from_secs(1_800_000_000);
+    let clock = ManualClock::at(start);
+    let house = House::build(ON, std::sync::Arc::new(clock.clone()), |_| {}).await;
+    house.ready().await;
+    let bearer = house.bearer();
+    assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
+    assert_eq!(status(&house, &bearer).await, 401);
+    clock.advance(Duration::from_hours(23));
+    let reply = house.get("/", &[("Authorization", &bearer)]).await;
+    assert_eq!(reply.json()["code"], "token_revoked");
+    clock.advance(Duration::from_hours(2));
+    let reply = house.get("/", &[("Authorization", &bearer)]).await;
+    assert_eq!(reply.json()["code"], "token_expired");
+}
+
+/// An application that says back what it is told.
+async fn echo() -> SocketAddr {
+    application(|stream, _| async {
+        let mut socket = accept_async(stream).await.unwrap();
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_text() && socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_websocket_of_the_person_is_closed_with_1008_and_others_go_on() {
+    let house = House::with(&format!("upstream.url = 'http://{}'\n{ON}", echo().await)).await;
+    let mut sockets = Vec::new();
+    for subject in [SUBJECT, "000001.somebody.else"] {
+        let bearer = house.bearer_of(&TokenTemplate::native().subject(subject));
+        let mut request = "ws://app.example/chat".into_client_request().unwrap();
+        request.headers_mut().insert("authorization", HeaderValue::from_str(&bearer).unwrap());
+        sockets.push(client_async(request, open(house.address).await).await.unwrap().0);
+    }
+    let [mut theirs, mut other] = sockets.try_into().unwrap();
+    assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
+    let closed = tokio::time::timeout(PATIENCE, theirs.next()).await.expect("it is closed");
+    let Some(Ok(Message::Close(Some(close)))) = closed else { panic!("{closed:?}") };
+    assert_eq!(close.code, CloseCode::Policy);
+    other.send(Message::text("still here")).await.unwrap();
+    assert_eq!(other.next().await.unwrap().unwrap(), Message::text("still here"));
+}
+
+/// An application that begins an answer and never ends it.
+async fn endless() -> SocketAddr {
+    application(|mut stream: TcpStream, _| async move {
+        read_head(&mut stream).await.unwrap();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: first\n\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_long_answer_to_the_person_is_broken_off() {
+    let house = House::with(&format!("upstream.url = 'http://{}'\n{ON}", endless().await)).await;
+    let mut stream = open(house.address).await;
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n\r\n", house.bearer());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 200 "));
+    let mut first = [0; 17];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(house.notify(Event::account_deleted(SUBJECT)).await.status, 200);
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+    drop(ended.expect("it ends"));
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "broken off, and not as if it were whole");
+}
+
+#[tokio::test]
+async fn http2_callers_are_told_in_their_own_tongue() {
+    let house = House::with(ON).await;
+    let bearer = house.bearer();
+    assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
+    let request = http::Request::post(format!("http://{}/a.B/C", house.address))
+        .header("authorization", &bearer)
+        .header("content-type", "application/grpc")
+        .body(String::new())
+        .unwrap();
+    let reply = exchange_h2(house.address, request).await;
+    assert_eq!(reply.header("grpc-status"), ["16"]);
+    assert!(reply.header("grpc-message")[0].contains("was revoked at"), "{reply:?}");
+}
+
+/// A house whose list has a view, and the header line that opens it.
+async fn with_view() -> (House, tempfile::TempDir, &'static str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "correct-horse-battery\n").unwrap();
+    let extra = format!("{ON}\nrevocations.admin_token_file = '{}'", file.display());
+    (House::with(&extra).await, folder, "Authorization: Bearer correct-horse-battery\r\n")
+}
+
+#[tokio::test]
+async fn an_operator_adds_lists_and_lifts() {
+    let (house, _folder, token) = with_view().await;
+    let bearer = bearer_issued(&house, -60);
+    let line = format!("{{\"sub\":\"{SUBJECT}\"}}\n");
+    let reply = post(house.admin, "/revocations", token, &line).await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "1\n"));
+    assert_eq!(status(&house, &bearer).await, 401);
+
+    let listed = send(house.admin, "GET", "/revocations", token, "").await;
+    assert_eq!(listed.header("content-type"), ["application/jsonl"]);
+    assert_eq!(listed.json()["sub"], SUBJECT);
+    assert_eq!(listed.json().get("lifted"), None);
+
+    let lifted = send(house.admin, "DELETE", "/revocations", token, &line).await;
+    assert_eq!(lifted.status, 200);
+    assert_eq!(status(&house, &bearer).await, 200);
+    assert_eq!(send(house.admin, "GET", "/revocations", token, "").await.json()["lifted"], true);
+
+    assert_eq!(post(house.admin, "/revocations", token, &line).await.status, 200);
+    assert_eq!(status(&house, &bearer).await, 401, "revoked anew in the same second");
+}
+
+#[tokio::test]
+async fn what_is_exported_can_be_imported_elsewhere() {
+    let (one, _folder, token) = with_view().await;
+    let (other, _other_folder, _) = with_view().await;
+    let bearers = [bearer_issued(&one, -60), bearer_issued(&other, -60)];
+    assert_eq!(one.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
+    assert_eq!(status(&one, &bearers[0]).await, 401);
+    let exported = send(one.admin, "GET", "/revocations", token, "").await.body;
+    assert_eq!(status(&other, &bearers[1]).await, 200);
+    assert_eq!(post(other.admin, "/revocations", token, &exported).await.status, 200);
+    assert_eq!(status(&other, &bearers[1]).await, 401);
+}
+
+#[tokio::test]
+async fn the_list_is_shown_to_nobody_without_the_token_and_never_in_public() {
+    let (house, _folder, token) = with_view().await;
+    for wrong in ["", "Authorization: Bearer wrong\r\n", "Authorization: Basic YTpi\r\n"] {
+        assert_eq!(send(house.admin, "GET", "/revocations", wrong, "").await.status, 401);
+    }
+    let twice = format!("{token}{token}");
+    assert_eq!(send(house.admin, "GET", "/revocations", &twice, "").await.status, 401);
+    let public = send(house.address, "GET", "/revocations", token, "").await;
+    assert_eq!(public.status, 401, "the application's path, without a sign-in");
+
+    let plain = House::with(ON).await;
+    assert_eq!(send(plain.admin, "GET", "/revocations", token, "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_bad_line_changes_nothing() {
+    let (house, _folder, token) = with_view().await;
+    let good = format!("{{\"sub\":\"{SUBJECT}\"}}\n");
+    for bad in ["{", "{}", "{\"sub\":\"a b\"}", "{\"sub\":\"a\",\"revoked_at\":\"soon\"}", "[]"] {
+        let reply = post(house.admin, "/revocations", token, &format!("{good}\n{bad}\n")).await;
+        assert_eq!(reply.status, 400, "{bad}");
+        assert!(reply.body.starts_with("line 3: "), "{reply:?}");
+    }
+    assert_eq!(send(house.admin, "GET", "/revocations", token, "").await.body, "");
+    let unknown = send(house.admin, "DELETE", "/revocations", token, &good).await;
+    assert_eq!((unknown.status, unknown.body.contains("is not on the list")), (400, true));
+}
