@@ -10,6 +10,7 @@
 
 mod demo;
 mod explain;
+mod revocations;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -36,6 +37,7 @@ struct Cli {
 enum Command {
     Serve(Box<ServeOptions>),
     Explain(explain::ExplainOptions),
+    Revocations(revocations::RevocationsOptions),
     Demo(demo::DemoOptions),
     Sim(SimOptions),
 }
@@ -165,6 +167,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(options) => runtime.block_on(serve(*options))?,
         Command::Explain(options) => return runtime.block_on(explain::run(options)),
+        Command::Revocations(options) => runtime.block_on(revocations::run(options))?,
         Command::Demo(options) => runtime.block_on(demo::run(options))?,
         Command::Sim(options) => runtime.block_on(sim(options))?,
     }

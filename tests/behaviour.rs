@@ -29,6 +29,7 @@ mod real_programs;
 mod revocation;
 mod routing;
 mod shutdown;
+mod stores;
 mod streaming;
 mod tls;
 mod upgrades;

@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use serde_json::json;
 use siwa_proxy::{
     ClientIds, UnverifiedToken, Verifier, VerifyError,
     apple::{AccountEvent, EventKind, Notification},
@@ -126,12 +125,6 @@ async fn an_event_of_a_kind_that_nobody_knows_is_200_and_told_in_the_metrics() {
     assert_eq!(count(&house, "unknown", "ignored").await, 1);
 }
 
-/// A notification as Apple's page shows it: `events` an object, its time in seconds, and no `exp`.
-fn as_documented(kind: &str, at: u64) -> TokenTemplate {
-    let events = json!({"type": kind, "sub": SUBJECT, "event_time": at});
-    TokenTemplate::notification(Event::new(kind, SUBJECT)).without("exp").claim("events", events)
-}
-
 #[tokio::test]
 async fn notifications_are_understood_as_apples_page_shows_them_too() {
     let clock = ManualClock::at(UnixTime::from_secs(1_800_000_000));
@@ -140,8 +133,8 @@ async fn notifications_are_understood_as_apples_page_shows_them_too() {
     let (old, new) = (1_799_999_900, 1_799_999_950);
     let [before, after] = [old, new]
         .map(|at| house.bearer_of(&TokenTemplate::native().issued_at(UnixTime::from_secs(at))));
-    let reply = house.notify_by(&as_documented("consent-revoked", old + 20)).await;
-    assert_eq!(reply.status, 200);
+    let event = Event::consent_revoked(SUBJECT).at(UnixTime::from_secs(old + 20));
+    assert_eq!(house.notify(event.as_documented()).await.status, 200);
     assert_eq!(house.get("/", &[("Authorization", &before)]).await.status, 401);
     assert_eq!(house.get("/", &[("Authorization", &after)]).await.status, 200);
 }
@@ -175,6 +168,20 @@ async fn what_apple_did_not_sign_for_us_is_400_and_the_reason_is_counted() {
         assert_eq!(count(&house, "none", code).await, 1, "{code}");
     }
     assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_simulator_posts_as_apple_does_late_and_twice() {
+    let house = House::with(ON).await;
+    let bearer = house.bearer();
+    let order = format!(
+        "{{\"type\":\"consent-revoked\",\"deliver_to\":\"http://{}{PATH}\",\"times\":2,\"delay_milliseconds\":5}}",
+        house.address
+    );
+    let reply = post(house.apple.address(), "/sim/notification", "", &order).await;
+    assert_eq!(reply.json()["statuses"], serde_json::json!([200, 200]), "{reply:?}");
+    assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 401);
+    assert_eq!(count(&house, "consent_revoked", "repeated").await, 1);
 }
 
 #[tokio::test]

@@ -85,6 +85,12 @@ impl House {
         tokio::time::timeout(PATIENCE, ready).await.expect("the proxy becomes ready");
     }
 
+    /// Ends the proxy and waits until it has ended.
+    pub(crate) async fn end(mut self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, &mut self.running).await.expect("it ends").unwrap().unwrap();
+    }
+
     /// An `Authorization` header value that is good.
     pub(crate) fn bearer(&self) -> String {
         self.bearer_of(&TokenTemplate::native())
