@@ -8,16 +8,20 @@ use std::{
 
 use anyhow::Context;
 use siwa_proxy::{
+    authn::PolicyFault,
     clock::{Clock, SystemClock, UnixTime},
     config::{Flags, Settings},
-    verify::explain::{Explainer, Explanation, ListedKeys},
+    verify::{
+        Identity,
+        explain::{Explainer, Explanation, LastCheck, ListedKeys, Problem},
+    },
 };
 
 /// Say step by step how a token is judged, and what to mend.
 ///
 /// The token is read from standard input, and only from there: arguments are seen by everybody on the machine. It may stand
 /// behind `Bearer` or `Authorization: Bearer`. Settings come from flags, the environment and a file, as for `serve`, so
-/// that the answer is the proxy's. What the token says is printed, personal data and all.
+/// that the answer is the proxy's, but for the policies of routes. What the token says is printed, personal data and all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 #[expect(clippy::doc_markdown, reason = "the command prints these comments as they are")]
@@ -65,16 +69,35 @@ const MOST_INPUT: u64 = 1024 * 1024;
 pub(crate) async fn run(options: ExplainOptions) -> anyhow::Result<ExitCode> {
     let (at, json) = (options.at, options.json);
     let settings = Settings::load(&options.into())?;
-    let keys = settings.fetch_jwks().await.context("cannot get the keys")?;
-    let keys =
-        ListedKeys::parse(&keys, settings.issuer().clone()).context("cannot use the keys")?;
-
+    let keys = fetch_keys(&settings).await?;
     let input = read_input().context("cannot read the token from standard input")?;
     let now = at.unwrap_or_else(|| SystemClock.now());
-    let explanation = explainer(&settings, keys).explain(token_in(&input), now);
+    let policy = LastCheck {
+        name: "policy",
+        asks: "who it is may pass by [policy]; a route's own is not asked here".to_owned(),
+        judge: |identity: &Identity| settings.policy().check(identity).map_err(problem),
+    };
+    let explanation = explainer(&settings, keys).explain_with(token_in(&input), now, policy);
 
     print(&explanation, json)?;
     Ok(if explanation.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn fetch_keys(settings: &Settings) -> anyhow::Result<ListedKeys> {
+    let first = settings.fetch_jwks().await.context("cannot get the keys")?;
+    let further = settings.fetch_additional_jwks().await.context("cannot get the further keys")?;
+    let parse =
+        |text: &[u8], issuer| ListedKeys::parse(text, issuer).context("cannot use the keys");
+    further
+        .into_iter()
+        .try_fold(parse(&first, settings.issuer().clone())?, |keys, (issuer, text)| {
+            Ok(keys.and(parse(&text, issuer)?))
+        })
+}
+
+/// The same code as in the proxy's 403.
+fn problem(fault: PolicyFault) -> Problem {
+    Problem { code: fault.code(), message: fault.to_string(), mend: fault.mend().to_owned() }
 }
 
 /// An explainer that judges as the proxy does.

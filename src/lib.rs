@@ -64,12 +64,13 @@
 //! misspelt claim cannot be wrong on both sides.
 //!
 //! Read in this order: `src/verify/mod.rs` (`verify` and `judge`), `src/authn/mod.rs` and the table in
-//! `src/authn/rejection.rs`, `src/upstream/request.rs` (the constructor, step by step), `src/app/mod.rs`, and then the names of
+//! `src/authn/rejection/mod.rs`, `src/upstream/request.rs` (the constructor, step by step), `src/app/mod.rs`, and then the names of
 //! the tests: `cargo test -- --list` is the specification in sentences.
 //!
 //! # Invariants, above all what is absent
 //!
-//! 1. Only a [`Verifier`] hands out an [`Identity`], made from claims that were signed. Key sets, keys, signed claims and
+//! 1. Only a [`Verifier`] hands out an [`Identity`], made from claims that were signed. It names its issuer: a subject is
+//!    unique for one alone. Key sets, keys, signed claims and
 //!    the rules for them are private to [`verify`]: nobody else can put them together in another order.
 //! 2. [`UnverifiedToken`] has no accessor for claims: to read them, `verify` must open it with a key, and the `iss`
 //!    inside must be the issuer to whom that key belongs. Only [`verify::explain`] reads unverified claims, by a

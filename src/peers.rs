@@ -26,6 +26,10 @@ pub(crate) struct Peers {
     unix: bool,
 }
 
+/// The proof that a peer is listed, which only [`Peers::listed`] gives: what needs a listed peer's word asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listed(());
+
 /// One entry of such a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerRange {
@@ -65,6 +69,16 @@ impl Peers {
     pub(crate) fn contains(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         if has_address(peer) { self.nets.iter().any(|net| net.contains(&peer)) } else { self.unix }
+    }
+
+    /// The proof that `peer` is listed, if it is.
+    pub(crate) fn listed(&self, peer: IpAddr) -> Option<Listed> {
+        self.contains(peer).then_some(Listed(()))
+    }
+
+    /// Whether nobody is listed.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.nets.is_empty() && !self.unix
     }
 
     /// The client on whose behalf `peer` sent `headers`: the peer itself, unless it is one of these. Then it is the last

@@ -65,7 +65,7 @@ fn every_point_is_shown_by_tests_that_exist_or_says_why_not() {
 }
 
 /// The names of all test functions, and of all rows of the tables of tokens.
-fn known_tests() -> io::Result<HashSet<String>> {
+pub(crate) fn known_tests() -> io::Result<HashSet<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut known = HashSet::new();
     let mut folders = vec![root.join("src"), root.join("tests")];

@@ -245,3 +245,44 @@ fn the_command_prints_for_people_and_for_programs() {
     let json: Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(json["problem"]["code"], "token_audience");
 }
+
+#[test]
+fn the_policy_of_the_settings_is_asked_last() {
+    let desk = Desk::new();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("siwa.toml");
+    fs::write(
+        &settings,
+        "apple.client_ids = ['com.example.app']\npolicy.require_verified_email = true",
+    )
+    .unwrap();
+    let arguments = ["--config", settings.to_str().unwrap(), "--json"];
+    for (template, outcome, code) in [
+        (TokenTemplate::native(), "ok", Value::Null),
+        (TokenTemplate::no_email(), "failed", json!("not_allowed_email_missing")),
+        (TokenTemplate::native().audience("a"), "not_reached", json!("token_audience")),
+    ] {
+        let output = run(&desk, &arguments, &desk.mint(&template));
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let last = json["checks"].as_array().unwrap().last().unwrap();
+        assert_eq!((&last["name"], &last["outcome"]), (&json!("policy"), &json!(outcome)));
+        assert_eq!(json["problem"]["code"], code);
+        assert_eq!(output.status.code(), Some(i32::from(outcome != "ok")));
+    }
+}
+
+#[test]
+fn a_token_of_a_further_issuer_is_explained_by_its_own_keys() {
+    let (desk, other) = (Desk::new(), Desk::new());
+    let of = |desk: &Desk, issuer| ListedKeys::parse(&desk.jwk_set(), issuer).unwrap();
+    let keys = of(&desk, Issuer::apple()).and(of(&other, Issuer::new("https://sim.example")));
+    let explainer = Explainer::new(keys, ClientIds::new(["com.example.app"]).unwrap());
+    // Both keys have one name: the one that fits is the right one.
+    let judged = |desk: &Desk, issuer| {
+        let token = TokenTemplate::native().sign(&desk.key, issuer, NOW);
+        explainer.explain(&token, NOW).problem().map(|problem| problem.code)
+    };
+    assert_eq!(judged(&desk, Issuer::APPLE), None);
+    assert_eq!(judged(&other, "https://sim.example"), None);
+    assert_eq!(judged(&other, Issuer::APPLE), Some("token_signature"));
+}

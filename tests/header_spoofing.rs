@@ -5,7 +5,7 @@ use siwa_proxy::sim::{presets, token::TokenTemplate};
 use crate::support::{House, Request, exchange};
 
 /// Every name that we may ever set.
-const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 9] = [
     "X-Apple-Sub",
     "X-Apple-Email",
     "X-Apple-Email-Verified",
@@ -13,11 +13,12 @@ const NAMES: [&str; 8] = [
     "X-Apple-Real-User-Status",
     "X-Apple-Client-Id",
     "X-Apple-Transfer-Sub",
+    "X-Apple-Issuer",
     "X-Siwa-Assertion",
 ];
 
 /// Everything that some application might read as `name`.
-fn spellings(name: &str) -> Vec<String> {
+pub(crate) fn spellings(name: &str) -> Vec<String> {
     vec![
         name.to_owned(),
         name.to_lowercase(),
@@ -31,7 +32,7 @@ fn spellings(name: &str) -> Vec<String> {
 }
 
 /// Asserts that of all identity headers only ours are there: the subject once, the email at most once.
-fn assert_ours_alone(received: &Request, email: &[&str], attack: &str) {
+pub(crate) fn assert_ours_alone(received: &Request, email: &[&str], attack: &str) {
     assert_eq!(received.header("x-apple-sub"), [presets::SUBJECT], "{attack}");
     assert_eq!(received.header("x-apple-email"), email, "{attack}");
     let reads_as_identity = |name: &&String| {
@@ -46,7 +47,7 @@ fn assert_ours_alone(received: &Request, email: &[&str], attack: &str) {
 }
 
 /// Asserts that there is no identity header at all.
-fn assert_none(received: &Request, attack: &str) {
+pub(crate) fn assert_none(received: &Request, attack: &str) {
     let plain = |name: String| name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     for name in received.names().into_iter().map(plain) {
         assert!(!NAMES.iter().any(|known| known.eq_ignore_ascii_case(&name)), "{attack}: {name}");

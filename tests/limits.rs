@@ -15,16 +15,8 @@ use tokio::{
 };
 
 use crate::support::{
-    House, PATIENCE, Recorder, Reply, exchange, exchange_h2, get, open, program::Program,
-    read_reply,
+    House, Log, PATIENCE, Recorder, exchange, exchange_h2, get, open, program::Program, read_reply,
 };
-
-/// All that comes until the connection ends, one way or the other.
-async fn rest(stream: &mut TcpStream) -> Vec<u8> {
-    let mut rest = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the end in time").ok();
-    rest
-}
 
 #[tokio::test]
 async fn max_headers_is_reached() {
@@ -118,37 +110,41 @@ async fn max_requests_is_reached_and_the_next_one_is_shed() {
 }
 
 #[tokio::test]
-async fn request_timeout_is_reached_before_the_response() {
-    let house = House::with("limits.request_timeout = '50ms'").await;
-    let reply = read_reply_of_one(stuck(&house).await).await;
-    assert_eq!(reply.status, 504);
-    assert_eq!(reply.json()["code"], "request_timed_out");
-    assert_eq!(house.metric("siwa_requests_timed_out_total").await, 1);
-}
-
-/// The answer on a connection that stays open: this side ends it.
-async fn read_reply_of_one(mut stream: TcpStream) -> Reply {
-    let mut text = Vec::new();
-    let whole = async {
-        while !text.trim_ascii_end().ends_with(b"}") {
-            let read = stream.read_buf(&mut text).await.unwrap();
-            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&text));
+async fn a_refusal_by_a_limit_leaves_by_the_door_and_is_told_of_like_every_other() {
+    let log = Log::default();
+    let _until_the_end = log.listen();
+    let settings = format!(
+        "limits.max_requests = 1\ncors.allow_origins = ['https://page.example']\n{}",
+        rate(3, "server.trusted_peers = ['127.0.0.1']")
+    );
+    let house = House::with(&settings).await;
+    let _stuck = stuck(&house).await;
+    let ask = async |id: &str, client: &str| {
+        let page = ("Origin", "https://page.example");
+        house.get("/", &[page, ("X-Request-Id", id), ("X-Forwarded-For", client)]).await
+    };
+    let limited = async {
+        loop {
+            let reply = ask("the-second", "203.0.113.9").await;
+            if reply.status == 429 {
+                return reply;
+            }
         }
     };
-    timeout(PATIENCE, whole).await.expect("an answer in time");
-    Reply::parse(&text)
-}
-
-#[tokio::test]
-async fn request_timeout_is_reached_within_the_response() {
-    let house = House::with("limits.request_timeout = '200ms'").await;
-    house.application.answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
-    let mut stream = open(house.address).await;
-    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n\r\n", house.bearer());
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let answer = String::from_utf8(rest(&mut stream).await).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nhalf"), "{answer}");
-    assert_eq!(house.metric("siwa_requests_timed_out_total").await, 1);
+    let shed = ask("the-first", "198.51.100.1").await;
+    let limited = timeout(PATIENCE, limited).await.expect("it is limited");
+    for (reply, status, id, code, fault) in [
+        (shed, 503, "the-first", "shed", "us"),
+        (limited, 429, "the-second", "rate_limited", "caller"),
+    ] {
+        assert_eq!((reply.status, reply.header("x-request-id")), (status, vec![id]));
+        assert_eq!(reply.header("access-control-allow-origin"), ["https://page.example"]);
+        let labels =
+            format!("{{door=\"proxy\",route=\"none\",outcome=\"{code}\",fault=\"{fault}\"}}");
+        assert!(house.metric(&format!("siwa_requests_total{labels}")).await >= 1, "{labels}");
+        let lines = log.lines_with(&["access", id]);
+        assert!(lines.iter().any(|line| line.contains(code)), "{lines:?}");
+    }
 }
 
 /// One request every now and then in the long run, and this many at once.
@@ -206,6 +202,18 @@ async fn behind_a_trusted_peer_the_rate_is_that_of_the_client_it_names() {
         timeout(PATIENCE, limited).await.unwrap_or_else(|_| panic!("{same} is limited"));
     }
     assert_eq!(ask("2001:db8:0:1::1").await, 401);
+}
+
+#[tokio::test]
+async fn without_room_for_verdicts_every_request_is_judged_anew() {
+    for (capacity, misses) in [(0, 3), (10, 1)] {
+        let house = House::with(&format!("verdicts.capacity = {capacity}")).await;
+        let bearer = house.bearer();
+        for _ in 0..3 {
+            assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 200);
+        }
+        assert_eq!(house.metric("siwa_verdicts_total{cache=\"miss\"}").await, misses);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,27 +279,68 @@ async fn accept_errors(admin: &mut TcpStream) -> u64 {
 }
 
 /// HTTP/2 by hand: the preface, and frames of which the peer approves or not.
-mod h2 {
-    pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    pub(super) const SETTINGS: u8 = 4;
-    pub(super) const GOAWAY: u8 = 7;
+pub(crate) mod h2 {
+    use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
-    pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    use crate::support::PATIENCE;
+
+    pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
+    pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
+    pub(crate) const PING: u8 = 6;
+    pub(crate) const GOAWAY: u8 = 7;
+    pub(crate) const WINDOW_UPDATE: u8 = 8;
+
+    pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     }
 
+    /// The payload of the next frame of this kind on this stream.
+    pub(crate) async fn next(stream: &mut TcpStream, kind: u8, id: u32) -> Vec<u8> {
+        let found = async {
+            loop {
+                let mut head = [0; 9];
+                stream.read_exact(&mut head).await.unwrap();
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                let mut payload = vec![0; length as usize];
+                stream.read_exact(&mut payload).await.unwrap();
+                if head[3] == kind && head[5..] == id.to_be_bytes() {
+                    return payload;
+                }
+            }
+        };
+        timeout(PATIENCE, found).await.expect("the frame comes")
+    }
+
     /// `GET http://a/`, whole.
-    pub(super) fn get(stream: u32) -> Vec<u8> {
+    pub(crate) fn get(stream: u32) -> Vec<u8> {
         frame(1, 0x5, stream, &[0x82, 0x84, 0x86, 0x41, 1, b'a'])
     }
 
-    pub(super) fn reset(stream: u32) -> Vec<u8> {
+    /// `GET http://a/` with a header field, whose value may be long (RFC 7541 §5.1, §6.2.2).
+    pub(crate) fn get_with(stream: u32, name: &str, value: &str) -> Vec<u8> {
+        let mut length = vec![u8::try_from(value.len().min(127)).unwrap()];
+        if let Some(mut rest) = value.len().checked_sub(127) {
+            while rest >= 128 {
+                length.push(u8::try_from(rest % 128 + 128).unwrap());
+                rest /= 128;
+            }
+            length.push(u8::try_from(rest).unwrap());
+        }
+        let begin = [0x82, 0x84, 0x86, 0x41, 1, b'a', 0, u8::try_from(name.len()).unwrap()];
+        let field = [name.as_bytes(), &length, value.as_bytes()].concat();
+        frame(1, 0x5, stream, &[&begin, &field[..]].concat())
+    }
+
+    pub(crate) fn reset(stream: u32) -> Vec<u8> {
         frame(3, 0, stream, &8u32.to_be_bytes())
     }
 
     /// The kinds and payloads of all frames in `bytes`.
-    pub(super) fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
+    pub(crate) fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
         let mut frames = Vec::new();
         while let Some((head, rest)) = bytes.split_at_checked(9) {
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -338,6 +387,21 @@ async fn h2_max_concurrent_streams_is_told() {
     stream.read_exact(&mut settings).await.unwrap();
     let told = settings.chunks(6).find(|setting| setting[..2] == [0, 3]).unwrap();
     assert_eq!(told[2..], [0, 0, 0, 7]);
+}
+
+#[tokio::test]
+async fn h2_streams_beyond_the_limit_are_refused_and_the_others_live_on() {
+    const REFUSED_STREAM: u32 = 7;
+    let house = House::with("server.h2_max_concurrent_streams = 2").await;
+    house.application.stall();
+    let asking = |stream| h2::get_with(stream, "authorization", &house.bearer());
+    let mut stream = open(house.address).await;
+    let settings = h2::frame(h2::SETTINGS, 0, 0, &[]);
+    let whole = [h2::PREFACE, &settings, &asking(1), &asking(3), &asking(5)].concat();
+    stream.write_all(&whole).await.unwrap();
+    assert_eq!(h2::next(&mut stream, h2::RST_STREAM, 5).await, REFUSED_STREAM.to_be_bytes());
+    house.application.received(2).await;
+    assert_eq!(house.metric("siwa_requests_in_flight").await, 2);
 }
 
 #[tokio::test]

@@ -123,7 +123,8 @@ async fn the_other_identity_headers_are_set_when_asked_for() {
     let house = House::with(
         r#"
         identity.headers = ["X-Apple-Sub", "X-Apple-Email", "X-Apple-Email-Verified", "X-Apple-Private-Email",
-                            "X-Apple-Real-User-Status", "X-Apple-Client-Id", "X-Apple-Transfer-Sub"]
+                            "X-Apple-Real-User-Status", "X-Apple-Client-Id", "X-Apple-Transfer-Sub",
+                            "X-Apple-Issuer"]
         identity.unverified_email = "forward"
         "#,
     )
@@ -142,6 +143,7 @@ async fn the_other_identity_headers_are_set_when_asked_for() {
         ("x-apple-real-user-status", "2"),
         ("x-apple-client-id", "com.example.web"),
         ("x-apple-transfer-sub", "001999.r0a1b2c3d4e5f60718293a4b5c6d7e8f9"),
+        ("x-apple-issuer", "https://appleid.apple.com"),
     ] {
         assert_eq!(received.header(name), [value], "{name}");
     }

@@ -23,6 +23,7 @@ const IDENTITY_HEADERS: &[&str] = &[
     "x-apple-real-user-status",
     "x-apple-client-id",
     "x-apple-transfer-sub",
+    "x-apple-issuer",
     "x-siwa-assertion",
 ];
 

@@ -1,6 +1,11 @@
 //! Programs that other people wrote, before and behind ours. They are `#[ignore]`d, as they need to be installed;
 //! `.ci/run` installs them and runs these tests, which fail when one is missing.
 
+mod caddy;
+mod gateway;
+mod haproxy;
+mod nginx;
+
 use std::{
     net::SocketAddr,
     path::Path,
@@ -108,16 +113,15 @@ async fn python_serves_files_behind_the_proxy() {
     assert_eq!(house.get("/none", &[("Authorization", &house.bearer())]).await.status, 404);
 }
 
-/// A configuration with which nginx runs as anybody, on `address` and in `folder`.
-fn nginx_configuration(address: SocketAddr, folder: &Path) -> String {
+/// A configuration with which nginx runs as anybody, in `folder`, and does what `rest` says.
+fn nginx_configuration(rest: &str, folder: &Path) -> String {
     let folder = folder.display();
     format!(
         "daemon off; pid {folder}/pid; error_log {folder}/error.log;\n\
          events {{}}\n\
          http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n\
          fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n\
-         keepalive_timeout 1s; keepalive_requests 3;\n\
-         server {{ listen {address}; location / {{ return 200 \"nginx: $http_x_apple_sub\"; }} }} }}\n"
+         {rest} }}\n"
     )
 }
 
@@ -127,7 +131,11 @@ async fn nginx_behind_the_proxy_may_close_connections_when_it_likes() {
     let folder = tempfile::tempdir().unwrap();
     let address = free_address();
     let file = folder.path().join("nginx.conf");
-    std::fs::write(&file, nginx_configuration(address, folder.path())).unwrap();
+    let server = format!(
+        "keepalive_timeout 1s; keepalive_requests 3;\n\
+         server {{ listen {address}; location / {{ return 200 \"nginx: $http_x_apple_sub\"; }} }}"
+    );
+    std::fs::write(&file, nginx_configuration(&server, folder.path())).unwrap();
     let _nginx = Program::start(Command::new("nginx").arg("-c").arg(&file));
     listens(address).await;
 

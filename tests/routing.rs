@@ -304,6 +304,10 @@ async fn an_assertion_is_verified_by_the_published_keys() {
     rules.set_issuer(&["siwa-proxy"]);
     let claims = jsonwebtoken::decode::<serde_json::Value>(assertion, &key, &rules).unwrap().claims;
     assert_eq!(claims["sub"], presets::SUBJECT);
+    let whose = serde_json::json!({
+        "format": "iss_sub", "iss": "https://appleid.apple.com", "sub": presets::SUBJECT,
+    });
+    assert_eq!(claims["sub_id"], whose);
     assert_eq!(claims["email"], presets::EMAIL);
     let (issued, expires) = (claims["iat"].as_u64().unwrap(), claims["exp"].as_u64().unwrap());
     assert_eq!(expires - issued, 60);

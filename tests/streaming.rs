@@ -22,7 +22,7 @@ use tonic::{
 };
 use tower::Service;
 
-use crate::support::{House, application, open, read_head};
+use crate::support::{House, Log, Reply, application, open, read_head};
 
 async fn house_before(application: SocketAddr, extra: &str) -> House {
     House::with(&format!("upstream.url = 'http://{application}'\n{extra}")).await
@@ -133,16 +133,25 @@ async fn an_answer_that_breaks_off_is_broken_for_the_client_too() {
             stream.write_all(format!("{head}{piece}").as_bytes()).await.unwrap();
         })
         .await;
+        let log = Log::default();
+        let _until_the_end = log.listen();
         let house = house_before(application, "").await;
         let mut stream = open(house.address).await;
         let request =
             format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n\r\n", house.bearer());
         stream.write_all(request.as_bytes()).await.unwrap();
-        assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 200 "));
+        let head = read_head(&mut stream).await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "));
+        let id = Reply::parse(head.as_bytes()).header("x-request-id")[0].to_owned();
         let mut rest = Vec::new();
         drop(stream.read_to_end(&mut rest).await);
         let rest = String::from_utf8(rest).unwrap();
         assert!(rest.contains("half") && !rest.ends_with("0\r\n\r\n"), "{rest}");
+
+        let broken = "siwa_upstream_broken_responses_total{reason=\"broken\"}";
+        assert_eq!(house.metric(broken).await, 1);
+        let told = log.lines_with(&["WARN", "the application's response broke off", &id]);
+        assert_eq!(told.len(), 1, "{told:?}");
     }
 }
 

@@ -15,7 +15,10 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
 };
 
-use crate::support::{House, application, exchange, open, read_head};
+use crate::{
+    limits::h2,
+    support::{House, application, exchange, exchange_h2, open, read_head},
+};
 
 /// An application that says back what it is told.
 async fn echo() -> SocketAddr {
@@ -206,6 +209,37 @@ async fn at_shutdown_a_websocket_may_go_on_until_the_deadline_and_then_hears_100
     let Some(Ok(Message::Close(Some(close)))) = next(&mut socket).await else { panic!("no close") };
     assert_eq!(close.code, CloseCode::Away);
     assert!(next(&mut socket).await.is_none());
+}
+
+#[tokio::test]
+async fn a_connect_by_http2_is_refused_whether_it_names_a_protocol_or_not() {
+    const ENABLE_CONNECT_PROTOCOL: [u8; 2] = [0, 8];
+    const PROTOCOL_ERROR: u32 = 1;
+    let house = House::start().await;
+    let mut stream = open(house.address).await;
+    let literal = |name: &str, value: &str| {
+        let length = |text: &str| [u8::try_from(text.len()).unwrap()];
+        [&[0][..], &length(name), name.as_bytes(), &length(value), value.as_bytes()].concat()
+    };
+    let connect = [literal(":method", "CONNECT"), literal(":authority", "a")].concat();
+    let path = [literal(":scheme", "http"), literal(":path", "/chat")].concat();
+    let extended = [&connect[..], &path, &literal(":protocol", "websocket")].concat();
+    // END_HEADERS without END_STREAM: a tunnel stays open.
+    let head = h2::frame(h2::HEADERS, 0x4, 1, &extended);
+    let begin = [h2::PREFACE, &h2::frame(h2::SETTINGS, 0, 0, &[])].concat();
+    stream.write_all(&begin).await.unwrap();
+    // RFC 8441 §3: a client may ask only a server that has said that it may.
+    let settings = h2::next(&mut stream, h2::SETTINGS, 0).await;
+    assert!(settings.chunks(6).all(|setting| setting[..2] != ENABLE_CONNECT_PROTOCOL));
+    stream.write_all(&head).await.unwrap();
+    let reset = h2::next(&mut stream, h2::RST_STREAM, 1).await;
+    assert_eq!(reset, PROTOCOL_ERROR.to_be_bytes());
+
+    let plain = Request::connect("app.example:80").header("authorization", house.bearer());
+    let plain = plain.body(String::new()).unwrap();
+    let reply = exchange_h2(house.address, plain).await;
+    assert_eq!((reply.status, reply.json()["code"].as_str()), (501, Some("unsupported")));
+    assert_eq!(house.application.requests(), []);
 }
 
 /// A credential that is good for two or three seconds more.

@@ -254,9 +254,13 @@ async fn an_exchange_that_takes_too_long_is_504_or_breaks_off() {
     .await;
     let settings = format!("upstream.url = 'http://{silent}'\nupstream.total_timeout = '100ms'");
     let house = House::with(&settings).await;
-    assert_eq!(get(&house).await.status, 504);
+    let reply = get(&house).await;
+    assert_eq!((reply.status, reply.json()["code"].as_str()), (504, Some("request_timed_out")));
     let reply = get(&house).await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "half"));
+    assert_eq!(house.metric("siwa_requests_timed_out_total").await, 2);
+    let broken = "siwa_upstream_broken_responses_total{reason=\"too_long\"}";
+    assert_eq!(house.metric(broken).await, 1);
 }
 
 #[tokio::test]

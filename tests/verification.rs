@@ -92,6 +92,28 @@ async fn a_cached_verdict_expires_with_its_token() {
 }
 
 #[tokio::test]
+async fn a_remembered_token_is_not_valid_yet_once_the_clock_was_set_back() {
+    let setting = Setting::new().await;
+    let now = setting.clock.now();
+    let begins = now.as_secs() + 20;
+    let issued = setting.apple.mint(&TokenTemplate::native());
+    let not_before = setting
+        .apple
+        .mint(&TokenTemplate::native().claim("iat", now.as_secs() - 3_600).claim("nbf", begins));
+    for (token, begin) in [(issued, now.as_secs()), (not_before, begins)] {
+        setting.clock.set(now);
+        assert_eq!(setting.code(&token).await, "accepted");
+        setting.clock.set(UnixTime::from_secs(begin - 30));
+        assert_eq!(setting.code(&token).await, "accepted", "within the leeway");
+        setting.clock.set(UnixTime::from_secs(begin - 31));
+        assert_eq!(setting.code(&token).await, "token_not_yet_valid");
+        setting.clock.set(now);
+        assert_eq!(setting.code(&token).await, "accepted", "the verdict stands");
+    }
+    assert_eq!(setting.hits(), 6, "every answer but the first two came from a verdict");
+}
+
+#[tokio::test]
 async fn nonce_and_code_are_asked_of_the_identity_and_leave_the_verdict_as_it_is() {
     let setting = Setting::new().await;
     let token = setting.apple.mint(&TokenTemplate::native().nonce("raw").code("code"));
@@ -112,7 +134,8 @@ async fn nonce_and_code_are_asked_of_the_identity_and_leave_the_verdict_as_it_is
 
 #[tokio::test]
 async fn a_withdrawn_key_ends_its_verdicts_at_the_next_fetch() {
-    let cooldown = JwksSettings { unknown_key_cooldown: Duration::ZERO, ..JwksSettings::default() };
+    let cooldown =
+        JwksSettings { unknown_key_cooldown: JwksSettings::SHORTEST, ..JwksSettings::default() };
     let setting = Setting::with(cooldown).await;
     let old = setting.apple.mint(&TokenTemplate::native());
     assert_eq!(setting.code(&old).await, "accepted");

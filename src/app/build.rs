@@ -2,46 +2,40 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
-    authn::{
-        Assertion, AssertionKeys, Authenticator, Dialect, IdentityHeaders, Realm, Rejection,
-        RejectionBody,
-    },
+    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
     clock::Clock,
-    config::{AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
+    config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Destination, NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody,
-        ProxyParts, Recorder, Router,
+        Destination, Doors, DoorsParts, Gate, NotificationSurroundings, Notifications, Page, Pages,
+        Proxy, ProxyBody, ProxyParts, Recorder, Router,
     },
-    server::{Asker, Limit},
-    telemetry::{Metrics, RequestLabels, RouteLabel},
-    upstream::{ForwardingRules, Streams, TlsError, Upstream},
+    server::Limit,
+    telemetry::Metrics,
+    upstream::{
+        CredentialForwarding, ForwardingRules, HostForwarding, Streams, TlsError, Upstream,
+    },
     verify::{
-        BuildError, CanarySettings, FileJwks, HttpsJwks, Revocations, Verifier, VerifierBuilder,
+        BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Revocations,
+        Verifier, VerifierBuilder,
     },
 };
 
-/// The answer to a request that met a limit: one of the table, like every other no.
+/// The answer to a request that met a limit: one of the table, on the way out of every other no.
 pub(super) fn refusal(
-    realm: Realm,
-    metrics: Metrics,
-) -> impl Fn(Limit, &Asker) -> Response<ProxyBody> + Clone + Send + 'static {
-    move |limit, Asker { method, version, headers }| {
+    router: Router,
+) -> impl Fn(Limit, &Request<Incoming>) -> Response<ProxyBody> + Clone + Send + 'static {
+    move |limit, request| {
         let rejection = match limit {
             Limit::Requests => Rejection::Shed,
             Limit::Rate(retry_after) => Rejection::RateLimited { retry_after },
-            Limit::Time(limit) => Rejection::RequestTimedOut { limit },
         };
-        let (outcome, fault) = (rejection.code(), rejection.fault().as_str());
-        let labels = RequestLabels { door: "proxy", route: RouteLabel::none(), outcome, fault };
-        metrics.requests.get_or_create(&labels).inc();
-        rejection
-            .render(Dialect::of(method, *version, headers), &realm)
-            .map(RejectionBody::rejected)
+        router.refuse(request, rejection)
     }
 }
 
@@ -71,6 +65,13 @@ pub(super) fn build_verifier(
     if let Some(revocations) = revocations {
         builder = builder.revocations(revocations);
     }
+    for keys in &settings.additional_keys {
+        warn!(
+            issuer = keys.issuer.as_str(),
+            "tokens of a further issuer are accepted: it can name any subject"
+        );
+        builder = builder.add_source(additional_source(keys, &settings.jwks_https)?);
+    }
     with_canary(with_source(builder, settings)?, settings).build()
 }
 
@@ -87,6 +88,14 @@ fn with_source(
             builder.jwks_source(HttpsJwks::with_options(url.clone(), &settings.jwks_https)?)
         }
         JwksFrom::File(path) => builder.jwks_source(FileJwks::new(path.clone())),
+    })
+}
+
+fn additional_source(keys: &AdditionalKeys, https: &HttpsOptions) -> Result<KeySource, BuildError> {
+    let issuer = keys.issuer.clone();
+    Ok(match &keys.from {
+        JwksFrom::Url(url) => KeySource::new(issuer, HttpsJwks::with_options(url.clone(), https)?),
+        JwksFrom::File(path) => KeySource::new(issuer, FileJwks::new(path.clone())),
     })
 }
 
@@ -116,15 +125,31 @@ pub(super) fn build_router(
     let applications = entries
         .map(|entry| build_destination(settings, entry, surroundings))
         .collect::<Result<Vec<_>, _>>()?;
-    let routes = settings.routes.clone().map(|to| {
-        let Destination { upstream, rules } = &applications[to.upstream];
-        let upstream = upstream.with_timeouts(to.response_timeout, to.idle_timeout);
-        Destination { upstream, rules: Arc::clone(rules) }
+    let elsewhere =
+        Destination { upstream: None, rules: Arc::new(rules_of_the_doors(settings, surroundings)) };
+    let routes = settings.routes.clone().map(|to| match applications.get(to.upstream) {
+        None => elsewhere.clone(),
+        Some(Destination { upstream, rules }) => {
+            let with_timeouts =
+                |it: &Upstream| it.with_timeouts(to.response_timeout, to.idle_timeout);
+            let upstream = upstream.as_ref().map(with_timeouts);
+            Destination { upstream, rules: Arc::clone(rules) }
+        }
+    });
+    warn_of_ignored_reports(settings);
+    let authenticator = Authenticator::new(verifier.clone(), settings.realm.clone())
+        .with_policy(settings.policy.clone());
+    let gate = Arc::new(Gate { authenticator, routes, cors: settings.cors.clone() });
+    let doors = Doors::new(DoorsParts {
+        gate: Arc::clone(&gate),
+        paths: settings.doors.clone(),
+        trusted_peers: settings.trusted_peers.clone(),
+        metrics: surroundings.metrics.clone(),
     });
     let notifications = settings.notifications.clone().zip(recorder.cloned());
     let notifications = notifications.map(|(door, recorder)| {
         let surroundings = NotificationSurroundings {
-            verifier: verifier.clone(),
+            verifier,
             recorder,
             trusted_peers: settings.trusted_peers.clone(),
             realm: settings.realm.clone(),
@@ -133,10 +158,7 @@ pub(super) fn build_router(
         Notifications::new(door, surroundings)
     });
     let proxy = Proxy::new(ProxyParts {
-        authenticator: Authenticator::new(verifier, settings.realm.clone())
-            .with_policy(settings.policy.clone()),
-        routes,
-        cors: settings.cors.clone(),
+        gate,
         trusted_peers: settings.trusted_peers.clone(),
         limits: settings.request_body,
         metrics: surroundings.metrics.clone(),
@@ -147,30 +169,31 @@ pub(super) fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    Ok(Router::new(Pages::new(published.map(page)), proxy).with_notifications(notifications))
+    let pages = Pages::new(published.map(page));
+    Ok(Router::new(pages, doors, proxy).with_notifications(notifications))
 }
 
 /// RFC 7517 §8.5.2.
 pub(super) const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json");
+
+/// A gateway whose word is not believed cannot tell on which route a request is.
+fn warn_of_ignored_reports(settings: &Settings) {
+    let ignored = settings.doors.takes_reports() && settings.trusted_peers.is_empty();
+    if ignored && settings.routes.differ() {
+        warn!(
+            "routes differ in who may pass, and server.trusted_peers lists no gateway: what gateways report is ignored, \
+             and a request passes only if it may pass on every route"
+        );
+    }
+}
 
 fn build_destination(
     settings: &Settings,
     entry: &UpstreamEntry,
     surroundings: &Surroundings,
 ) -> Result<Destination, TlsError> {
-    let Surroundings { clock, metrics, .. } = surroundings;
-    let mut identity_headers = IdentityHeaders::new(
-        settings.identity_headers.clone(),
-        settings.unverified_email,
-        metrics.clone(),
-    );
-    if let Some(AssertionSettings { keys, issuer, .. }) = &settings.assertion {
-        let (keys, issuer, clock) = (keys.clone(), Arc::clone(issuer), Arc::clone(clock));
-        let assertion = Assertion::new(keys, issuer, entry.audience.as_str(), clock);
-        identity_headers = identity_headers.with_assertion(assertion);
-    }
     let rules = ForwardingRules {
-        identity_headers,
+        identity_headers: identity_headers(settings, Some(&entry.audience), surroundings),
         credential: entry.credential,
         host: entry.host.clone(),
         via: settings.via.clone(),
@@ -179,7 +202,37 @@ fn build_destination(
         entry.settings.clone(),
         surroundings.tasks.clone(),
         surroundings.streams.clone(),
-        metrics.clone(),
+        surroundings.metrics.clone(),
     )?;
-    Ok(Destination { upstream, rules: Arc::new(rules) })
+    Ok(Destination { upstream: Some(upstream), rules: Arc::new(rules) })
+}
+
+/// How identities are told to a gateway that forwards to an application of its own.
+fn rules_of_the_doors(settings: &Settings, surroundings: &Surroundings) -> ForwardingRules {
+    ForwardingRules {
+        identity_headers: identity_headers(settings, settings.audience.as_ref(), surroundings),
+        credential: CredentialForwarding::default(),
+        host: HostForwarding::default(),
+        via: settings.via.clone(),
+    }
+}
+
+/// The headers for an application, with an assertion if there is a key to sign it and an `audience` to sign it for.
+fn identity_headers(
+    settings: &Settings,
+    audience: Option<&String>,
+    Surroundings { clock, metrics, .. }: &Surroundings,
+) -> IdentityHeaders {
+    let identity_headers = IdentityHeaders::new(
+        settings.identity_headers.clone(),
+        settings.unverified_email,
+        metrics.clone(),
+    );
+    match (&settings.assertion, audience) {
+        (Some(AssertionSettings { keys, issuer, .. }), Some(audience)) => {
+            let (keys, issuer, clock) = (keys.clone(), Arc::clone(issuer), Arc::clone(clock));
+            identity_headers.with_assertion(Assertion::new(keys, issuer, audience.as_str(), clock))
+        }
+        _ => identity_headers,
+    }
 }

@@ -211,7 +211,7 @@ impl App {
         for listener in &public {
             info!(address = listener.describe(), "listening");
         }
-        let refuse = refusal(settings.realm.clone(), metrics.clone());
+        let refuse = refusal(router.clone());
         let drain_timeout = settings.server.drain_timeout;
         let server = Server::new(settings.server, metrics).with_tls(tls);
         let serving = server.serve(public, limits.in_front_of(router, refuse), close.clone());

@@ -168,6 +168,7 @@ struct Claims<'a> {
     iss: &'a str,
     aud: &'a str,
     sub: &'a str,
+    sub_id: SubjectId<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,6 +176,14 @@ struct Claims<'a> {
     iat: u64,
     exp: u64,
     jti: String,
+}
+
+/// Whose subject it is: the token's issuer, not the assertion's (RFC 9493 §3.2.4, §4.1).
+#[derive(Serialize)]
+#[serde(tag = "format", rename = "iss_sub")]
+struct SubjectId<'a> {
+    iss: &'a str,
+    sub: &'a str,
 }
 
 impl Assertion {
@@ -196,10 +205,12 @@ impl Assertion {
     /// tens of microseconds: nothing is kept that could be given to the wrong request.
     pub(super) fn of(&self, identity: &Identity, email: Option<&Email>) -> Option<HeaderValue> {
         let now = self.clock.now().as_secs();
+        let sub = identity.subject().as_str();
         let claims = Claims {
             iss: &self.issuer,
             aud: &self.audience,
-            sub: identity.subject().as_str(),
+            sub,
+            sub_id: SubjectId { iss: identity.issuer().as_str(), sub },
             email: email.map(Email::address),
             email_verified: email.map(Email::is_verified),
             iat: now,

@@ -28,13 +28,15 @@ pub enum IdentityHeader {
     ClientId,
     /// The subject before an app transfer.
     TransferSubject,
+    /// Who vouches for the subject, which is unique for its issuer only. It matters where there are several.
+    Issuer,
     /// A signed assertion of who it is. It is set where there is an [`Assertion`] to make one with.
     Assertion,
 }
 
 impl IdentityHeader {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Subject,
         Self::Email,
         Self::EmailVerified,
@@ -42,6 +44,7 @@ impl IdentityHeader {
         Self::RealUserStatus,
         Self::ClientId,
         Self::TransferSubject,
+        Self::Issuer,
         Self::Assertion,
     ];
 
@@ -56,6 +59,7 @@ impl IdentityHeader {
             Self::RealUserStatus => "x-apple-real-user-status",
             Self::ClientId => "x-apple-client-id",
             Self::TransferSubject => "x-apple-transfer-sub",
+            Self::Issuer => "x-apple-issuer",
             Self::Assertion => "x-siwa-assertion",
         }
     }
@@ -130,8 +134,14 @@ impl IdentityHeaders {
         }
     }
 
+    /// The email address of `identity`, if anybody is told it: by default only if Apple calls it verified.
+    #[must_use]
+    pub fn email_of<'a>(&self, identity: &'a Identity) -> Option<&'a Email> {
+        identity.email().filter(|email| self.may_forward(email))
+    }
+
     fn value(&self, header: IdentityHeader, identity: &Identity) -> Option<HeaderValue> {
-        let email = identity.email().filter(|email| self.may_forward(email));
+        let email = self.email_of(identity);
         match header {
             IdentityHeader::Subject => HeaderValue::from_str(identity.subject().as_str()).ok(),
             IdentityHeader::Email => self.email_value(email?),
@@ -144,6 +154,7 @@ impl IdentityHeaders {
             IdentityHeader::TransferSubject => {
                 HeaderValue::from_str(identity.transfer_subject()?.as_str()).ok()
             }
+            IdentityHeader::Issuer => HeaderValue::from_str(identity.issuer().as_str()).ok(),
             IdentityHeader::Assertion => {
                 let email = email.filter(|_| self.set.contains(&IdentityHeader::Email));
                 self.assertion.as_ref()?.of(identity, email)
@@ -170,13 +181,15 @@ const fn flag(value: bool) -> HeaderValue {
     HeaderValue::from_static(if value { "true" } else { "false" })
 }
 
-/// CGI (RFC 3875 §4.1.18) and its heirs (WSGI, Rack, PHP) turn a field name into a variable by writing `_` for what is no
-/// letter or digit: to them `x_apple_sub` and `x.apple.sub` are `x-apple-sub`.
 fn is_identity_name(name: &str) -> bool {
     IdentityHeader::ALL.iter().any(|header| reads_as(name, header.name()))
 }
 
-fn reads_as(name: &str, canonical: &str) -> bool {
+/// Whether some application reads the field name `name` as `canonical`, which is in lower case.
+///
+/// CGI (RFC 3875 §4.1.18) and its heirs (WSGI, Rack, PHP) turn a field name into a variable by writing `_` for what is no
+/// letter or digit: to them `x_apple_sub` and `x.apple.sub` are `x-apple-sub`.
+pub(crate) fn reads_as(name: &str, canonical: &str) -> bool {
     let same = |(byte, wanted): (u8, u8)| {
         byte.eq_ignore_ascii_case(&wanted) || (wanted == b'-' && !byte.is_ascii_alphanumeric())
     };

@@ -15,7 +15,6 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderMap;
 
 use self::credential::Credential;
-pub(crate) use self::standing::Standing;
 pub use self::{
     assertion::{Assertion, AssertionKeys, InvalidAssertionKey},
     body::RejectionBody,
@@ -25,6 +24,7 @@ pub use self::{
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
     rejection::{Dialect, Realm, Rejection},
 };
+pub(crate) use self::{identity_headers::reads_as, standing::Standing};
 use crate::verify::{Identity, Verifier};
 
 /// Decides who sends a request, and whether they may.

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use super::email_pattern::EmailPattern;
-use crate::verify::{ClientId, ClientIds, Identity, Printable, RealUserStatus};
+use crate::verify::{ClientId, ClientIds, Identity, Issuer, Printable, RealUserStatus};
 
 /// Which known users may pass. Cheap to clone; the default lets everybody known pass.
 ///
@@ -28,6 +28,9 @@ pub struct Policy(Option<Arc<PolicyRules>>);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyRules {
+    /// The issuers whose users may pass, out of those whose keys are used at all. With several key sources every policy
+    /// should say so: a subject is unique for its issuer only, so that the users of one could pass for those of another.
+    pub issuers: Option<Vec<Issuer>>,
     /// The apps whose users may pass, out of those whose tokens are accepted at all. A token that was issued to several
     /// apps needs every one of them here.
     pub client_ids: Option<ClientIds>,
@@ -80,6 +83,12 @@ pub struct Members {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyFault {
+    /// The token was issued by somebody whose users may not pass here.
+    #[error("the token was issued by {found}, whose users are not allowed here")]
+    Issuer {
+        /// Who issued it.
+        found: Printable,
+    },
     /// The token was issued to an app whose users may not pass here.
     #[error("the token was issued to {found}, and users of that app are not allowed here")]
     ClientId {
@@ -133,13 +142,14 @@ impl Policy {
         Self(Some(Arc::new(rules)))
     }
 
-    /// Says whether `identity` may pass: the apps first, then deny, which wins over allow, then what the token tells.
+    /// Says whether `identity` may pass: issuer and apps first, then deny, which wins over allow, then what the token tells.
     ///
     /// # Errors
     ///
     /// The first rule that refuses.
     pub fn check(&self, identity: &Identity) -> Result<(), PolicyFault> {
         let Some(rules) = &self.0 else { return Ok(()) };
+        rules.check_issuer(identity)?;
         rules.check_client_ids(identity)?;
         rules.deny.refuse(identity)?;
         rules.check_listed(identity)?;
@@ -150,6 +160,14 @@ impl Policy {
 }
 
 impl PolicyRules {
+    fn check_issuer(&self, identity: &Identity) -> Result<(), PolicyFault> {
+        let issuer = identity.issuer();
+        if self.issuers.as_ref().is_none_or(|allowed| allowed.contains(issuer)) {
+            return Ok(());
+        }
+        Err(PolicyFault::Issuer { found: Printable::new(issuer.as_str()) })
+    }
+
     fn check_client_ids(&self, identity: &Identity) -> Result<(), PolicyFault> {
         let Some(allowed) = &self.client_ids else { return Ok(()) };
         let strange = |id: &&ClientId| !allowed.contains(id);
@@ -240,10 +258,42 @@ impl fmt::Debug for Members {
 }
 
 impl PolicyFault {
+    /// What can be done about it, and by whom.
+    #[must_use]
+    pub const fn mend(&self) -> &'static str {
+        match self {
+            Self::Issuer { .. } => "add the issuer to `issuers` if its users may pass",
+            Self::ClientId { .. } => "add the app to `client_ids` if its users may pass",
+            Self::SubjectDenied => "remove the subject from `deny_subjects` if they may pass",
+            Self::EmailDenied => {
+                "remove the address or its domain from `deny_emails` if they may pass"
+            }
+            Self::NotListed => {
+                "add the subject to `allow_subjects`, or the verified address or its domain to `allow_emails`, if they may pass"
+            }
+            Self::ClaimMissing { .. } => {
+                "find out whether Apple sends the claim to all of your users; if not, remove it from `required_claims`"
+            }
+            Self::EmailMissing => {
+                "ask for the scope `email` in the app; who has signed in before is asked again only after revoking the app in their settings, and managed accounts may have no address"
+            }
+            Self::EmailUnverified => {
+                "have the user verify the address with Apple; if managed accounts may pass, do not ask for verified addresses"
+            }
+            Self::PrivateRelay => {
+                "let users of the relay pass (`private_relay`), or have the user share their address when they sign in anew"
+            }
+            Self::RealUserStatus { .. } => {
+                "check by other means that it is a human, and lower `minimum_real_user_status`"
+            }
+        }
+    }
+
     /// The stable reason code, for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::Issuer { .. } => "not_allowed_issuer",
             Self::ClientId { .. } => "not_allowed_client_id",
             Self::SubjectDenied => "not_allowed_subject_denied",
             Self::EmailDenied => "not_allowed_email_denied",

@@ -417,7 +417,7 @@ filter = "debug"
                 == "listen: is no section: write it below [server] (from config.toml:1)")
         );
         assert!(
-            problems_of("jwks = 3\n")[2].starts_with("jwks: is a section: write its keys below")
+            problems_of("jwks = 3\n")[1].starts_with("jwks: is a section: write its keys below")
         );
     }
 

@@ -22,7 +22,7 @@ use bytes::Bytes;
 pub use self::{load::Flags, problems::Problems};
 use crate::{
     authn::{AssertionKeys, IdentityHeader, Policy, Realm, UnverifiedEmail},
-    endpoints::{AdminToken, Cors, NotificationSettings, Routes},
+    endpoints::{AdminToken, Cors, DoorPaths, NotificationSettings, Routes},
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     store::RedisSettings,
@@ -64,6 +64,8 @@ pub struct Settings {
     pub(crate) verdict_capacity: u64,
     /// Where the keys come from.
     pub(crate) jwks_from: JwksFrom,
+    /// Whose keys are used besides.
+    pub(crate) additional_keys: Vec<AdditionalKeys>,
     /// How the keys are kept fresh.
     pub(crate) jwks: JwksSettings,
     /// Where the last good set is kept.
@@ -72,10 +74,14 @@ pub struct Settings {
     pub(crate) jwks_https: HttpsOptions,
     /// Whether what Apple publishes is compared with what is pinned.
     pub(crate) canary: bool,
-    /// The applications; that of `[upstream]` is the first.
+    /// The applications; that of `[upstream]` is the first. None where another gateway forwards.
     pub(crate) upstreams: Vec<UpstreamEntry>,
     /// What is asked of which requests, and where they go.
     pub(crate) routes: Routes<RouteDestination>,
+    /// Where other gateways ask.
+    pub(crate) doors: DoorPaths,
+    /// What the application of another gateway calls itself.
+    pub(crate) audience: Option<String>,
     /// What pages of other origins may do.
     pub(crate) cors: Cors,
     /// Where is kept what must outlive a request.
@@ -172,7 +178,26 @@ pub(crate) enum StoreSettings {
     Redis(RedisSettings),
 }
 
+/// The keys of a further issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AdditionalKeys {
+    /// Whose they are.
+    pub(crate) issuer: Issuer,
+    /// Where they come from.
+    pub(crate) from: JwksFrom,
+}
+
 impl JwksFrom {
+    async fn fetch(&self, https: &HttpsOptions) -> Result<Bytes, FetchFault> {
+        match self {
+            Self::Url(url) => {
+                let source = HttpsJwks::with_options(url.clone(), https);
+                source.map_err(FetchFault::transport)?.fetch().await
+            }
+            Self::File(path) => FileJwks::new(path.clone()).fetch().await,
+        }
+    }
+
     /// Whether they are fetched from Apple itself.
     pub(crate) fn is_apple(&self) -> bool {
         *self == Self::Url(TrustedUrl::apple_keys())
@@ -228,14 +253,26 @@ impl Settings {
     ///
     /// [`FetchFault`].
     pub async fn fetch_jwks(&self) -> Result<Bytes, FetchFault> {
-        match &self.jwks_from {
-            JwksFrom::Url(url) => {
-                let source = HttpsJwks::with_options(url.clone(), &self.jwks_https)
-                    .map_err(FetchFault::transport)?;
-                source.fetch().await
-            }
-            JwksFrom::File(path) => FileJwks::new(path.clone()).fetch().await,
+        self.jwks_from.fetch(&self.jwks_https).await
+    }
+
+    /// Gets the texts of the key sets of all further issuers, once.
+    ///
+    /// # Errors
+    ///
+    /// The first [`FetchFault`].
+    pub async fn fetch_additional_jwks(&self) -> Result<Vec<(Issuer, Bytes)>, FetchFault> {
+        let mut texts = Vec::with_capacity(self.additional_keys.len());
+        for AdditionalKeys { issuer, from } in &self.additional_keys {
+            texts.push((issuer.clone(), from.fetch(&self.jwks_https).await?));
         }
+        Ok(texts)
+    }
+
+    /// Who may pass, wherever they go.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Where the admin listener is to be asked, and the file with the token that opens its list of revocations.
@@ -355,18 +392,10 @@ mod tests {
 
     #[test]
     fn the_reference_lacks_only_what_is_required() {
-        assert_eq!(
-        problems_of(REFERENCE),
-        [
-            "upstream.url: is missing: say where the application is, such as `http://127.0.0.1:3000`"
-                .to_owned(),
-            format!(
-                "apple.client_ids: no client id is given: name your app's bundle id or Services ID (from \
-                 config.toml:{})",
-                1 + REFERENCE.lines().position(|line| line == "client_ids = []").unwrap()
-            ),
-        ]
-    );
+        let line = 1 + REFERENCE.lines().position(|line| line == "client_ids = []").unwrap();
+        let missing =
+            "apple.client_ids: no client id is given: name your app's bundle id or Services ID";
+        assert_eq!(problems_of(REFERENCE), [format!("{missing} (from config.toml:{line})")]);
         let full = reference_in_full()
             .replace("client_ids = []", "client_ids = [\"com.example.app\"]")
             .replace("url = \"http://127.0.0.1:3000\"", "url = \"https://app\"");
@@ -399,7 +428,6 @@ mod tests {
         client_certificates = "required"
         client_authorities = "/ca.pem"
         [limits]
-        request_timeout = "1h"
         rate_per_second = 5
         [jwks]
         file = "/keys.json"
@@ -424,7 +452,6 @@ mod tests {
         assert!(settings.trusted_peers.contains("10.1.2.3".parse().unwrap()));
         let clients = settings.tls.clone().unwrap().clients;
         assert_eq!(clients, ClientCertificates::Required("/ca.pem".into()));
-        assert_eq!(settings.limits.request_timeout, Some(Duration::from_hours(1)));
         let rate = settings.limits.rate.clone().unwrap();
         assert_eq!((rate.per_second.get(), rate.burst.get()), (5, 50));
         assert!(rate.trusted_peers.contains("::1".parse().unwrap()));

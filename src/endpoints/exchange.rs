@@ -59,6 +59,11 @@ impl Exchange {
         });
     }
 
+    /// We have told whoever asked that it may pass, or what it asked for.
+    pub(super) fn allowed(mut self, status: StatusCode) {
+        self.tell(Ending { status: Some(status), outcome: "allowed", fault: "none", reason: None });
+    }
+
     /// We have answered, with `status` on the wire.
     pub(super) fn refused(mut self, rejection: &Rejection, status: StatusCode) {
         self.tell(Ending {

@@ -1,8 +1,11 @@
 //! The doors; each renders the same decision in its own way.
 
 mod cors;
+mod doors;
 mod exchange;
+mod gate;
 mod notifications;
+mod original;
 mod pages;
 mod proxy;
 mod revocations;
@@ -20,8 +23,12 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
+use crate::authn::Rejection;
+
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
+    doors::{DoorPaths, Doors, DoorsParts},
+    gate::Gate,
     notifications::{
         NotificationSettings, Notifications, Recorder, Surroundings as NotificationSurroundings,
     },
@@ -31,24 +38,37 @@ pub(crate) use self::{
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
 };
 
-/// Our own paths first, everything else to the application. There are no own paths but those that are configured: they
-/// must not shadow the application's.
+/// Our own paths first, everything else to the application. Where there is an application there are no own paths but
+/// those that are configured: they must not shadow the application's.
 #[derive(Clone, Debug)]
 pub(crate) struct Router {
     pages: Pages,
     notifications: Option<Notifications>,
+    doors: Doors,
     proxy: Proxy,
 }
 
 impl Router {
-    /// Answers `pages` itself, and gives everything else to `proxy`.
-    pub(crate) const fn new(pages: Pages, proxy: Proxy) -> Self {
-        Self { pages, notifications: None, proxy }
+    /// Answers at `pages` and `doors`, and gives everything else to `proxy`.
+    pub(crate) const fn new(pages: Pages, doors: Doors, proxy: Proxy) -> Self {
+        Self { pages, notifications: None, doors, proxy }
     }
 
     /// Takes notifications besides.
     pub(crate) fn with_notifications(self, notifications: Option<Notifications>) -> Self {
         Self { notifications, ..self }
+    }
+
+    /// The answer to `request`, which is refused before anybody has looked at it.
+    pub(crate) fn refuse<B>(
+        &self,
+        request: &Request<B>,
+        rejection: Rejection,
+    ) -> Response<ProxyBody> {
+        match self.doors.find(request.uri().path()) {
+            Some(door) => self.doors.refuse(door, request, rejection).map(ProxyBody::rejected),
+            None => self.proxy.refuse(request, &rejection),
+        }
     }
 }
 
@@ -67,8 +87,11 @@ impl Service<Request<Incoming>> for Router {
             let answering = door.clone().answer(request);
             return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
         }
-        match self.pages.answer(request.method(), request.uri().path()) {
-            Some(response) => Box::pin(std::future::ready(Ok(response.map(ProxyBody::rejected)))),
+        if let Some(page) = self.pages.answer(request.method(), path) {
+            return Box::pin(std::future::ready(Ok(page.map(ProxyBody::rejected))));
+        }
+        match self.doors.find(path) {
+            Some(door) => self.doors.answer(door, request),
             None => self.proxy.call(request),
         }
     }

@@ -1,4 +1,4 @@
-//! The main door: route → authenticate → [`UpstreamRequest`] → stream back.
+//! The main door: decide → [`UpstreamRequest`] → stream back.
 
 use std::{
     convert::Infallible,
@@ -9,28 +9,28 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderValue, Request, Response,
-    header::{CONTENT_LENGTH, ORIGIN},
+    HeaderMap, HeaderValue, Request, Response, Version,
+    header::{CONNECTION, CONTENT_LENGTH, ORIGIN},
 };
 use hyper::body::Incoming;
-use tokio::time::Instant;
 use tower::Service;
 use tracing::{debug, warn};
 
 use super::{
-    cors::{Cors, keep_to_the_method},
+    cors::keep_to_the_method,
     exchange::Exchange,
-    routes::{Access, Route, Routes},
+    gate::{Admitted, Gate, Passage},
+    original::OriginalRequest,
 };
 use crate::{
-    authn::{Authenticator, Dialect, Rejection, RejectionBody, Standing},
+    authn::{Dialect, Rejection, RejectionBody},
     peers::Peers,
-    telemetry::{Metrics, RouteLabel, causes},
+    telemetry::{Metrics, causes},
     upstream::{
         Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
-        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, host_of,
+        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, check_shape,
     },
-    verify::{Fault, Identity},
+    verify::Fault,
 };
 
 /// What the proxy answers with.
@@ -39,8 +39,8 @@ pub(crate) type ProxyBody = RejectionBody<StreamedBody>;
 /// An application, and how requests are rebuilt for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Destination {
-    /// Where it is.
-    pub(crate) upstream: Upstream,
+    /// Where it is; none where another gateway forwards.
+    pub(crate) upstream: Option<Upstream>,
     /// How it is told.
     pub(crate) rules: Arc<ForwardingRules>,
 }
@@ -52,12 +52,8 @@ pub(crate) struct Proxy(Arc<ProxyParts>);
 /// What a [`Proxy`] is made of.
 #[derive(Debug)]
 pub(crate) struct ProxyParts {
-    /// Decides who sends a request.
-    pub(crate) authenticator: Authenticator,
-    /// Which requests must prove that, and where they go.
-    pub(crate) routes: Routes<Destination>,
-    /// Which pages may read our refusals.
-    pub(crate) cors: Cors,
+    /// Decides who may pass, and to where.
+    pub(crate) gate: Arc<Gate>,
     /// Whose word about a request is believed.
     pub(crate) trusted_peers: Peers,
     /// How much of a body is taken.
@@ -66,52 +62,57 @@ pub(crate) struct ProxyParts {
     pub(crate) metrics: Metrics,
 }
 
-/// How a request may go on.
-enum Admitted {
-    /// Somebody is proved.
-    As(Arc<Identity>),
-    /// Nobody is, and nobody need be.
-    Anonymously(CredentialForwarding),
-    /// It asks what pages may do, and nothing more.
-    AsPreflight,
-}
-
 impl Proxy {
     pub(crate) fn new(parts: ProxyParts) -> Self {
         Self(Arc::new(parts))
     }
 
+    /// The answer to `request`, which is refused before it is looked at. On the way out it is a refusal like all others.
+    pub(crate) fn refuse<B>(
+        &self,
+        request: &Request<B>,
+        rejection: &Rejection,
+    ) -> Response<ProxyBody> {
+        self.0.refuse(rejection, &Asker::of(request), self.0.begin(request))
+    }
+
     async fn answer(self, request: Request<Incoming>) -> Response<ProxyBody> {
         let parts = &*self.0;
-        let arrival = Arrival::new(request.extensions(), request.headers(), &parts.trusted_peers);
-        let id = arrival.id().value();
-        // Of the request, the answer to a refused one depends on these alone.
-        let dialect = Dialect::of(request.method(), request.version(), request.headers());
-        let origin = request.headers().get(ORIGIN).cloned();
-
-        let mut exchange =
-            Exchange::begin(&parts.metrics, "proxy", request.method().clone(), arrival);
-        let mut response = match parts.forward(request, &mut exchange).await {
+        let asker = Asker::of(&request);
+        let mut exchange = parts.begin(&request);
+        match parts.forward(request, &mut exchange).await {
             Ok(response) => {
+                let mut response = response.map(RejectionBody::inner);
+                response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
                 exchange.forwarded(response.status());
-                response.map(RejectionBody::inner)
-            }
-            Err(rejection) => {
-                let response = parts.refuse(&rejection, dialect, origin.as_ref());
-                exchange.refused(&rejection, response.status());
                 response
             }
-        };
-        response.headers_mut().insert(X_REQUEST_ID, id);
-        response
+            Err(rejection) => parts.refuse(&rejection, &asker, exchange),
+        }
+    }
+}
+
+/// What the answer to a refused request depends on.
+struct Asker {
+    version: Version,
+    dialect: Dialect,
+    origin: Option<HeaderValue>,
+}
+
+impl Asker {
+    fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            version: request.version(),
+            dialect: Dialect::of(request.method(), request.version(), request.headers()),
+            origin: request.headers().get(ORIGIN).cloned(),
+        }
     }
 }
 
 impl ProxyParts {
-    fn route_of<B>(&self, request: &Request<B>) -> Result<&Route<Destination>, Rejection> {
-        let host = host_of(request.uri(), request.headers())?;
-        let host = host.to_str().unwrap_or_default();
-        self.routes.find(request.method(), host, request.uri().path())
+    fn begin<B>(&self, request: &Request<B>) -> Exchange {
+        let arrival = Arrival::new(request.extensions(), request.headers(), &self.trusted_peers);
+        Exchange::begin(&self.metrics, "proxy", request.method().clone(), arrival)
     }
 
     async fn forward(
@@ -119,17 +120,19 @@ impl ProxyParts {
         mut request: Request<Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Response<StreamedBody>, Rejection> {
-        let route = self.route_of(&request)?;
-        exchange.takes(RouteLabel::new(&route.name));
-        let arrival = exchange.arrival();
-        let admitted = self.admit(&request, route).await?;
+        check_shape(request.version(), request.headers())?;
+        let original = OriginalRequest::at_hand(&request)?;
+        let passage = self.gate.decide(&original, request.headers(), exchange).await?;
+        let Passage { admitted, destination: Destination { upstream, rules } } = passage;
+        let upstream = upstream.as_ref().ok_or(Rejection::NotFound)?;
         self.check_announced_length(request.headers())?;
         if matches!(admitted, Admitted::AsPreflight) {
             keep_to_the_method(request.headers_mut());
         }
         let wish = UpgradeWish::of(&mut request);
-        let (token_ends, standing) = (self.end_of(&admitted), self.standing_of(&admitted));
-        let Destination { upstream, rules } = &route.destination;
+        let (token_ends, standing) =
+            (self.gate.end_of(&admitted), self.gate.standing_of(&admitted));
+        let arrival = exchange.arrival();
         let request = request.map(|body| StreamedBody::of_request(body, self.limits, rules));
         let request = match admitted {
             Admitted::As(identity) => {
@@ -154,41 +157,6 @@ impl ProxyParts {
         Ok(response.map(|body| body.only_while(standing)))
     }
 
-    async fn admit<B: Sync>(
-        &self,
-        request: &Request<B>,
-        route: &Route<Destination>,
-    ) -> Result<Admitted, Rejection> {
-        let headers = request.headers();
-        match route.access {
-            // Its credential is none of our business: it may be for the application.
-            Access::Public => Ok(Admitted::Anonymously(CredentialForwarding::Keep)),
-            Access::Required | Access::Optional if self.cors.lets_through(request) => {
-                Ok(Admitted::AsPreflight)
-            }
-            Access::Required => {
-                self.authenticator.require(headers, &route.policy).await.map(Admitted::As)
-            }
-            Access::Optional => {
-                let anonymously = || Admitted::Anonymously(route.destination.rules.credential);
-                let identity = self.authenticator.identify(headers, &route.policy).await?;
-                Ok(identity.map_or_else(anonymously, Admitted::As))
-            }
-        }
-    }
-
-    /// When the token ends that opened the door, if one did.
-    fn end_of(&self, admitted: &Admitted) -> Option<Instant> {
-        let Admitted::As(identity) = admitted else { return None };
-        Instant::now().checked_add(self.authenticator.remaining(identity))
-    }
-
-    /// For how long whoever was let in may stay, if that can end before the token does.
-    fn standing_of(&self, admitted: &Admitted) -> Option<Standing> {
-        let Admitted::As(identity) = admitted else { return None };
-        self.authenticator.standing(identity)
-    }
-
     fn check_announced_length(&self, headers: &HeaderMap) -> Result<(), Rejection> {
         let announced = headers
             .get(CONTENT_LENGTH)
@@ -202,13 +170,24 @@ impl ProxyParts {
     fn refuse(
         &self,
         rejection: &Rejection,
-        dialect: Dialect,
-        origin: Option<&HeaderValue>,
+        asker: &Asker,
+        exchange: Exchange,
     ) -> Response<ProxyBody> {
-        let mut response = rejection.render(dialect, self.authenticator.realm());
-        self.cors.open(response.headers_mut(), origin);
+        let mut response = rejection.render(asker.dialect, self.gate.realm());
+        self.gate.open(response.headers_mut(), asker.origin.as_ref());
+        response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
+        if asker.version < Version::HTTP_2 && is_no_request(rejection) {
+            // What follows such bytes may not be what it seems to be (RFC 9112 §11.2).
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        exchange.refused(rejection, response.status());
         response.map(RejectionBody::rejected)
     }
+}
+
+/// Whether programs may differ about what was refused, and about where it ended.
+const fn is_no_request(rejection: &Rejection) -> bool {
+    matches!(rejection, Rejection::BadRequest(_) | Rejection::Unsupported(_))
 }
 
 /// The answer to the caller; what it does not tell is told in the log, aloud only if it is the application's fault.

@@ -8,14 +8,17 @@ use bytes::Bytes;
 use http::{Request, Response, uri::Scheme};
 use http_body::Body;
 use hyper::body::Incoming;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::{Service, ServiceExt, util::Oneshot};
+use tower::{
+    Service, ServiceExt,
+    util::{MapResponse, Oneshot},
+};
 use tracing::debug;
 
 use super::{
@@ -23,6 +26,7 @@ use super::{
     held::Held,
     http1, http2,
     proxy_protocol::{NoHeader, read_header},
+    send_clock::{SendClock, SendTimed},
     sniff::{Protocol, Rewind, sniff},
     tls::HandshakeFault,
 };
@@ -66,15 +70,17 @@ pub(super) struct Shared {
     pub(super) tls: Option<Tls>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: Stop,
+    pub(super) send_timeouts: Counter,
 }
 
 /// A connection with all that it needs to be served, and the proof that it may be.
 #[derive(Debug)]
 pub(super) struct Connection<IO> {
-    pub(super) io: IO,
-    pub(super) peer: SocketAddr,
-    pub(super) shared: Arc<Shared>,
-    pub(super) open: Open,
+    io: IO,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    open: Open,
+    send_clock: SendClock,
 }
 
 /// Why a connection ended before a request could.
@@ -96,6 +102,15 @@ enum Ended {
     Http(#[from] hyper::Error),
 }
 
+impl<IO: Io> Connection<SendTimed<IO>> {
+    /// A connection over `io`, which is the socket itself: only there is it known what gets through.
+    pub(super) fn new(io: IO, peer: SocketAddr, open: Open, shared: Arc<Shared>) -> Self {
+        let send_clock = SendClock::new(shared.settings.send_timeout, shared.send_timeouts.clone());
+        let io = SendTimed::new(io, send_clock.clone());
+        Self { io, peer, shared, open, send_clock }
+    }
+}
+
 impl<IO: Io> Connection<IO> {
     /// Serves `service` until either side ends the connection.
     pub(super) async fn serve<S, B>(self, service: S)
@@ -115,7 +130,7 @@ impl<IO: Io> Connection<IO> {
         S: HttpService<B>,
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let Self { io, peer, shared, open } = self;
+        let Self { io, peer, shared, open, send_clock } = self;
         let accepted = Instant::now();
         let (announced, io) = if shared.settings.proxy_protocol_peers.contains(peer.ip()) {
             let header = read_header(io);
@@ -124,7 +139,7 @@ impl<IO: Io> Connection<IO> {
             (None, Rewind::over(io, Bytes::new()))
         };
         let peer = announced.unwrap_or(peer);
-        Connection { io, peer, shared, open }.secure(accepted, service).await
+        Connection { io, peer, shared, open, send_clock }.secure(accepted, service).await
     }
 
     /// TLS, if there is to be TLS; then the protocol is known, else its first bytes tell.
@@ -133,46 +148,55 @@ impl<IO: Io> Connection<IO> {
         S: HttpService<B>,
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let Self { io, peer, shared, open } = self;
-        let service =
-            Attributed { service, peer, scheme: Scheme::HTTP, shared: Arc::clone(&shared) };
+        let Self { io, peer, shared, open, send_clock } = self;
+        let service = Attributed { service, peer, scheme: Scheme::HTTP };
+        let speaking = Speaking { shared: Arc::clone(&shared), send_clock, open };
         let Some(tls) = &shared.tls else {
             let sniffed = async { sniff(io).await?.ok_or(Ended::Silent) };
             let (protocol, io) = shared.before_a_request(accepted, sniffed).await?;
-            return speak(protocol, io, accepted, service, open).await;
+            return speaking.speak(protocol, io, accepted, service).await;
         };
         let (io, protocol) = shared.unless_stopped(Box::pin(tls.handshake(io))).await??;
         let service = Attributed { scheme: Scheme::HTTPS, ..service };
-        speak(protocol, Rewind::over(io, Bytes::new()), Instant::now(), service, open).await
+        let io = Rewind::over(io, Bytes::new());
+        speaking.speak(protocol, io, Instant::now(), service).await
     }
 }
 
-/// HTTP, to the end of the connection.
-async fn speak<IO, S, B>(
-    protocol: Protocol,
-    io: Sniffed<IO>,
-    since: Instant,
-    service: Attributed<S>,
+/// A connection whose protocol is known.
+struct Speaking {
+    shared: Arc<Shared>,
+    send_clock: SendClock,
     open: Open,
-) -> Result<(), Ended>
-where
-    IO: Io,
-    S: HttpService<B>,
-    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
-{
-    let shared = Arc::clone(&service.shared);
-    match protocol {
-        Protocol::Http1 => {
-            let io = Held { io, _open: open };
-            Box::pin(http1::serve(io, service, &shared.settings, since, &shared.stop)).await?;
+}
+
+impl Speaking {
+    /// HTTP, to the end of the connection.
+    async fn speak<IO, S, B>(
+        self,
+        protocol: Protocol,
+        io: Sniffed<IO>,
+        since: Instant,
+        service: Attributed<S>,
+    ) -> Result<(), Ended>
+    where
+        IO: Io,
+        S: HttpService<B>,
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let Self { shared, send_clock, open } = self;
+        match protocol {
+            Protocol::Http1 => {
+                let io = Held { io, _open: open };
+                Box::pin(http1::serve(io, service, &shared.settings, since, &shared.stop)).await?;
+            }
+            Protocol::Http2 => {
+                let _open = open;
+                Box::pin(http2::serve(io, service, send_clock, &shared)).await?;
+            }
         }
-        Protocol::Http2 => {
-            let _open = open;
-            Box::pin(http2::serve(io, service, &shared.settings, &shared.tasks, &shared.stop))
-                .await?;
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Shared {
@@ -212,7 +236,20 @@ pub(super) struct Attributed<S> {
     service: S,
     peer: SocketAddr,
     scheme: Scheme,
-    shared: Arc<Shared>,
+}
+
+impl<S> Attributed<S> {
+    /// The same, with responses as `map` makes them.
+    pub(super) fn map_response<A, B>(
+        self,
+        map: fn(A) -> B,
+    ) -> Attributed<MapResponse<S, fn(A) -> B>>
+    where
+        S: Service<Request<Incoming>, Response = A>,
+    {
+        let Self { service, peer, scheme } = self;
+        Attributed { service: service.map_response(map), peer, scheme }
+    }
 }
 
 impl<S: Service<Request<Incoming>> + Clone> hyper::service::Service<Request<Incoming>>

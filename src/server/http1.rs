@@ -1,6 +1,7 @@
 //! HTTP/1 on one connection (RFC 9112).
 //!
-//! A head that is too large is answered 431 by hyper. For one that is late hyper closes without a word; the 408 is ours.
+//! A head that is too large is answered 431 by hyper, and one that is none 400. For one that is late hyper closes without a
+//! word; the 408 is ours. No service ever sees these: they have no body, no request id and no line in the log.
 //! A keep-alive connection that nobody uses any more is closed without one: there is no request to answer
 //! (RFC 9110 §15.5.9 allows a 408 there, but clients take it for the answer to the request they are just sending).
 

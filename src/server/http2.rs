@@ -15,7 +15,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     ServerSettings,
-    connection::{Attributed, HttpService, Io, Sniffed, Stop},
+    connection::{Attributed, HttpService, Io, Shared, Sniffed},
+    send_clock::{SendClock, TimedBody},
 };
 
 /// How long a peer without streams has to react to our GOAWAY.
@@ -30,18 +31,19 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 pub(super) async fn serve<IO, S, B>(
     io: Sniffed<IO>,
     service: Attributed<S>,
-    settings: &ServerSettings,
-    tasks: &TaskTracker,
-    stop: &Stop,
+    send_clock: SendClock,
+    shared: &Shared,
 ) -> hyper::Result<()>
 where
     IO: Io,
     S: HttpService<B>,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
+    let Shared { settings, stop, tasks, .. } = shared;
     let (in_flight, mut streams) = watch::channel(0);
-    let executor =
-        StreamExecutor { tasks: tasks.clone(), at_once: stop.at_once.clone(), in_flight };
+    let (tasks, at_once) = (tasks.clone(), stop.at_once.clone());
+    let executor = StreamExecutor { tasks, at_once, in_flight, send_clock };
+    let service = service.map_response(TimedBody::of);
     let mut connection =
         pin!(builder(settings, executor).serve_connection(TokioIo::new(io), service));
     tokio::select! {
@@ -82,21 +84,22 @@ async fn without_streams_for(quiet: Duration, streams: &mut watch::Receiver<usiz
     {}
 }
 
-/// Runs each stream as a task that shutdown waits for, and counts them.
+/// Runs each stream as a task that shutdown waits for, as long as its peer takes what comes, and counts them.
 #[derive(Clone, Debug)]
 struct StreamExecutor {
     tasks: TaskTracker,
     at_once: CancellationToken,
     in_flight: watch::Sender<usize>,
+    send_clock: SendClock,
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
         let counted = InFlight::count(self.in_flight.clone());
-        let at_once = self.at_once.clone();
+        let (at_once, send_clock) = (self.at_once.clone(), self.send_clock.clone());
         self.tasks.spawn(async move {
             let _counted = counted;
-            at_once.run_until_cancelled_owned(stream).await;
+            at_once.run_until_cancelled_owned(send_clock.in_time(stream)).await;
         });
     }
 }

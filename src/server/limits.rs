@@ -1,6 +1,7 @@
-//! Limits on requests, in front of any service: how often, how many at once, how long.
+//! Limits on requests, in front of any service: how often, and how many at once.
 //!
-//! What is refused is told as a [`Limit`]; the answer to it is not ours to make, as it must look like every other one.
+//! What is refused is told as a [`Limit`]; the answer to it is not ours to make, as it must look, and be told of, like every
+//! other one.
 
 use std::{
     convert::Infallible,
@@ -13,15 +14,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Version, header::CONTENT_TYPE};
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep, sleep_until, timeout_at},
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Service, ServiceExt};
 
 use crate::{peers::NOWHERE, telemetry::Metrics};
@@ -31,16 +28,12 @@ use super::{
     rate::{Rate, RateSettings},
 };
 
-/// How often, how many at once, how long.
+/// How often, and how many at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LimitSettings {
     /// Requests in flight at once, on all connections; default 10 000. One more is refused: 503. A request is in flight
     /// until its response's body has been sent.
     pub(crate) max_requests: NonZeroUsize,
-
-    /// Time from a request's head to the end of its response; none by default. If the response has not begun by then it is
-    /// refused: 504. If it has, it breaks off.
-    pub(crate) request_timeout: Option<Duration>,
 
     /// How often one client may ask; as often as it likes by default. More is refused: 429.
     pub(crate) rate: Option<RateSettings>,
@@ -49,7 +42,7 @@ pub(crate) struct LimitSettings {
 impl Default for LimitSettings {
     fn default() -> Self {
         let max_requests = const { NonZeroUsize::MIN.saturating_add(9_999) };
-        Self { max_requests, request_timeout: None, rate: None }
+        Self { max_requests, rate: None }
     }
 }
 
@@ -60,46 +53,21 @@ pub(crate) enum Limit {
     Requests,
     /// This client asks too often; after this time it may again.
     Rate(Duration),
-    /// It took too long.
-    Time(Duration),
-}
-
-/// What the answer to a refused request depends on: what the caller speaks.
-#[derive(Clone, Debug)]
-pub(crate) struct Asker {
-    /// The request's method.
-    pub(crate) method: Method,
-    /// The request's version.
-    pub(crate) version: Version,
-    /// Of its headers, `Content-Type` alone.
-    pub(crate) headers: HeaderMap,
-}
-
-impl Asker {
-    fn of<B>(request: &Request<B>) -> Self {
-        let content_type = request.headers().get(CONTENT_TYPE).cloned();
-        Self {
-            method: request.method().clone(),
-            version: request.version(),
-            headers: content_type.map(|value| (CONTENT_TYPE, value)).into_iter().collect(),
-        }
-    }
 }
 
 /// The state of the limits. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     requests: Arc<Semaphore>,
-    request_timeout: Option<Duration>,
     rate: Option<Rate>,
     metrics: Metrics,
 }
 
 impl Limits {
     pub(crate) fn new(settings: LimitSettings, metrics: Metrics) -> Self {
-        let LimitSettings { max_requests, request_timeout, rate } = settings;
+        let LimitSettings { max_requests, rate } = settings;
         let requests = Arc::new(Semaphore::new(max_requests.get().min(Semaphore::MAX_PERMITS)));
-        Self { requests, request_timeout, rate: rate.map(Rate::new), metrics }
+        Self { requests, rate: rate.map(Rate::new), metrics }
     }
 
     /// Keeps what is remembered about clients small, for ever. To be run beside the server.
@@ -147,7 +115,7 @@ impl<S, R> fmt::Debug for Limited<S, R> {
 impl<S, R, B> Service<Request<Incoming>> for Limited<S, R>
 where
     S: HttpService<B>,
-    R: Fn(Limit, &Asker) -> Response<B> + Clone + Send + 'static,
+    R: Fn(Limit, &Request<Incoming>) -> Response<B> + Clone + Send + 'static,
     B: Send + 'static,
 {
     type Response = Response<LimitedBody<B>>;
@@ -170,88 +138,36 @@ impl<S, R> Limited<S, R> {
     ) -> Result<Response<LimitedBody<B>>, Infallible>
     where
         S: HttpService<B>,
-        R: Fn(Limit, &Asker) -> Response<B>,
+        R: Fn(Limit, &Request<Incoming>) -> Response<B>,
     {
         let Self { service, limits, refuse } = self;
-        let permit = match limits.admit(&request) {
-            Ok(permit) => permit,
-            Err(limit) => {
-                return Ok(refuse(limit, &Asker::of(&request)).map(LimitedBody::free));
-            }
+        let (response, permit) = match limits.admit(&request) {
+            Ok(permit) => (service.oneshot(request).await?, Some(permit)),
+            Err(limit) => (refuse(limit, &request), None),
         };
-        let Some(most) = limits.request_timeout else {
-            let response = service.oneshot(request).await?;
-            return Ok(response.map(|body| LimitedBody::held(body, permit, None)));
-        };
-
-        let deadline = Instant::now() + most;
-        let asker = Asker::of(&request);
-        if let Ok(response) = timeout_at(deadline, service.oneshot(request)).await {
-            let timed_out = limits.metrics.requests_timed_out.clone();
-            let deadline = Some(Deadline { sleep: Box::pin(sleep_until(deadline)), timed_out });
-            return Ok(response?.map(|body| LimitedBody::held(body, permit, deadline)));
-        }
-        limits.metrics.requests_timed_out.inc();
-        Ok(refuse(Limit::Time(most), &asker).map(LimitedBody::free))
+        Ok(response.map(|body| LimitedBody { body, _permit: permit }))
     }
 }
 
 pin_project! {
-    /// A response's body that keeps its request's place until it has been sent, and breaks off at the deadline.
+    /// A response's body that keeps its request's place until it has been sent.
     #[derive(Debug)]
     pub(crate) struct LimitedBody<B> {
         #[pin]
         body: B,
-        permit: Option<OwnedSemaphorePermit>,
-        deadline: Option<Deadline>,
+        _permit: Option<OwnedSemaphorePermit>,
     }
 }
 
-#[derive(Debug)]
-struct Deadline {
-    sleep: Pin<Box<Sleep>>,
-    timed_out: prometheus_client::metrics::counter::Counter,
-}
-
-/// Why a limited body broke off.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BrokenOff<E> {
-    /// The body itself did.
-    #[error(transparent)]
-    Body(E),
-    /// The request took too long.
-    #[error("the request took too long")]
-    TimedOut,
-}
-
-impl<B> LimitedBody<B> {
-    const fn free(body: B) -> Self {
-        Self { body, permit: None, deadline: None }
-    }
-
-    const fn held(body: B, permit: OwnedSemaphorePermit, deadline: Option<Deadline>) -> Self {
-        Self { body, permit: Some(permit), deadline }
-    }
-}
-
-impl<B: Body<Data = Bytes>> Body for LimitedBody<B> {
-    type Data = Bytes;
-    type Error = BrokenOff<B::Error>;
+impl<B: Body> Body for LimitedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let this = self.project();
-        // The deadline first: a body that never runs dry would never come to it.
-        if let Some(deadline) = this.deadline
-            && deadline.sleep.as_mut().poll(cx).is_ready()
-        {
-            deadline.timed_out.inc();
-            *this.deadline = None;
-            return Poll::Ready(Some(Err(BrokenOff::TimedOut)));
-        }
-        this.body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BrokenOff::Body)))
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,7 +7,8 @@
 //! 2. **announce** (`proxy_protocol.rs`): listed balancers say whose connection it is, under the header-read timeout;
 //! 3. **secure** (`tls/`): a handshake under its own timeout; HTTP/1 or HTTP/2 by ALPN. Without TLS: **sniff**
 //!    (`sniff.rs`), HTTP/1 or HTTP/2 by the first bytes, under the header-read timeout;
-//! 4. **serve** (`http1.rs`, `http2.rs`): heads and idleness are bounded in size and time;
+//! 4. **serve** (`http1.rs`, `http2.rs`): heads and idleness are bounded in size and time, and so is the patience with a peer
+//!    that does not take what it asked for (`send_clock.rs`);
 //! 5. **drain**: on shutdown the listeners close, idle connections close at once, requests in flight are finished, and
 //!    what is not done at the deadline is dropped.
 //!
@@ -37,12 +38,14 @@ mod listener;
 mod proxy_protocol;
 mod rate;
 mod readiness;
+mod send_clock;
 mod settings;
 mod signals;
 mod sniff;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod write_through;
 
 use std::{error::Error, sync::Arc};
 
@@ -60,7 +63,7 @@ use self::{
 };
 pub(crate) use self::{
     admin::Admin,
-    limits::{Asker, Limit, LimitSettings, Limits},
+    limits::{Limit, LimitSettings, Limits},
     listen_on::ListenOn,
     listener::{Inherited, Listener},
     rate::RateSettings,
@@ -122,13 +125,19 @@ impl Server {
         let tasks = TaskTracker::new();
         let stop = Stop { gracefully: shutdown, at_once: CancellationToken::new() };
         let _none_outlives_this_future = stop.at_once.clone().drop_guard();
-        let shared = Arc::new(Shared { settings, tls, tasks: tasks.clone(), stop: stop.clone() });
+        let shared = Arc::new(Shared {
+            settings,
+            tls,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            send_timeouts: metrics.send_timeouts.clone(),
+        });
 
         let (until, errors) = (stop.gracefully.clone(), metrics.accept_errors.clone());
         let mut acceptor = Acceptor::new(listener, Arc::clone(&permits), until, errors);
         while let Some((io, peer, permit)) = acceptor.next().await {
             let open = Open::count(metrics.connections.clone(), permit);
-            let connection = Connection { io, peer, open, shared: Arc::clone(&shared) };
+            let connection = Connection::new(io, peer, open, Arc::clone(&shared));
             let at_once = stop.at_once.clone();
             tasks.spawn(at_once.run_until_cancelled_owned(connection.serve(service.clone())));
         }

@@ -20,6 +20,11 @@ pub(crate) struct ServerSettings {
     /// balancer in front, else it sends requests into connections that are just closing.
     pub(crate) keep_alive_timeout: Duration,
 
+    /// Time that a peer may take nothing of what it is owed; default 60 s. Then its connection is closed, or if only one of
+    /// its HTTP/2 streams is without a window, that stream is reset. It counts from the last byte that got through, and
+    /// only while there is one to send.
+    pub(crate) send_timeout: Duration,
+
     /// Bytes of one request's head, and of its trailers; default 64 KiB. More is answered 431.
     pub(crate) max_header_bytes: usize,
 
@@ -64,6 +69,7 @@ impl Default for ServerSettings {
             max_connections: DEFAULT_MAX_CONNECTIONS,
             header_read_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
+            send_timeout: Duration::from_mins(1),
             max_header_bytes: 64 * 1024,
             max_headers: Self::MAX_HEADERS,
             proxy_protocol_peers: Peers::default(),

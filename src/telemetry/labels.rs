@@ -7,11 +7,12 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEn
 /// How one request ended: the labels of `siwa_requests_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    /// The door it came through: `proxy` or `layer`.
+    /// The door it came through: `proxy`, or one at which another gateway asks: `auth_request`, `forward_auth`,
+    /// `ext_authz`; or `userinfo`.
     pub door: &'static str,
     /// The route: its configured name, `default` for what no rule matches, `none` for what has no route.
     pub route: RouteLabel,
-    /// `forwarded`, or the reason code of the rejection, e.g. `token_expired`.
+    /// `forwarded`, `allowed` where another gateway forwards, or the reason code of the rejection, e.g. `token_expired`.
     pub outcome: &'static str,
     /// Whose fault a rejection was: `none`, `caller`, `apple`, `upstream` or `us`.
     pub fault: &'static str,
@@ -73,6 +74,13 @@ pub struct HandshakeFailureLabels {
 pub struct CertificateLabels {
     /// `server`: the one that callers see.
     pub certificate: &'static str,
+}
+
+/// What ended a response of the application before it was whole: the label of `siwa_upstream_broken_responses_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BrokenResponseLabels {
+    /// `broken` (the connection, or what came on it), `silent` (`idle_timeout`) or `too_long` (`total_timeout`).
+    pub reason: &'static str,
 }
 
 /// What the application answered: the label of the times it took.

@@ -28,9 +28,9 @@ mod log;
 
 pub use self::{
     labels::{
-        CertificateLabels, DeliveryLabels, DriftCheckLabels, DriftLabels, FetchLabels,
-        HandshakeFailureLabels, JwksFileLabels, NotificationLabels, RequestLabels, RouteLabel,
-        StatusLabels, VerdictLabels,
+        BrokenResponseLabels, CertificateLabels, DeliveryLabels, DriftCheckLabels, DriftLabels,
+        FetchLabels, HandshakeFailureLabels, JwksFileLabels, NotificationLabels, RequestLabels,
+        RouteLabel, StatusLabels, VerdictLabels,
     },
     log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, causes, init_log},
 };
@@ -68,11 +68,13 @@ pub struct Handles {
     pub tls_certificate_expiry: Family<CertificateLabels, Gauge>,
     /// Looks at the TLS files that found what cannot be used.
     pub tls_reload_failures: Counter,
+    /// Connections and HTTP/2 streams ended because their peer took nothing of its response for too long.
+    pub send_timeouts: Counter,
     /// Requests refused because too many were in flight.
     pub requests_shed: Counter,
     /// Requests refused because their client sent too many.
     pub requests_rate_limited: Counter,
-    /// Requests cut short because they took too long.
+    /// Requests that took longer than the application may take in all.
     pub requests_timed_out: Counter,
     /// Identity headers that a client sent and that were removed.
     pub spoofed_headers_stripped: Counter,
@@ -82,6 +84,8 @@ pub struct Handles {
     pub upstream_first_byte_seconds: Family<StatusLabels, Histogram, fn() -> Histogram>,
     /// Seconds from a rebuilt request to the end of the application's response, by class of status.
     pub upstream_total_seconds: Family<StatusLabels, Histogram, fn() -> Histogram>,
+    /// Responses of the application that ended before they were whole, by what ended them.
+    pub upstream_broken_responses: Family<BrokenResponseLabels, Counter>,
     /// Requests sent again because the kept connection had ended before anything of them was sent.
     pub upstream_retries: Counter,
     /// Upgraded streams (WebSocket) open now.
@@ -139,13 +143,15 @@ impl Default for Handles {
             tls_handshake_failures: add(r, "tls_handshake_failures", "TLS handshakes that failed, by reason", Family::default()),
             tls_certificate_expiry: seconds(r, "tls_certificate_expiry", "When a TLS certificate in use ends, in Unix time", Family::default()),
             tls_reload_failures: add(r, "tls_reload_failures", "Looks at the TLS files that found what cannot be used", Counter::default()),
+            send_timeouts: add(r, "send_timeouts", "Connections and HTTP/2 streams ended because their peer took nothing of its response for too long", Counter::default()),
             requests_shed: add(r, "requests_shed", "Requests refused because too many were in flight", Counter::default()),
             requests_rate_limited: add(r, "requests_rate_limited", "Requests refused because their client sent too many", Counter::default()),
-            requests_timed_out: add(r, "requests_timed_out", "Requests cut short because they took too long in total", Counter::default()),
+            requests_timed_out: add(r, "requests_timed_out", "Requests that took longer than the application may take in all", Counter::default()),
             spoofed_headers_stripped: add(r, "spoofed_headers_stripped", "Identity headers that clients sent and that were removed", Counter::default()),
             upstream_connect_seconds: seconds(r, "upstream_connect", "Connecting to the application, name lookup and TLS included", Histogram::new(exponential_buckets(0.000_1, 2.5, 14))),
             upstream_first_byte_seconds: seconds(r, "upstream_first_byte", "From a rebuilt request to the head of the application's response, by class of status", Family::new_with_constructor(upstream_histogram as fn() -> Histogram)),
             upstream_total_seconds: seconds(r, "upstream_total", "From a rebuilt request to the end of the application's response, by class of status", Family::new_with_constructor(upstream_histogram as fn() -> Histogram)),
+            upstream_broken_responses: add(r, "upstream_broken_responses", "Responses of the application that ended before they were whole, by what ended them", Family::default()),
             upstream_retries: add(r, "upstream_retries", "Requests sent again because the kept connection had ended before anything of them was sent", Counter::default()),
             upgraded_streams: add(r, "upgraded_streams", "Upgraded streams (WebSocket) open now", Gauge::default()),
             verdicts: add(r, "verdicts", "Tokens looked at, by verdict-cache outcome", Family::default()),

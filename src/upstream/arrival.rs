@@ -10,13 +10,16 @@ use http::{
 };
 
 use super::request::append_to_list;
-use crate::peers::{NOWHERE, Peers, has_address};
+use crate::{
+    authn::reads_as,
+    peers::{Listed, NOWHERE, Peers, has_address},
+};
 
 /// How a request reached us.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     peer: IpAddr,
-    is_trusted: bool,
+    listed: Option<Listed>,
     scheme: &'static str,
     id: RequestId,
 }
@@ -26,16 +29,21 @@ impl Arrival {
     /// `http`, the connection's [`Scheme`]; and off its `headers`, which are believed if `trusted` contains the peer.
     pub(crate) fn new(extensions: &Extensions, headers: &HeaderMap, trusted: &Peers) -> Self {
         let peer = extensions.get::<SocketAddr>().copied().unwrap_or(NOWHERE).ip().to_canonical();
-        let is_trusted = trusted.contains(peer);
+        let listed = trusted.listed(peer);
         let scheme = if extensions.get() == Some(&Scheme::HTTPS) { "https" } else { "http" };
-        let told = headers.get(X_REQUEST_ID).filter(|_| is_trusted);
+        let told = headers.get(X_REQUEST_ID).filter(|_| listed.is_some());
         let id = told.and_then(RequestId::told).unwrap_or_else(RequestId::made);
-        Self { peer, is_trusted, scheme, id }
+        Self { peer, listed, scheme, id }
     }
 
     /// The address at the other end of the connection.
     pub(crate) const fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// The proof that the peer is one whose word about requests is believed, if it is.
+    pub(crate) const fn listed(&self) -> Option<Listed> {
+        self.listed
     }
 
     /// What this request is called in every log.
@@ -48,7 +56,9 @@ impl Arrival {
         let Self { peer, scheme, .. } = *self;
         remove(headers, |name| reads_as(name, X_REQUEST_ID.as_str()));
         // Another spelling is nobody's word: a trusted peer passes it on from whoever wrote it.
-        remove(headers, |name| is_forwarding(name) && !(self.is_trusted && is_plainly_spelt(name)));
+        remove(headers, |name| {
+            is_forwarding(name) && !(self.listed.is_some() && is_plainly_spelt(name))
+        });
         let node = forwarded_node(peer);
         let forwarded = format!("for={node};host={};proto={scheme}", quoted(host));
         append_to_list(headers, FORWARDED, &forwarded);
@@ -128,12 +138,6 @@ pub(super) fn is_forwarding(name: &str) -> bool {
 
 fn is_plainly_spelt(name: &str) -> bool {
     name.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
-}
-
-/// Whether some application reads `name`, which is in lower case, as `canonical`: to many, `_` is `-`.
-fn reads_as(name: &str, canonical: &str) -> bool {
-    let same = |(a, b): (u8, u8)| a == b || (b == b'-' && !a.is_ascii_alphanumeric());
-    name.len() == canonical.len() && name.bytes().zip(canonical.bytes()).all(same)
 }
 
 /// RFC 7239 §6: an IPv6 address is bracketed and quoted, and a peer of a Unix domain socket has none.

@@ -15,10 +15,10 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
+    account::Account,
     pool::Lease,
     request::{ForwardingRules, clean_trailers},
 };
@@ -48,8 +48,8 @@ pub(crate) struct StreamedBody {
     /// Watches for that, once the body makes somebody wait: most never do.
     revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     activity: Activity,
-    /// Measures how long the exchange takes, until the body is dropped.
-    _stopwatch: Option<Stopwatch>,
+    /// What is told of its end.
+    account: Option<Account>,
     /// Gives the connection back that it comes from, when the body is dropped.
     _lease: Option<Lease>,
     /// Trailers may carry identity headers like any header section.
@@ -80,7 +80,7 @@ impl StreamedBody {
             standing: None,
             revoked: None,
             activity: Activity::none(),
-            _stopwatch: None,
+            account: None,
             _lease: None,
             trailer_rules: None,
         }
@@ -102,9 +102,9 @@ impl StreamedBody {
         Self { standing, ..self }
     }
 
-    /// The body, measured to its end.
-    pub(super) fn measured_by(self, stopwatch: Stopwatch) -> Self {
-        Self { _stopwatch: Some(stopwatch), ..self }
+    /// The body, with an account of its end.
+    pub(super) fn told_by(self, account: Account) -> Self {
+        Self { account: Some(account), ..self }
     }
 
     /// The body, which ends `lease` with its own end.
@@ -132,23 +132,9 @@ impl StreamedBody {
         Ok(frame)
     }
 
-    /// Ready when nothing came for too long. The clock runs only while somebody waits: a slow reader is no silence.
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limits.idle_timeout;
-        self.silence.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx)
-    }
-}
-
-impl Body for StreamedBody {
-    type Data = Bytes;
-    type Error = BodyFault;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
-            return Poll::Ready(Some(Err(BodyFault::TimedOut)));
+            return Poll::Ready(Some(Err(BodyFault::TookTooLong)));
         }
         if self.revoked.as_mut().is_some_and(|revoked| revoked.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Some(Err(BodyFault::Revoked)));
@@ -170,6 +156,28 @@ impl Body for StreamedBody {
         }
     }
 
+    /// Ready when nothing came for too long. The clock runs only while somebody waits: a slow reader is no silence.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limits.idle_timeout;
+        self.silence.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx)
+    }
+}
+
+impl Body for StreamedBody {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let next = ready!(self.poll_next(cx));
+        if let (Some(Err(fault)), Some(account)) = (&next, &self.account) {
+            account.broke_off(fault);
+        }
+        Poll::Ready(next)
+    }
+
     fn is_end_stream(&self) -> bool {
         !self.head_only && self.inner.is_end_stream()
     }
@@ -185,25 +193,6 @@ impl fmt::Debug for StreamedBody {
     }
 }
 
-/// Observes the time from its making to its end.
-#[derive(Debug)]
-pub(super) struct Stopwatch {
-    started: Instant,
-    histogram: Histogram,
-}
-
-impl Stopwatch {
-    pub(super) const fn new(started: Instant, histogram: Histogram) -> Self {
-        Self { started, histogram }
-    }
-}
-
-impl Drop for Stopwatch {
-    fn drop(&mut self) {
-        self.histogram.observe(self.started.elapsed().as_secs_f64());
-    }
-}
-
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyFault {
@@ -213,6 +202,9 @@ pub(crate) enum BodyFault {
     /// Its sender fell silent.
     #[error("the body stopped coming")]
     TimedOut,
+    /// The exchange that it is a part of took too long.
+    #[error("the exchange took too long")]
+    TookTooLong,
     /// Whom it is for may not have it any more.
     #[error("the sign-in was revoked")]
     Revoked,

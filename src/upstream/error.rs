@@ -1,6 +1,6 @@
 //! How an exchange with the application fails, and whose fault that is.
 
-use std::{error::Error, io};
+use std::{error::Error, io, time::Duration};
 
 use super::{BodyFault, connect::ConnectError};
 use crate::authn::Rejection;
@@ -17,6 +17,12 @@ pub(crate) enum UpstreamError {
     /// It did not answer in time.
     #[error("no response in time")]
     NoResponse,
+    /// It did not answer within the time that a whole exchange may take.
+    #[error("no response within {limit:?} in all")]
+    TookTooLong {
+        /// The longest that one may take.
+        limit: Duration,
+    },
     /// The connection broke, or what came was no HTTP.
     #[error("the exchange broke off")]
     Exchange(#[from] hyper::Error),
@@ -31,11 +37,12 @@ impl UpstreamError {
         match &self {
             Self::Target(_) => Rejection::BadRequest("the target cannot be forwarded"),
             Self::NoResponse | Self::Connect(ConnectError::TimedOut) => Rejection::UpstreamTimedOut,
+            Self::TookTooLong { limit } => Rejection::RequestTimedOut { limit: *limit },
             Self::Connect(error) if system_gave_up(error) => Rejection::UpstreamTimedOut,
             Self::Connect(_) | Self::UnaskedUpgrade => Rejection::UpstreamUnreachable,
             Self::Exchange(error) => match BodyFault::behind(error) {
                 Some(BodyFault::TooLarge { limit }) => Rejection::BodyTooLarge { limit: *limit },
-                Some(BodyFault::TimedOut) => Rejection::BodyTimedOut,
+                Some(BodyFault::TimedOut | BodyFault::TookTooLong) => Rejection::BodyTimedOut,
                 Some(BodyFault::Broken(_) | BodyFault::Revoked) => {
                     Rejection::BadRequest("the request's body broke off")
                 }

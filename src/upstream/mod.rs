@@ -4,6 +4,7 @@
 //! `tls.rs`), and its response is streamed back (`body.rs`). If the client wished for another protocol (`upgrade.rs`) and
 //! the application agrees, both are joined (`tunnel.rs`).
 
+mod account;
 mod arrival;
 mod body;
 mod connect;
@@ -26,8 +27,8 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{HOST, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING},
     uri::Authority,
 };
 use http_body::Body;
@@ -36,13 +37,22 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 pub use self::tls::TlsError;
+use self::{
+    account::Exchanged,
+    body::Activity,
+    connect::Connector,
+    pool::{Connection, Leased, Pool, PoolSettings},
+    tasks::Tasks,
+    tunnel::Tunnel,
+};
 pub(crate) use self::{
     arrival::{Arrival, X_REQUEST_ID},
     body::{BodyFault, BodyLimits, StreamedBody},
     error::UpstreamError,
     pool::HeaderCase,
     request::{
-        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest, host_of,
+        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest,
+        check_shape, host_of, well_formed,
     },
     settings::{Upgrades, UpstreamSettings},
     tasks::Streams,
@@ -50,17 +60,7 @@ pub(crate) use self::{
     upgrade::UpgradeWish,
     url::{HttpVersion, UpstreamUrl},
 };
-use self::{
-    body::{Activity, Stopwatch},
-    connect::Connector,
-    pool::{Connection, Leased, Pool, PoolSettings},
-    tasks::Tasks,
-    tunnel::Tunnel,
-};
-use crate::{
-    authn::Standing,
-    telemetry::{Metrics, StatusLabels},
-};
+use crate::{authn::Standing, telemetry::Metrics};
 
 /// The client of the application.
 #[derive(Clone, Debug)]
@@ -109,14 +109,15 @@ impl Upstream {
         &self,
         request: UpstreamRequest<StreamedBody>,
     ) -> Result<Response<StreamedBody>, UpstreamError> {
-        let (started, request) = (Instant::now(), request.into_inner());
+        let request = request.into_inner();
+        let exchanged = Exchanged::begin(request.headers(), self.metrics.clone());
         let activity = request.body().activity();
         let exchange = pin!(self.exchange(request));
-        let (response, lease) = self.in_time(exchange, &activity, started).await?;
+        let (response, lease) = self.in_time(exchange, &activity, &exchanged).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::UnaskedUpgrade);
         }
-        Ok(self.received(response, started).map(|body| body.over(lease)))
+        Ok(self.received(response, exchanged).map(|body| body.over(lease)))
     }
 
     /// Sends `request` with `wish`. If the application grants it, the client is joined with it once it has our answer,
@@ -131,7 +132,8 @@ impl Upstream {
         if self.settings.upgrades == Upgrades::Ignore || !self.pool.connector().can_upgrade() {
             return self.send(request).await;
         }
-        let (started, mut request) = (Instant::now(), request.into_inner());
+        let mut request = request.into_inner();
+        let exchanged = Exchanged::begin(request.headers(), self.metrics.clone());
         wish.write_into(request.headers_mut());
         let activity = request.body().activity();
         let exchange = async {
@@ -139,9 +141,9 @@ impl Upstream {
             let mut sender = self.pool.to_upgrade().await?;
             Ok(sender.send_request(for_http1(request)).await?)
         };
-        let mut response = self.in_time(pin!(exchange), &activity, started).await?;
+        let mut response = self.in_time(pin!(exchange), &activity, &exchanged).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(self.received(response, started));
+            return Ok(self.received(response, exchanged));
         }
 
         let ends_with_token = self.settings.upgrades == Upgrades::EndWithToken;
@@ -156,7 +158,7 @@ impl Upstream {
             open: self.metrics.upgraded_streams.clone(),
         };
         self.streams.spawn(tunnel.run());
-        let mut response = self.received(response, started);
+        let mut response = self.received(response, exchanged);
         upgrade::switch(&mut response, protocol);
         Ok(response)
     }
@@ -214,9 +216,9 @@ impl Upstream {
         &self,
         mut response: Pin<&mut impl Future<Output = Result<T, UpstreamError>>>,
         activity: &Activity,
-        started: Instant,
+        exchanged: &Exchanged,
     ) -> Result<T, UpstreamError> {
-        let at_the_latest = self.settings.total_timeout.map(|total| started + total);
+        let at_the_latest = self.settings.total_timeout.map(|total| exchanged.started() + total);
         let deadline = || {
             let silent_for_too_long = activity.last() + self.settings.response_timeout;
             at_the_latest.map_or(silent_for_too_long, |at| at.min(silent_for_too_long))
@@ -225,29 +227,52 @@ impl Upstream {
             match timeout_at(deadline(), response.as_mut()).await {
                 Ok(outcome) => return outcome,
                 Err(_elapsed) if deadline() > Instant::now() => {}
-                Err(_elapsed) => return Err(UpstreamError::NoResponse),
+                Err(_elapsed) => return Err(self.no_response(exchanged)),
             }
         }
     }
 
+    fn no_response(&self, exchanged: &Exchanged) -> UpstreamError {
+        match self.settings.total_timeout {
+            Some(limit) if exchanged.started().elapsed() >= limit => {
+                self.metrics.requests_timed_out.inc();
+                UpstreamError::TookTooLong { limit }
+            }
+            _ => UpstreamError::NoResponse,
+        }
+    }
+
     /// The response as it goes on to the client.
-    fn received(&self, response: Response<Incoming>, started: Instant) -> Response<StreamedBody> {
+    fn received(
+        &self,
+        response: Response<Incoming>,
+        exchanged: Exchanged,
+    ) -> Response<StreamedBody> {
         let (mut parts, body) = response.into_parts();
+        settle_length(&mut parts.headers);
         request::remove_hop_by_hop(&mut parts.headers);
         // Each hop has a version of its own (RFC 9110 §2.5).
         parts.version = Version::default();
-        let class = StatusLabels::of(parts.status);
-        let seconds = started.elapsed().as_secs_f64();
-        self.metrics.upstream_first_byte_seconds.get_or_create(&class).observe(seconds);
-        let total = self.metrics.upstream_total_seconds.get_or_create(&class).clone();
-
         let limits = BodyLimits { idle_timeout: self.settings.idle_timeout, max_bytes: None };
         let body = StreamedBody::of_response(body, limits);
         let body = if parts.status == StatusCode::NOT_MODIFIED { body.head_only() } else { body };
-        let body = body
-            .until(self.settings.total_timeout.map(|total| started + total))
-            .measured_by(Stopwatch::new(started, total));
+        let at_the_latest = self.settings.total_timeout.map(|total| exchanged.started() + total);
+        let body = body.until(at_the_latest).told_by(exchanged.answered(parts.status));
         Response::from_parts(parts, body)
+    }
+}
+
+/// Leaves one opinion about where the body ends: that of `Transfer-Encoding` where there is one, else one number, however
+/// often it was told (RFC 9112 §6.3).
+fn settle_length(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let Some(told) = headers.get(CONTENT_LENGTH) else { return };
+    // Those that differ do not get here: the answer was refused.
+    let first = told.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default();
+    if let Ok(length) = HeaderValue::from_bytes(first.trim_ascii()) {
+        headers.insert(CONTENT_LENGTH, length);
     }
 }
 
@@ -262,9 +287,15 @@ fn for_http1(request: Request<StreamedBody>) -> Request<StreamedBody> {
     let path = parts.uri.path_and_query().cloned();
     parts.uri = path.map_or_else(Uri::default, Uri::from);
     parts.version = Version::HTTP_11;
-    // For a method whose requests seldom have one, hyper leaves out a body whose length is not known, unless told.
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+    // For a method whose requests seldom have one, hyper leaves out a body whose length is not known, unless told. And behind
+    // a body whose length is told no trailers can come (RFC 9112 §7.1.2), as they can in HTTP/2.
+    let is_chunked = body.size_hint().exact().is_none() || parts.headers.contains_key(TRAILER);
+    if !body.is_end_stream() && is_chunked {
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    // And of an upload without a body it says nothing, to which some applications answer 411 (RFC 9110 §8.6).
+    if body.is_end_stream() && [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     Request::from_parts(parts, body)
 }

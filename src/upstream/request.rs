@@ -14,7 +14,7 @@ use http::{
 
 use super::arrival::{self, Arrival};
 use crate::{
-    authn::{IdentityHeaders, Rejection},
+    authn::{IdentityHeaders, Rejection, reads_as},
     verify::Identity,
 };
 
@@ -104,12 +104,13 @@ impl<B> UpstreamRequest<B> {
         // The answer to "which host?" must not depend on headers that a `Connection` line may name, so it is read first.
         let host = host_of(&parts.uri, &parts.headers)?;
         let path = path_of(&parts.method, &parts.uri)?;
+        check_shape(parts.version, &parts.headers)?;
         let headers = &mut parts.headers;
-        check_framing(headers)?;
         // Hop-by-hop first, so that `Connection` cannot name what we insert.
         remove_hop_by_hop(headers);
         // The body's length is told by the body: two opinions about it are how requests are smuggled.
         headers.remove(CONTENT_LENGTH);
+        arrival::remove(headers, tells_framing);
         // Whoever takes the body's first byte from us invites the client to send it (RFC 9110 §10.1.1): the server answers
         // 100 when the connection to the application asks for the body, so that the application has nothing to invite.
         headers.remove(EXPECT);
@@ -186,11 +187,26 @@ pub(crate) fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Rej
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => first.cloned(),
     };
-    let host = host.ok_or(Rejection::BadRequest("the request names no host"))?;
-    let is_host = |authority: &Authority| !authority.as_str().contains('@');
-    let well_formed =
-        Authority::try_from(host.as_bytes()).is_ok_and(|authority| is_host(&authority));
-    if well_formed { Ok(host) } else { Err(Rejection::BadRequest("the host is no host and port")) }
+    // A host line beside a target that names another one is looked at, too: somebody behind us may read it.
+    if uri.authority().is_some() && !first.is_none_or(is_host_and_port) {
+        return Err(NO_HOST_AND_PORT);
+    }
+    well_formed(host.ok_or(Rejection::BadRequest("the request names no host"))?)
+}
+
+const NO_HOST_AND_PORT: Rejection = Rejection::BadRequest("the host is no host and port");
+
+/// `host`, if it is one, with or without a port (RFC 9110 §7.2).
+pub(crate) fn well_formed(host: HeaderValue) -> Result<HeaderValue, Rejection> {
+    if is_host_and_port(&host) { Ok(host) } else { Err(NO_HOST_AND_PORT) }
+}
+
+/// Whether `host` is a host, and its port a port or nothing (RFC 3986 §3.2).
+fn is_host_and_port(host: &HeaderValue) -> bool {
+    Authority::try_from(host.as_bytes()).is_ok_and(|authority| {
+        let port = authority.as_str().strip_prefix(authority.host());
+        port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
+    })
 }
 
 /// The target as the client wrote it, byte for byte: path and query, or `*`.
@@ -199,6 +215,9 @@ fn path_of(method: &Method, uri: &Uri) -> Result<PathAndQuery, Rejection> {
         return Err(Rejection::Unsupported(
             "this is a gateway to one application: there is nothing to CONNECT to",
         ));
+    }
+    if uri.path() == "*" && method != Method::OPTIONS {
+        return Err(Rejection::BadRequest("`*` is nothing that this can be asked of"));
     }
     uri.path_and_query().cloned().ok_or(Rejection::BadRequest("the request names no path"))
 }
@@ -233,13 +252,30 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Of all transfer codings we undo `chunked` alone, and another would go on under a name that is not told (RFC 9112 §6.1).
-fn check_framing(headers: &HeaderMap) -> Result<(), Rejection> {
+/// Refuses what another program may take for another request: a framing that is not ours to undo, and an HTTP/1.1 request
+/// without `Host`, whatever its target names (RFC 9112 §3.2).
+///
+/// It comes before the question who is asking, since it tells whether there is a question, and where it ends.
+///
+/// # Errors
+///
+/// [`Rejection::Unsupported`] and [`Rejection::BadRequest`].
+pub(crate) fn check_shape(version: Version, headers: &HeaderMap) -> Result<(), Rejection> {
+    // Of all transfer codings we undo `chunked` alone, once, and another would go on under a name that is not told (§6.1).
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
-        return Ok(());
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if !codings.next().is_none_or(is_chunked) || codings.next().is_some() {
+        return Err(Rejection::Unsupported("the body has a transfer coding other than chunked"));
     }
-    Err(Rejection::Unsupported("the body has a transfer coding other than chunked"))
+    if version == Version::HTTP_11 && !headers.contains_key(HOST) {
+        return Err(Rejection::BadRequest("the request names no host"));
+    }
+    Ok(())
+}
+
+/// Whether an application that reads `_` as `-` takes `name` for a second opinion about where the body ends.
+fn tells_framing(name: &str) -> bool {
+    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|known| reads_as(name, known.as_str()))
 }
 
 /// HTTP/2 may send a cookie a line; HTTP/1 has one line for all (RFC 9113 §8.2.3).
@@ -261,7 +297,7 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap, identity_headers: &Identi
     for name in [CONTENT_LENGTH, HOST, AUTHORIZATION, COOKIE, TE, VIA] {
         trailers.remove(name);
     }
-    arrival::remove(trailers, arrival::is_forwarding);
+    arrival::remove(trailers, |name| arrival::is_forwarding(name) || tells_framing(name));
     identity_headers.strip(trailers);
 }
 
@@ -327,5 +363,16 @@ mod tests {
         assert!(host("/", &[]).is_err());
         assert!(host("/", &[("host", "a"), ("host", "a")]).is_err());
         assert!(host("http://u@b/", &[]).is_err());
+        assert!(host("http://b/", &[("host", "a b")]).is_err());
+    }
+
+    #[test]
+    fn a_port_is_a_port_or_nothing() {
+        for good in ["a", "a:", "a:0", "a:65535", "[::1]", "[::1]:80"] {
+            assert!(is_host_and_port(&HeaderValue::from_static(good)), "{good}");
+        }
+        for bad in ["", "a:b", "a:65536", "a:-1", "a:80:80", "[::1]80", "[::1", "u@a", "a/b"] {
+            assert!(!is_host_and_port(&HeaderValue::from_static(bad)), "{bad}");
+        }
     }
 }

@@ -10,8 +10,8 @@ use super::{
     claims::ClaimRules,
     identity::ClientIds,
     jwks::{
-        CanarySettings, HttpsError, HttpsJwks, Issuer, JwksCache, JwksSettings, JwksSource,
-        KeySource, Surroundings, TrustedUrl,
+        CanarySettings, HttpsError, HttpsJwks, InvalidDuration, Issuer, JwksCache, JwksSettings,
+        JwksSource, KeySource, Surroundings, TrustedUrl,
     },
     revocations::Revocations,
     verdicts::VerdictCache,
@@ -86,7 +86,12 @@ impl VerifierBuilder {
         self
     }
 
-    /// Accepts the tokens of a further issuer besides, by keys of its own: `source` cannot speak for anybody else.
+    /// Accepts the tokens of a further issuer besides, by keys of its own: `source` cannot speak for anybody else. But it can
+    /// name anybody's subject, so that whoever takes the identities must look at [`Identity::issuer`] as well, or have a policy
+    /// do so ([`PolicyRules::issuers`]).
+    ///
+    /// [`Identity::issuer`]: super::Identity::issuer
+    /// [`PolicyRules::issuers`]: https://docs.rs/siwa-proxy/latest/siwa_proxy/struct.PolicyRules.html#structfield.issuers
     pub fn add_source(mut self, source: KeySource) -> Self {
         self.further_sources.push(source);
         self
@@ -152,9 +157,13 @@ impl VerifierBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] outside a runtime, or when TLS cannot be set up.
+    /// [`BuildError`] outside a runtime, when a duration makes no sense, or when TLS cannot be set up.
     pub fn build(self) -> Result<Verifier, BuildError> {
         Handle::try_current()?;
+        self.jwks.check()?;
+        if let Some(canary) = &self.canary {
+            canary.check()?;
+        }
         let source = match self.source {
             Some(source) => source,
             None => Arc::new(HttpsJwks::new(TrustedUrl::apple_keys())?),
@@ -197,6 +206,9 @@ pub enum BuildError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Randomness(#[source] Box<dyn Error + Send + Sync>),
+    /// A duration is zero, or centuries.
+    #[error("the settings of the keys cannot be used")]
+    Duration(#[from] InvalidDuration),
     /// The HTTPS client cannot be set up.
     #[error("the client for the key endpoint cannot be set up")]
     Client(#[from] HttpsError),

@@ -152,13 +152,14 @@ impl ClaimRules {
         now: UnixTime,
     ) -> Result<Identity, TokenFault> {
         refuse_notification(&claims)?;
-        check_issuer(&claims)?;
+        let issuer = check_issuer(&claims)?;
         let (client_id, other_client_ids) = self.check_audience(&claims)?;
         let issued_at = self.check_issued(&claims, now)?;
-        self.check_not_before(&claims, now)?;
+        let not_before = self.check_not_before(&claims, now)?;
         let expires_at = claims.time("exp")?.ok_or_else(|| TokenFault::missing("exp"))?;
         self.check_unexpired(expires_at, now)?;
         Ok(Identity {
+            issuer,
             subject: claims.subject("sub")?.ok_or_else(|| TokenFault::missing("sub"))?,
             client_id,
             other_client_ids,
@@ -169,6 +170,7 @@ impl ClaimRules {
             nonce_supported: claims.flag("nonce_supported")?,
             code_hash: claims.text("c_hash")?.map(Into::into),
             told: claims.told(),
+            not_before,
             issued_at,
             expires_at,
         })
@@ -196,8 +198,11 @@ impl ClaimRules {
         SignedNotification::read(Stamps { id, client_id, issued_at, refused_from }, events)
     }
 
-    /// Asks again what time alone can change, for every use of an identity, remembered or not.
+    /// Asks again what time alone can change, for every use of an identity, remembered or not. A clock may also be set back:
+    /// then a token that was good is not valid yet.
     pub(super) fn check_time(&self, identity: &Identity, now: UnixTime) -> Result<(), TokenFault> {
+        self.check_begun("iat", identity.issued_at, now)?;
+        identity.not_before.map_or(Ok(()), |begin| self.check_begun("nbf", begin, now))?;
         self.check_unexpired(identity.expires_at, now)?;
         self.check_age(identity, now)
     }
@@ -256,9 +261,14 @@ impl ClaimRules {
     }
 
     /// `nbf` (RFC 7519 §4.1.5), should Apple ever send one.
-    fn check_not_before(&self, claims: &SignedClaims, now: UnixTime) -> Result<(), TokenFault> {
+    fn check_not_before(
+        &self,
+        claims: &SignedClaims,
+        now: UnixTime,
+    ) -> Result<Option<UnixTime>, TokenFault> {
         let not_before = claims.time("nbf")?;
-        not_before.map_or(Ok(()), |not_before| self.check_begun("nbf", not_before, now))
+        not_before.map_or(Ok(()), |begin| self.check_begun("nbf", begin, now))?;
+        Ok(not_before)
     }
 
     fn check_begun(
@@ -288,10 +298,10 @@ fn refuse_notification(claims: &SignedClaims) -> Result<(), TokenFault> {
 }
 
 /// The issuer is the one whose key verified the signature: one source's key cannot speak for another's users.
-fn check_issuer(claims: &SignedClaims) -> Result<(), TokenFault> {
+fn check_issuer(claims: &SignedClaims) -> Result<Issuer, TokenFault> {
     let found = claims.text("iss")?.ok_or_else(|| TokenFault::missing("iss"))?;
     if found == claims.key_issuer.as_str() {
-        return Ok(());
+        return Ok(claims.key_issuer.clone());
     }
     let expected = Printable::new(claims.key_issuer.as_str());
     Err(TokenFault::Issuer { found: Printable::new(found), expected })

@@ -2,13 +2,18 @@
 
 use std::{fmt, sync::Arc};
 
+use super::jwks::Issuer;
 use crate::clock::UnixTime;
 
 /// Somebody whom Apple's signature proves, as one of our apps knows them.
 ///
+/// Who it is, is the pair of [`issuer`](Self::issuer) and [`subject`](Self::subject) (OpenID Connect Core §2). With one key source
+/// the issuer is always the same; with several, each can name any subject, the others' too.
+///
 /// There is no public way to make one, and none to read one from text: whoever holds an `Identity` got it from a
 /// [`super::Verifier`]. `Debug` shows neither subject nor email.
 pub struct Identity {
+    pub(super) issuer: Issuer,
     pub(super) subject: Subject,
     pub(super) client_id: ClientId,
     pub(super) other_client_ids: Box<[ClientId]>,
@@ -19,12 +24,20 @@ pub struct Identity {
     pub(super) nonce_supported: Option<bool>,
     pub(super) code_hash: Option<Box<str>>,
     pub(super) told: ClaimNames,
+    pub(super) not_before: Option<UnixTime>,
     pub(super) issued_at: UnixTime,
     pub(super) expires_at: UnixTime,
 }
 
 impl Identity {
-    /// Who it is: stable for one developer team, across its apps and across sign-ins.
+    /// Who vouches for them: the issuer to whom the key belongs that verified the signature.
+    #[must_use]
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Who it is: stable for one developer team, across its apps and across sign-ins. Unique only for its
+    /// [`issuer`](Self::issuer).
     #[must_use]
     pub const fn subject(&self) -> &Subject {
         &self.subject

@@ -45,6 +45,9 @@ pub enum FetchFault {
         /// How many keys were there.
         skipped: usize,
     },
+    /// The source panicked: a mistake in its code. It is asked again, later.
+    #[error("the key source panicked")]
+    Panicked,
 }
 
 impl FetchFault {
@@ -64,6 +67,7 @@ impl FetchFault {
             Self::Oversized { .. } => "oversized",
             Self::NotAJwkSet(_) => "not_a_jwk_set",
             Self::NoUsableKey { .. } => "no_usable_key",
+            Self::Panicked => "panicked",
         }
     }
 }

@@ -44,8 +44,8 @@ pub use self::{
     },
     identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
     jwks::{
-        CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions, Issuer,
-        JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl,
+        CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions,
+        InvalidDuration, Issuer, JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl,
     },
     notification::SignedNotification,
     printable::Printable,

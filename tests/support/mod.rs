@@ -3,6 +3,7 @@
 
 mod application;
 mod client;
+mod log;
 pub(crate) mod notifying;
 pub(crate) mod program;
 mod recorder;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::{
     application::{application, read_head, serve_http},
     client::{Reply, exchange, exchange_h2, get, open, read_reply, read_reply_from},
+    log::Log,
     recorder::{Recorder, Request},
 };
 
@@ -58,6 +60,22 @@ impl House {
         house
     }
 
+    /// A house without an application, whose proxy is asked by other gateways; ready.
+    pub(crate) async fn verifier(extra: &str) -> Self {
+        let house = Self::troubled_verifier(extra, |_| {}).await;
+        house.ready().await;
+        house
+    }
+
+    /// Likewise; `before` may trouble Apple before the proxy starts. It need not become ready.
+    pub(crate) async fn troubled_verifier(extra: &str, before: impl FnOnce(&Apple)) -> Self {
+        let apple = Arc::new(Apple::start(Arc::new(SystemClock)).await.unwrap());
+        before(&apple);
+        let settings = settings(&apple.jwks_url(), None, extra);
+        let application = Recorder::start().await;
+        Self::run(settings, Arc::new(SystemClock), apple, application).await
+    }
+
     /// A house; `before` may trouble Apple before the proxy starts. It need not become ready.
     pub(crate) async fn build(
         extra: &str,
@@ -68,6 +86,15 @@ impl House {
         before(&apple);
         let application = Recorder::start().await;
         let settings = settings(&apple.jwks_url(), application.address, extra);
+        Self::run(settings, clock, apple, application).await
+    }
+
+    async fn run(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        apple: Arc<Apple>,
+        application: Recorder,
+    ) -> Self {
         let app = App::bind(settings).await.unwrap().with_clock(clock);
         let (address, admin) = (app.address().unwrap(), app.admin_address().unwrap());
         let shutdown = CancellationToken::new();
@@ -122,17 +149,24 @@ impl Drop for House {
 }
 
 /// Settings for loopback, with `extra` TOML laid over them.
-pub(crate) fn settings(jwks_url: &str, upstream: SocketAddr, extra: &str) -> Settings {
+pub(crate) fn settings(
+    jwks_url: &str,
+    upstream: impl Into<Option<SocketAddr>>,
+    extra: &str,
+) -> Settings {
     let mut base: toml::Table = toml::from_str(&format!(
         r#"
         server.listen = "127.0.0.1:0"
         server.admin_listen = "127.0.0.1:0"
-        upstream.url = "http://{upstream}"
         apple.client_ids = ["com.example.app", "com.example.web"]
         jwks.url = "{jwks_url}"
         "#
     ))
     .unwrap();
+    if let Some(address) = upstream.into() {
+        let upstream: toml::Table = toml::from_str(&format!("url = 'http://{address}'")).unwrap();
+        base.insert("upstream".to_owned(), upstream.into());
+    }
     lay_over(&mut base, toml::from_str(extra).unwrap());
     Settings::from_toml(&base.to_string()).unwrap_or_else(|problems| panic!("{problems}"))
 }

@@ -24,6 +24,7 @@ const STALL: &str = "\0";
 pub(crate) struct Recorder {
     pub(crate) address: SocketAddr,
     requests: watch::Sender<Vec<Request>>,
+    fragments: watch::Sender<Vec<String>>,
     connections: watch::Sender<usize>,
     answer: Arc<Mutex<Option<String>>>,
 }
@@ -52,6 +53,22 @@ impl Request {
             .collect()
     }
 
+    /// The body without its chunk framing.
+    pub(crate) fn payload(&self) -> String {
+        match self.header("transfer-encoding")[..] {
+            [] => self.body.clone(),
+            _ => unchunk(&self.body).0,
+        }
+    }
+
+    /// The trailer lines.
+    pub(crate) fn trailers(&self) -> Vec<&str> {
+        match self.header("transfer-encoding")[..] {
+            [] => Vec::new(),
+            _ => unchunk(&self.body).1.lines().filter(|line| !line.is_empty()).collect(),
+        }
+    }
+
     /// The names of all header lines, in lower case and sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self
@@ -72,6 +89,7 @@ impl Recorder {
         let recorder = Self {
             address,
             requests: watch::Sender::new(Vec::new()),
+            fragments: watch::Sender::new(Vec::new()),
             connections: watch::Sender::new(0),
             answer: Arc::default(),
         };
@@ -98,6 +116,11 @@ impl Recorder {
     /// Everything that arrived so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.borrow().clone()
+    }
+
+    /// What was left over when a connection ended: a request that is not whole, or bytes that are none.
+    pub(crate) fn fragments(&self) -> Vec<String> {
+        self.fragments.borrow().clone()
     }
 
     /// The one request that arrived.
@@ -148,6 +171,10 @@ impl Recorder {
                 return;
             }
         }
+        if !pending.is_empty() {
+            let fragment = String::from_utf8_lossy(&pending).into_owned();
+            self.fragments.send_modify(|fragments| fragments.push(fragment));
+        }
     }
 }
 
@@ -161,13 +188,36 @@ async fn read_request(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<R
             request.header("content-length").first().map_or(0, |length| length.parse().unwrap());
         read_to(stream, pending, head_end + length).await?
     } else {
-        // The chunk of length 0, which no chunk of these tests' ends with, and then trailers to the empty line.
-        let last_chunk = read_until(stream, pending, head_end, b"0\r\n").await?;
-        read_until(stream, pending, last_chunk - 2, b"\r\n\r\n").await?
+        read_chunks(stream, pending, head_end).await?
     };
     request.body = String::from_utf8_lossy(&pending[head_end..end]).into_owned();
     pending.drain(..end);
     Some(request)
+}
+
+/// Reads chunks from `at` on, and trailers to the empty line. What is no chunk ends the connection.
+async fn read_chunks(
+    stream: &mut TcpStream,
+    pending: &mut Vec<u8>,
+    mut at: usize,
+) -> Option<usize> {
+    loop {
+        let data = read_until(stream, pending, at, b"\r\n").await?;
+        let size = chunk_size(&pending[at..data])?;
+        if size == 0 {
+            // The line end behind the size is also the one before an empty line.
+            return read_until(stream, pending, data - 2, b"\r\n\r\n").await;
+        }
+        at = read_to(stream, pending, data + size + 2).await?;
+        pending[..at].ends_with(b"\r\n").then_some(())?;
+    }
+}
+
+/// The size that a chunk's first line tells: hexadecimal digits and nothing else.
+fn chunk_size(line: &[u8]) -> Option<usize> {
+    let digits = str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
+    let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    plain.then(|| usize::from_str_radix(digits, 16).ok())?
 }
 
 async fn read_until(
@@ -189,6 +239,20 @@ async fn read_to(stream: &mut TcpStream, pending: &mut Vec<u8>, end: usize) -> O
         read_some(stream, pending).await?;
     }
     Some(end)
+}
+
+/// What is in the chunks of `body`, and what follows the last one.
+fn unchunk(mut body: &str) -> (String, &str) {
+    let mut whole = String::new();
+    loop {
+        let (size, rest) = body.split_once("\r\n").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return (whole, rest);
+        }
+        whole.push_str(&rest[..size]);
+        body = &rest[size + 2..];
+    }
 }
 
 async fn read_some(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<()> {

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
-    super::{JwksFrom, problems::Problems},
+    super::{AdditionalKeys, JwksFrom, problems::Problems},
     LONGEST, check_at_most,
 };
-use crate::verify::{HttpsOptions, JwksSettings, TrustedUrl};
+use crate::verify::{HttpsOptions, Issuer, JwksSettings, TrustedUrl};
 
 /// `[jwks]`: where Apple's public keys come from, and how long they are trusted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,22 @@ pub(super) struct JwksSection {
     /// Whether Apple's discovery document and keys are compared once an hour with what is pinned here; default no. It warns
     /// by log and by the metric `siwa_apple_drift`, and changes nothing.
     canary: bool,
+
+    /// Further issuers whose tokens are accepted, such as a simulator beside Apple, each with a `url` or a `file` of its own,
+    /// reached as the first is; default none. Written `[[jwks.additional]]`, too. Its keys prove nobody of Apple's, but it can
+    /// name any subject: `policy.issuers` must say who may pass, and `X-Apple-Issuer` tells the application whose subject it is.
+    additional: Vec<AdditionalSource>,
+}
+
+/// A further source of keys, and the issuer to whom they belong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdditionalSource {
+    issuer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<Url>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
 }
 
 impl Default for JwksSection {
@@ -84,6 +100,7 @@ impl Default for JwksSection {
             ca_file: None,
             proxy: None,
             canary: false,
+            additional: Vec::new(),
         }
     }
 }
@@ -96,6 +113,7 @@ pub(super) struct Checked {
     pub(super) cache_file: Option<PathBuf>,
     pub(super) https: HttpsOptions,
     pub(super) canary: bool,
+    pub(super) additional: Vec<AdditionalKeys>,
 }
 
 impl JwksSection {
@@ -118,6 +136,7 @@ impl JwksSection {
         let https =
             HttpsOptions::new(check_path(problems, "jwks.ca_file", self.ca_file), self.proxy);
         let cache_file = check_path(problems, "jwks.cache_file", self.cache_file);
+        let additional = check_additional(problems, self.additional);
         let from = check_source(problems, self.url, self.file)?;
         let settings = JwksSettings {
             refresh_every: self.refresh_every,
@@ -125,7 +144,39 @@ impl JwksSection {
             unknown_key_cooldown: self.unknown_key_cooldown,
             removed_key_grace: self.removed_key_grace,
         };
-        Some(Checked { from, settings, cache_file, https, canary: self.canary })
+        let (canary, additional) = (self.canary, additional?);
+        Some(Checked { from, settings, cache_file, https, canary, additional })
+    }
+}
+
+fn check_additional(
+    problems: &mut Problems,
+    sources: Vec<AdditionalSource>,
+) -> Option<Vec<AdditionalKeys>> {
+    let check = |(place, source): (usize, AdditionalSource)| source.check(problems, place);
+    let checked: Vec<_> = (1..).zip(sources).map(check).collect();
+    checked.into_iter().collect()
+}
+
+impl AdditionalSource {
+    /// `place` is where it stands in the list, counted from 1.
+    fn check(self, problems: &mut Problems, place: usize) -> Option<AdditionalKeys> {
+        let Self { issuer, url, file } = self;
+        let mut refuse =
+            |what| problems.note("jwks.additional", format!("entry {place} needs {what}"));
+        if issuer.is_empty() || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
+            refuse("an issuer of visible ASCII characters");
+            return None;
+        }
+        let from = match (url, file) {
+            (Some(url), None) => TrustedUrl::new(url).map(JwksFrom::Url),
+            (None, Some(file)) => file.file_name().is_some().then(|| JwksFrom::File(file.clone())),
+            (Some(_), Some(_)) | (None, None) => None,
+        };
+        if from.is_none() {
+            refuse("either a url, https or http to a loopback host, or a file");
+        }
+        Some(AdditionalKeys { issuer: Issuer::new(&issuer), from: from? })
     }
 }
 

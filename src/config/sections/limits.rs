@@ -1,30 +1,22 @@
 //! `[limits]`.
 
-use std::{
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
-use super::{super::problems::Problems, check_positive};
 use crate::{
     peers::Peers,
     server::{LimitSettings, RateSettings},
 };
 
-/// `[limits]`: how many requests, how often, how long. What holds for connections is below `[server]`.
+/// `[limits]`: how many requests, and how often. What holds for connections is below `[server]`, and how
+/// long a request may take below `[upstream]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LimitsSection {
     /// Requests in flight at once, on all connections; default 10 000. One more is answered 503 at once, and may be sent
     /// again. Fewer keeps the application from drowning, and memory bounded; more refuses fewer bursts.
     max_requests: NonZeroUsize,
-
-    /// Time that a request may take in all, to the last byte of its response; no limit by default, as downloads and event
-    /// streams may last. A later one is answered 504, or breaks off. Upgraded connections are not limited by it.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
-    request_timeout: Option<Duration>,
 
     /// Requests a second that one client may send in the long run; as many as it likes by default. More is answered 429. A
     /// client is an IPv4 address or an IPv6 /64: the peer's, or behind `server.trusted_peers` the one that they forward.
@@ -42,7 +34,6 @@ impl Default for LimitsSection {
         let settings = LimitSettings::default();
         Self {
             max_requests: settings.max_requests,
-            request_timeout: settings.request_timeout,
             rate_per_second: None,
             rate_burst: const { NonZeroU32::MIN.saturating_add(49) },
         }
@@ -50,17 +41,14 @@ impl Default for LimitsSection {
 }
 
 impl LimitsSection {
-    pub(super) fn check(self, problems: &mut Problems, trusted_peers: &Peers) -> LimitSettings {
-        let Self { max_requests, request_timeout, rate_per_second, rate_burst } = self;
+    pub(super) fn check(self, trusted_peers: &Peers) -> LimitSettings {
+        let Self { max_requests, rate_per_second, rate_burst } = self;
 
-        if let Some(request_timeout) = request_timeout {
-            check_positive(problems, "limits.request_timeout", request_timeout);
-        }
         let rate = rate_per_second.map(|per_second| RateSettings {
             per_second,
             burst: rate_burst,
             trusted_peers: trusted_peers.clone(),
         });
-        LimitSettings { max_requests, request_timeout, rate }
+        LimitSettings { max_requests, rate }
     }
 }

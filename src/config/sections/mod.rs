@@ -6,6 +6,7 @@
 mod apple;
 mod assertion;
 mod cors;
+mod doors;
 mod headers;
 mod identity;
 mod jwks;
@@ -29,16 +30,29 @@ use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use self::{
-    apple::AppleSection, assertion::AssertionSection, cors::CorsSection, headers::HeadersSection,
-    identity::IdentitySection, jwks::JwksSection, limits::LimitsSection, log::LogSection,
-    notifications::NotificationsSection, policy::PolicySection, revocations::RevocationsSection,
-    route::RouteSection, server::ServerSection, store::StoreSection, tls::TlsSection,
-    upstream::UpstreamSection, webhooks::WebhooksSection,
+    apple::AppleSection,
+    assertion::AssertionSection,
+    cors::CorsSection,
+    doors::{AUTH_REQUEST, DoorsSection, FORWARD_AUTH, USERINFO},
+    headers::HeadersSection,
+    identity::IdentitySection,
+    jwks::JwksSection,
+    limits::LimitsSection,
+    log::LogSection,
+    notifications::NotificationsSection,
+    policy::PolicySection,
+    revocations::RevocationsSection,
+    route::RouteSection,
+    server::ServerSection,
+    store::StoreSection,
+    tls::TlsSection,
+    upstream::UpstreamSection,
+    webhooks::WebhooksSection,
 };
-use super::{Settings, UpstreamEntry, names::keys_of, problems::Problems};
+use super::{AdditionalKeys, Settings, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
-    authn::Policy,
-    verify::{TrustedUrl, VerifierBuilder},
+    authn::{IdentityHeader, Policy},
+    verify::{Issuer, TrustedUrl, VerifierBuilder},
 };
 
 /// All that an operator can write.
@@ -51,6 +65,7 @@ pub(super) struct Sections {
     upstream: UpstreamSection,
     upstreams: BTreeMap<String, UpstreamSection>,
     route: Vec<RouteSection>,
+    doors: DoorsSection,
     apple: AppleSection,
     jwks: JwksSection,
     verdicts: VerdictsSection,
@@ -67,12 +82,13 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 17] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 18] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
         ("limits", keys_of::<LimitsSection>()),
         ("upstream", keys_of::<UpstreamSection>()),
+        ("doors", keys_of::<DoorsSection>()),
         ("apple", keys_of::<AppleSection>()),
         ("jwks", keys_of::<JwksSection>()),
         ("verdicts", keys_of::<VerdictsSection>()),
@@ -98,17 +114,21 @@ pub(super) fn known_groups() -> [(&'static str, &'static [&'static str]); 2] {
 /// A value to show for each key whose default shows nothing.
 pub(super) fn example_of(key: &str) -> Option<Value> {
     let text = |text: &str| Value::from(text);
+    let list = |paths: &[&str]| Value::Array(paths.iter().copied().map(Value::from).collect());
     Some(match key {
         "server.listen" => text("0.0.0.0:4180"),
         "server.proxy_protocol_peers" => Value::Array(vec![text("10.0.0.7")]),
         "tls.certificate" => text("/etc/siwa-proxy/tls.crt"),
         "tls.key" => text("/etc/siwa-proxy/tls.key"),
         "tls.client_authorities" => text("/etc/siwa-proxy/clients-ca.crt"),
-        "limits.request_timeout" => text("10m"),
         "limits.rate_per_second" => Value::Integer(20),
         "server.max_body_bytes" => text("10MiB"),
         "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
         "upstream.url" => text(UpstreamSection::EXAMPLE_URL),
+        "doors.auth_request" => list(&AUTH_REQUEST),
+        "doors.forward_auth" => list(&FORWARD_AUTH),
+        "doors.userinfo" => list(&USERINFO),
+        "doors.audience" => text("my-app"),
         "upstream.audience" => text("my-app"),
         "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
         "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
@@ -129,6 +149,7 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "upstream.total_timeout" => text("5m"),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
         "apple.max_token_age" => text("1h"),
+        "policy.issuers" => Value::Array(vec![text(Issuer::APPLE)]),
         "policy.minimum_real_user_status" => text("likely_real"),
         "policy.allow_subjects" => {
             Value::Array(vec![text("001999.0a1b2c3d4e5f60718293a4b5c6d7e8f9.0918")])
@@ -154,6 +175,7 @@ impl Sections {
             upstream,
             upstreams,
             route,
+            doors,
             apple,
             jwks,
             verdicts,
@@ -172,17 +194,22 @@ impl Sections {
         let server = server.check(problems);
         let tls = tls.check(problems);
         let trusted_peers = server.as_ref().map(|server| server.trusted_peers.clone());
-        let limits = limits.check(problems, &trusted_peers.unwrap_or_default());
+        let limits = limits.check(&trusted_peers.unwrap_or_default());
         let (upstreams, names) = check_upstreams(problems, upstream, upstreams);
+        let has_application = upstreams.as_ref().is_none_or(|list| !list.is_empty());
         let apple = apple.check(problems);
         let client_ids = apple.as_ref().map(|apple| &apple.client_ids);
         let known = route::Known { upstreams: &names, client_ids };
         let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
+        if let (Some(apple), Some(jwks)) = (&apple, &jwks) {
+            check_issuers(problems, &apple.issuer, &jwks.additional, &policy);
+        }
         let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
+        let doors = doors.check(problems, has_application, assertion.as_ref());
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
@@ -217,6 +244,8 @@ impl Sections {
             canary: jwks.canary,
             upstreams: upstreams?,
             routes: routes?,
+            doors: doors.paths,
+            audience: doors.audience,
             cors,
             store: store?,
             notifications,
@@ -226,7 +255,8 @@ impl Sections {
             webhooks,
             via,
             assertion,
-            identity_headers: identity.headers,
+            identity_headers: tell_issuer(identity.headers, &jwks.additional),
+            additional_keys: jwks.additional,
             unverified_email: identity.unverified_email,
             realm: identity.realm,
             request_body: server.request_body,
@@ -236,13 +266,45 @@ impl Sections {
     }
 }
 
-/// All applications, that of `[upstream]` first, and the places of the others by their names.
+/// With several issuers a subject alone says no longer who it is, so that their order of trust must be written down.
+fn check_issuers(
+    problems: &mut Problems,
+    first: &Issuer,
+    additional: &[AdditionalKeys],
+    policy: &PolicySection,
+) {
+    if additional.iter().any(|keys| keys.issuer == *first) {
+        let what = "names the issuer of [apple], whose keys come from one place: remove it";
+        problems.note_clash("jwks.additional", "apple.issuer", what);
+    }
+    if !additional.is_empty() && !policy.names_issuers() {
+        let what = "is missing: each issuer of jwks.additional can name any subject, so say whose users may pass";
+        problems.note_clash("policy.issuers", "jwks.additional", what);
+    }
+}
+
+/// The application must be able to tell one issuer's subjects from another's.
+fn tell_issuer(
+    mut headers: Vec<IdentityHeader>,
+    additional: &[AdditionalKeys],
+) -> Vec<IdentityHeader> {
+    if !additional.is_empty() && !headers.contains(&IdentityHeader::Issuer) {
+        headers.push(IdentityHeader::Issuer);
+    }
+    headers
+}
+
+/// All applications, that of `[upstream]` first, and the places of the others by their names. If nothing is said of any
+/// there is none, and other gateways ask.
 fn check_upstreams(
     problems: &mut Problems,
     first: UpstreamSection,
     others: BTreeMap<String, UpstreamSection>,
 ) -> (Option<Vec<UpstreamEntry>>, BTreeMap<String, usize>) {
     let mut names = BTreeMap::new();
+    if others.is_empty() && first == UpstreamSection::default() {
+        return (Some(Vec::new()), names);
+    }
     let mut checked = vec![first.check(problems, "upstream")];
     for (name, section) in others {
         let at = format!("upstreams.{name}");
@@ -361,7 +423,6 @@ mod tests {
             ("[tls]\nhandshake_timeout = '0s'", "tls.handshake_timeout"),
             ("[tls]\nreload_every = '0s'", "tls.reload_every"),
             ("[limits]\nmax_requests = 0", "limits.max_requests"),
-            ("[limits]\nrequest_timeout = '0s'", "limits.request_timeout"),
             ("[limits]\nrate_per_second = 0", "limits.rate_per_second"),
             ("[limits]\nrate_burst = 0", "limits.rate_burst"),
             ("[server]\ntrusted_peers = ['::/0']", "server.trusted_peers"),
@@ -376,6 +437,12 @@ mod tests {
             ("[jwks]\nfile = ''", "jwks.file"),
             ("[jwks]\nurl = 'keys'", "jwks.url"),
             ("[jwks]\nfile = 'a'\nurl = 'https://a'", "jwks.url"),
+            ("[jwks]\nadditional = [{ issuer = '', file = 'a' }]", "jwks.additional"),
+            ("[jwks]\nadditional = [{ issuer = 'a' }]", "jwks.additional"),
+            ("[jwks]\nadditional = [{ issuer = 'a', url = 'http://a' }]", "jwks.additional"),
+            ("[jwks]\nadditional = [{ issuer = 'a', keys = 'b' }]", "jwks.additional"),
+            ("[jwks]\nadditional = [{ issuer = 'a', file = 'b' }]", "policy.issuers"),
+            ("[policy]\nissuers = []", "policy.issuers"),
             ("[policy]\nrequire_email = 'yes'", "policy.require_email"),
             ("[policy]\nprivate_relay = 'deny'", "policy.private_relay"),
             ("[policy]\nminimum_real_user_status = 2", "policy.minimum_real_user_status"),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::super::problems::Problems;
 use crate::{
     authn::{EmailPattern, EmailRule, Members, PolicyRules, PrivateRelay},
-    verify::RealUserStatus,
+    verify::{Issuer, RealUserStatus},
 };
 
 /// `[policy]`: who may pass, among those whom Apple vouched for; by default, everybody. Who may not is answered 403, with a
@@ -14,6 +14,12 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PolicySection {
+    /// The issuers whose users may pass, compared exactly with `iss`; default all whose keys are used, which is
+    /// `apple.issuer` alone. Required where `jwks.additional` names more: each one can name any subject, so that each one more
+    /// is one more to be believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuers: Option<Vec<String>>,
+
     /// The claims that a token must hold and fill, such as `org_id` of managed accounts; default none. Each locks out
     /// everybody in whose token Apple leaves it out.
     required_claims: Vec<String>,
@@ -102,9 +108,15 @@ mod real_user_status {
 }
 
 impl PolicySection {
+    /// Whether it says whose users may pass.
+    pub(super) const fn names_issuers(&self) -> bool {
+        self.issuers.is_some()
+    }
+
     /// `at` is the name of the section: `policy`, or that of a route's.
     pub(super) fn check(self, problems: &mut Problems, at: &str) -> Option<PolicyRules> {
         let Self {
+            issuers,
             required_claims,
             require_email,
             require_verified_email,
@@ -116,6 +128,7 @@ impl PolicySection {
             deny_emails,
         } = self;
 
+        let issuers = check_issuers(problems, at, issuers);
         let email = match (require_verified_email, require_email) {
             (true, _) => EmailRule::Verified,
             (false, true) => EmailRule::Present,
@@ -128,6 +141,7 @@ impl PolicySection {
         let deny = check_members(problems, &format!("{at}.deny"), deny_subjects, &deny_emails);
         let (allow, deny) = (allow?, deny?);
         Some(PolicyRules {
+            issuers: issuers?,
             client_ids: None,
             deny,
             allow,
@@ -137,6 +151,22 @@ impl PolicySection {
             minimum_real_user_status,
         })
     }
+}
+
+/// As with client ids, an empty list is no permission, which nobody means.
+#[expect(clippy::option_option, reason = "a problem, no list, a list")]
+fn check_issuers(
+    problems: &mut Problems,
+    at: &str,
+    issuers: Option<Vec<String>>,
+) -> Option<Option<Vec<Issuer>>> {
+    let Some(issuers) = issuers else { return Some(None) };
+    if issuers.is_empty() || issuers.iter().any(String::is_empty) {
+        let what = "must name issuers: leave it out to let the users of all pass";
+        problems.note(&format!("{at}.issuers"), what);
+        return None;
+    }
+    Some(Some(issuers.iter().map(|issuer| Issuer::new(issuer)).collect()))
 }
 
 /// An allow list that is there and empty would admit nobody, which nobody means.

@@ -49,6 +49,12 @@ pub(super) struct ServerSection {
     #[serde(with = "humantime_serde")]
     keep_alive_timeout: Duration,
 
+    /// The longest that a caller may take nothing of its response, while there is something to take; default 60 s. Then its
+    /// connection, or its HTTP/2 stream, is ended. Shorter frees the application from callers that do not read sooner;
+    /// longer is kinder to bad networks.
+    #[serde(with = "humantime_serde")]
+    send_timeout: Duration,
+
     /// Size of one request's head, and of its trailers; default 64 KiB. More is answered 431. Larger admits bigger cookies
     /// and tokens, and lets each connection hold more memory.
     max_header_bytes: ByteSize,
@@ -121,6 +127,7 @@ impl Default for ServerSection {
             max_connections: settings.max_connections,
             header_read_timeout: settings.header_read_timeout,
             keep_alive_timeout: settings.keep_alive_timeout,
+            send_timeout: settings.send_timeout,
             max_header_bytes: ByteSize(settings.max_header_bytes as u64),
             max_headers: at_least_one(settings.max_headers),
             drain_delay: Duration::ZERO,
@@ -162,6 +169,7 @@ impl ServerSection {
             max_connections,
             header_read_timeout,
             keep_alive_timeout,
+            send_timeout,
             max_header_bytes,
             max_headers,
             drain_delay,
@@ -181,6 +189,7 @@ impl ServerSection {
         check_places(problems, &listen, &admin_listen);
         check_positive(problems, "server.header_read_timeout", header_read_timeout);
         check_positive(problems, "server.keep_alive_timeout", keep_alive_timeout);
+        check_positive(problems, "server.send_timeout", send_timeout);
         check_positive(problems, "server.body_idle_timeout", body_idle_timeout);
         check_positive(problems, "server.h2_ping_timeout", h2_ping_timeout);
         check_at_most(problems, "server.drain_delay", LONGEST, drain_delay);
@@ -197,6 +206,7 @@ impl ServerSection {
             max_connections,
             header_read_timeout,
             keep_alive_timeout,
+            send_timeout,
             max_header_bytes: Self::check_header_bytes(problems, max_header_bytes)?,
             max_headers: max_headers.get(),
             proxy_protocol_peers,

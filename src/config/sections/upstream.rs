@@ -64,8 +64,9 @@ pub(super) struct UpstreamSection {
     #[serde(with = "humantime_serde")]
     idle_timeout: Duration,
 
-    /// The longest that a whole exchange may take, to the last byte of the response; no limit by default, as event streams
-    /// and downloads have none. Then the caller gets 504, or the response is broken off.
+    /// The longest that a whole exchange may take, from the request that was let through to the last byte of the response;
+    /// no limit by default, as event streams and downloads have none. Then the caller gets 504, or the response is broken
+    /// off. Upgraded connections are not limited by it.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     total_timeout: Option<Duration>,
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::ALLOW};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use tracing::{info, warn};
@@ -119,11 +119,6 @@ impl Notifications {
         let arrival = Arrival::new(request.extensions(), request.headers(), &parts.trusted_peers);
         let mut exchange = Exchange::begin(&parts.metrics, "notifications", method, arrival);
         exchange.takes(RouteLabel::none());
-        if request.method() != Method::POST {
-            let response = method_not_allowed();
-            exchange.answered(response.status(), "method_not_allowed");
-            return response;
-        }
         match parts.take(request).await {
             Ok((event, recorded)) => {
                 parts.count(event, recorded.label());
@@ -143,6 +138,9 @@ impl Notifications {
 impl Parts {
     async fn take(&self, request: Request<Incoming>) -> Outcome {
         let (head, body) = request.into_parts();
+        if head.method != Method::POST {
+            return Err(Rejection::MethodNotAllowed { allow: "POST" }.into());
+        }
         let peer = head.extensions.get::<SocketAddr>().copied().unwrap_or(NOWHERE).ip();
         self.check_rate(peer, &head.headers)?;
         let body =
@@ -194,11 +192,4 @@ fn not_apples(code: &'static str) -> Refused {
     let rejection =
         Rejection::BadRequest("not a notification that Apple signed for an app of ours");
     Refused { event: "none", code, rejection }
-}
-
-fn method_not_allowed() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-    response
 }

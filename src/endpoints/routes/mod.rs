@@ -24,8 +24,8 @@ use self::ambiguity::ambiguity_of;
 pub(crate) use self::pattern::PathPattern;
 use crate::authn::{Policy, Rejection};
 
-/// Who may pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Who may pass; the strictest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Access {
     /// Those who prove who they are.
     #[default]
@@ -140,6 +140,21 @@ impl<D> Routes<D> {
         Ok(route)
     }
 
+    /// Every route that some request can be under. Behind a rule for everything the fallback is never reached.
+    pub(crate) fn reachable(&self) -> impl Iterator<Item = &Route<D>> {
+        reachable(&self.rules, &self.fallback)
+    }
+
+    /// Where requests go that no rule matches.
+    pub(crate) const fn fallback(&self) -> &Route<D> {
+        &self.fallback
+    }
+
+    /// Whether it matters for who may pass which route a request is under.
+    pub(crate) const fn differ(&self) -> bool {
+        self.differ
+    }
+
     /// The same routes to other destinations.
     pub(crate) fn map<E>(self, mut to: impl FnMut(&D) -> E) -> Routes<E> {
         let mut map = |route: Route<D>| {
@@ -188,10 +203,17 @@ fn conflicts_of<D>(rules: &[(Rule, Route<D>)]) -> Vec<Conflict> {
     numbered().filter_map(with_earlier).collect()
 }
 
-/// Whether routes differ in who may pass. Behind a rule for everything the fallback is never reached by a path.
+fn reachable<'a, D>(
+    rules: &'a [(Rule, Route<D>)],
+    fallback: &'a Route<D>,
+) -> impl Iterator<Item = &'a Route<D>> {
+    let fallback = (!rules.iter().any(|(rule, _)| rule.is_everything())).then_some(fallback);
+    rules.iter().map(|(_, route)| route).chain(fallback)
+}
+
+/// Whether routes differ in who may pass.
 fn differ<D>(rules: &[(Rule, Route<D>)], fallback: &Route<D>) -> bool {
-    let reachable = (!rules.iter().any(|(rule, _)| rule.is_everything())).then_some(fallback);
-    let mut routes = rules.iter().map(|(_, route)| route).chain(reachable);
+    let mut routes = reachable(rules, fallback);
     let first = routes.next();
     routes.any(|route| {
         first.is_some_and(|first| (first.access, &first.policy) != (route.access, &route.policy))

@@ -100,7 +100,7 @@ fn of_malformation(malformation: &Malformation, text: &str) -> &'static str {
 }
 
 fn of_unknown_key(key_id: &str, keys: &ListedKeys) -> String {
-    if keys.listed.iter().any(|listed| **listed == *key_id) {
+    if keys.lists(key_id) {
         return format!(
             "ask whoever publishes the keys: {key_id} is listed, but is no RSA key of 2048 to 8192 bits for RS256 signatures"
         );

@@ -19,7 +19,7 @@ use super::{
     claims::ClaimRules,
     error::{FetchFault, TokenFault},
     identity::{ClientId, ClientIds, Identity},
-    jwks::{self, Issuer, JwkSet, KeyId},
+    jwks::{self, Issuer, JwkSet, KeyId, VerifyingKey},
     printable::Printable,
     token::UnverifiedToken,
 };
@@ -68,30 +68,58 @@ impl Explainer {
     /// Judges `text` as a token at `now` and tells each step.
     #[must_use]
     pub fn explain(&self, text: &str, now: UnixTime) -> Explanation {
+        self.tell(text, now, self.judge(text, now).err())
+    }
+
+    /// The same with a `last` check besides, which only the caller can make: who may pass is not this module's to know.
+    #[must_use]
+    pub fn explain_with<F>(&self, text: &str, now: UnixTime, last: LastCheck<F>) -> Explanation
+    where
+        F: FnOnce(&Identity) -> Result<(), Problem>,
+    {
+        let LastCheck { name, asks, judge } = last;
+        let (mut explanation, outcome) = match self.judge(text, now) {
+            Err(fault) => (self.tell(text, now, Some(fault)), Outcome::NotReached),
+            Ok(identity) => {
+                let problem = judge(&identity).err();
+                let outcome = if problem.is_none() { Outcome::Ok } else { Outcome::Failed };
+                (Explanation { problem, ..self.tell(text, now, None) }, outcome)
+            }
+        };
+        explanation.checks.push(Check { name, asks, outcome });
+        explanation
+    }
+
+    fn tell(&self, text: &str, now: UnixTime, fault: Option<TokenFault>) -> Explanation {
         let Self { keys, rules } = self;
-        let fault = self.judge(text, now).err();
         let failed = fault.as_ref().map(Step::that_refused);
         let problem = fault.map(|fault| Problem {
             code: fault.code(),
             message: with_causes(&fault),
             mend: mend::mend(&fault, text, keys, rules),
         });
-        let checks = Step::ALL.map(|step| Check {
+        let check = |step: Step| Check {
             name: step.name(),
             asks: step.asks(keys, rules),
             outcome: step.outcome(failed),
-        });
+        };
+        let checks = Step::ALL.map(check).into();
         let (header, claims) = found::read(text);
         Explanation { judged_at: now, header, claims, checks, problem }
     }
 
-    /// The way of a [`Verifier`](super::Verifier) with every key at hand.
+    /// The way of a [`Verifier`](super::Verifier) with every key at hand: of several under one name, the one that fits.
     fn judge(&self, text: &str, now: UnixTime) -> Result<Identity, TokenFault> {
         let token = UnverifiedToken::parse(text)?;
         let key_id = token.key_id()?;
-        let unknown = || TokenFault::UnknownKey { key_id: key_id.clone() };
-        let key = self.keys.set.find(key_id).ok_or_else(unknown)?;
-        self.rules.accept(token.open(key)?, now)
+        let mut refused = None;
+        for key in self.keys.named(key_id) {
+            match token.open(key).and_then(|claims| self.rules.accept(claims, now)) {
+                Err(fault) if fault.is_about_the_key() => refused = refused.or(Some(fault)),
+                judged => return judged,
+            }
+        }
+        Err(refused.unwrap_or_else(|| TokenFault::UnknownKey { key_id: key_id.clone() }))
     }
 }
 
@@ -106,9 +134,24 @@ fn with_causes(fault: &TokenFault) -> String {
     message
 }
 
-/// The keys to explain with, and the names of all that their issuer listed, usable or not.
+/// A check that is made last, of whomever the token proves.
+#[derive(Clone, Debug)]
+pub struct LastCheck<F> {
+    /// What is checked.
+    pub name: &'static str,
+    /// What a good token has there.
+    pub asks: String,
+    /// Says what is wrong, if anything is.
+    pub judge: F,
+}
+
+/// The keys to explain with, and the names of all that their issuers listed, usable or not.
 #[derive(Debug)]
-pub struct ListedKeys {
+pub struct ListedKeys(Vec<ListedSet>);
+
+/// The keys of one issuer.
+#[derive(Debug)]
+struct ListedSet {
     set: JwkSet,
     listed: Vec<Box<str>>,
     issuer: Issuer,
@@ -124,7 +167,29 @@ impl ListedKeys {
         let set = JwkSet::parse(text, &issuer)?;
         let keys = jwks::listed(text).map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
         let kid = |key: &Value| key.get("kid").and_then(Value::as_str).map(Box::from);
-        Ok(Self { set, listed: keys.iter().filter_map(kid).collect(), issuer })
+        let listed = keys.iter().filter_map(kid).collect();
+        Ok(Self(vec![ListedSet { set, listed, issuer }]))
+    }
+
+    /// These keys and `further` ones, of another issuer.
+    #[must_use]
+    pub fn and(mut self, further: Self) -> Self {
+        self.0.extend(further.0);
+        self
+    }
+
+    fn named(&self, key_id: &KeyId) -> impl Iterator<Item = &VerifyingKey> {
+        self.0.iter().filter_map(|source| source.set.find(key_id)).map(|key| &**key)
+    }
+
+    /// Whether some issuer listed a key of that name, usable or not.
+    fn lists(&self, name: &str) -> bool {
+        self.0.iter().any(|source| source.listed.iter().any(|listed| **listed == *name))
+    }
+
+    fn issuers(&self) -> String {
+        let names: Vec<_> = self.0.iter().map(|source| source.issuer.as_str()).collect();
+        names.join(" or ")
     }
 }
 
@@ -136,12 +201,12 @@ pub struct Explanation {
     judged_at: UnixTime,
     header: Option<Found>,
     claims: Option<Found>,
-    checks: [Check; Step::ALL.len()],
+    checks: Vec<Check>,
     problem: Option<Problem>,
 }
 
 impl Explanation {
-    /// Whether the token proves somebody.
+    /// Whether the token proves somebody, and the last check, if there is one, has nothing against them.
     #[must_use]
     pub const fn is_good(&self) -> bool {
         self.problem.is_none()
@@ -149,7 +214,7 @@ impl Explanation {
 
     /// Every check, in the order in which they are made.
     #[must_use]
-    pub const fn checks(&self) -> &[Check] {
+    pub fn checks(&self) -> &[Check] {
         &self.checks
     }
 
@@ -208,9 +273,12 @@ pub struct Problem {
 impl ListedKeys {
     /// Those that can be used; what their issuer listed besides makes no key.
     fn names(&self) -> String {
-        let is_usable =
-            |kid: &&str| KeyId::new(kid).is_some_and(|kid| self.set.find(&kid).is_some());
-        listed(self.listed.iter().map(|kid| &**kid).filter(is_usable))
+        let usable = |source: &ListedSet, kid: &str| {
+            KeyId::new(kid).is_some_and(|kid| source.set.find(&kid).is_some())
+        };
+        listed(self.0.iter().flat_map(|source| {
+            source.listed.iter().map(|kid| &**kid).filter(move |kid| usable(source, kid))
+        }))
     }
 }
 

@@ -140,7 +140,7 @@ impl Step {
             Self::Signature => "made with that key over exactly this text".to_owned(),
             Self::Json => "a JSON object with unique members".to_owned(),
             Self::Kind => "an identity token, no server-to-server notification".to_owned(),
-            Self::Issuer => format!("`iss` is {}", keys.issuer.as_str()),
+            Self::Issuer => format!("`iss` is {}", keys.issuers()),
             Self::Audience => format!("`aud` is one of {}", rules.client_id_names()),
             Self::Issued => format!("`iat` is not ahead, {}", give_or_take()),
             Self::NotBefore => format!("`nbf`, if there, is not ahead, {}", give_or_take()),

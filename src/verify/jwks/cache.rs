@@ -22,10 +22,18 @@ pub(super) struct SourceCache {
     pub(super) current: CurrentSet,
     pub(super) wake: Notify,
     settings: JwksSettings,
-    on_demand: Mutex<Option<Instant>>,
+    on_demand: Mutex<Option<OnDemand>>,
     /// Made-up names, each with the number of the successful fetch that did not hold it. A further success ends them all.
     absent: Cache<KeyId, u64>,
     metrics: Metrics,
+}
+
+/// The last fetch that an unknown key caused.
+#[derive(Clone, Copy, Debug)]
+struct OnDemand {
+    asked_at: Instant,
+    /// How many fetches will have ended when it has, or one that began before it.
+    number: u64,
 }
 
 impl SourceCache {
@@ -48,20 +56,20 @@ impl SourceCache {
         self.current.get(&())?.find(key_id).cloned()
     }
 
-    /// How many fetches must have ended before the name can be said to be here or not: the one that runs, or one of our
-    /// own if the cooldown allows. None if waiting is of no use.
+    /// How many fetches must have ended before the name can be said to be here or not: the one that runs, the one that
+    /// somebody asked for, or one of our own if the cooldown allows. None if waiting is of no use.
     pub(super) fn ask_for(&self, key_id: &KeyId, progress: &Progress) -> Option<u64> {
         if self.is_known_to_be_absent(key_id, progress) {
             return None;
         }
-        if !progress.fetching {
-            if !self.take_turn() {
-                self.metrics.jwks_refetches_suppressed.inc();
-                return None;
-            }
-            self.wake.notify_one();
+        if progress.fetching {
+            return Some(progress.attempts.saturating_add(1));
         }
-        Some(progress.attempts.saturating_add(1))
+        let awaited = self.take_turn(progress.attempts);
+        if awaited.is_none() {
+            self.metrics.jwks_refetches_suppressed.inc();
+        }
+        awaited
     }
 
     /// *No such key* needs a set that we just saw, which may be the one that we `awaited`; anything less is *could not
@@ -94,15 +102,20 @@ impl SourceCache {
         self.is_confirmed(progress) && self.absent.get(key_id) == Some(progress.successes)
     }
 
-    /// Whether an unknown key may cause a fetch now. Time alone decides, whatever the set holds and however fetches end.
-    fn take_turn(&self) -> bool {
-        let now = Instant::now();
+    /// The number of the fetch that an unknown key may cause now, or share: one that was asked for and has not begun is as
+    /// good as one that runs. Else time alone decides, whatever the set holds and however the `ended` fetches did.
+    fn take_turn(&self, ended: u64) -> Option<u64> {
+        let asked_at = Instant::now();
         let cooldown = self.settings.unknown_key_cooldown;
         let mut last = self.on_demand.lock().unwrap_or_else(PoisonError::into_inner);
-        let allowed = last.is_none_or(|last| now.duration_since(last) >= cooldown);
-        if allowed {
-            *last = Some(now);
+        match *last {
+            Some(last) if last.number > ended => return Some(last.number),
+            Some(last) if asked_at.duration_since(last.asked_at) < cooldown => return None,
+            Some(_) | None => {}
         }
-        allowed
+        let number = ended.saturating_add(1);
+        *last = Some(OnDemand { asked_at, number });
+        self.wake.notify_one();
+        Some(number)
     }
 }

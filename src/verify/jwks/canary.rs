@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     super::{error::FetchFault, printable::Printable},
-    HttpsError, HttpsOptions, Issuer, JwkSet, TrustedUrl,
+    HttpsError, HttpsOptions, InvalidDuration, Issuer, JwkSet, TrustedUrl,
     cache::SourceCache,
     https::Document,
 };
@@ -52,7 +52,7 @@ impl CanarySettings {
         Self { discovery, jwks_uri, ..Self::default() }
     }
 
-    /// Compares so often.
+    /// Compares so often, within the bounds of [`JwksSettings`](super::JwksSettings).
     #[must_use]
     pub const fn every(mut self, every: Duration) -> Self {
         self.every = every;
@@ -63,6 +63,10 @@ impl CanarySettings {
     #[must_use]
     pub fn https(self, https: HttpsOptions) -> Self {
         Self { https, ..self }
+    }
+
+    pub(in super::super) fn check(&self) -> Result<(), InvalidDuration> {
+        InvalidDuration::check("the canary's every", self.every)
     }
 }
 

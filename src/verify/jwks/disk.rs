@@ -9,12 +9,12 @@
 //! ```
 //!
 //! The digest tells a whole file from a damaged one. It is no signature: who can write the file can write a digest, so
-//! the file is ours alone (0600), and one that everybody could have written is not believed.
+//! the file is ours alone (0600), and one that others could have written is not believed.
 
 use std::{
     ffi::OsString,
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,14 +24,13 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     fs,
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::watch,
     time::Instant,
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{super::error::FetchFault, Issuer, JwkSet};
 use crate::{
-    clock::UnixTime,
+    clock::{Clock, UnixTime},
     telemetry::{JwksFileLabels, Metrics},
 };
 
@@ -50,6 +49,28 @@ pub(super) struct Restored {
     /// By the wall clock, the one thing that both processes share. If it was set back in between, the set seems younger
     /// than it is, by as much.
     pub(super) age: Duration,
+    /// When it was of that age: reading it takes time, which must not lengthen its life.
+    pub(super) aged_at: Instant,
+}
+
+impl Restored {
+    /// When it is too old, if sets are believed for `longest`.
+    pub(super) fn end(&self, longest: Duration) -> Option<Instant> {
+        self.aged_at.checked_add(longest.saturating_sub(self.age))
+    }
+}
+
+/// One moment, by the wall clock and by the one that is never set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    wall: UnixTime,
+    steady: Instant,
+}
+
+impl Moment {
+    pub(super) fn of(clock: &dyn Clock) -> Self {
+        Self { wall: clock.now(), steady: Instant::now() }
+    }
 }
 
 /// A set that was just fetched.
@@ -66,8 +87,10 @@ pub(super) struct Snapshot {
 enum FileFault {
     #[error("it cannot be read")]
     Unreadable(#[source] io::Error),
-    #[error("everybody on this machine can write it")]
+    #[error("others on this machine can write it")]
     WritableByAll,
+    #[error("it belongs to another user of this machine, number {owner}")]
+    Owner { owner: u32 },
     #[error("it is longer than any key set")]
     Oversized,
     #[error("it is not a key set file of this version")]
@@ -89,6 +112,7 @@ impl FileFault {
         match self {
             Self::Unreadable(_) => "unreadable",
             Self::WritableByAll => "writable_by_all",
+            Self::Owner { .. } => "owner",
             Self::Oversized => "oversized",
             Self::Format => "format",
             Self::Digest => "digest",
@@ -121,11 +145,15 @@ impl SetFile {
         Self { path, issuer }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The set in the file, if it can be used now: it is no older than `longest`. A file that cannot be used is ignored
     /// with a warning; that there is none is how every first start goes.
     pub(super) async fn load(
         &self,
-        now: UnixTime,
+        now: Moment,
         longest: Duration,
         metrics: &Metrics,
     ) -> Option<Restored> {
@@ -156,8 +184,9 @@ impl SetFile {
 
     async fn read(&self) -> io::Result<Result<Vec<u8>, FileFault>> {
         let file = fs::File::open(&self.path).await?;
-        if file.metadata().await?.permissions().mode() & 0o022 != 0 {
-            return Ok(Err(FileFault::WritableByAll));
+        let metadata = file.metadata().await?;
+        if let Err(fault) = check_trusted(metadata.uid(), metadata.mode()) {
+            return Ok(Err(fault));
         }
         let mut text = Vec::new();
         // One byte past the limit is enough to see that it is passed.
@@ -166,7 +195,7 @@ impl SetFile {
         Ok(if text.len() > Self::LONGEST { Err(FileFault::Oversized) } else { Ok(text) })
     }
 
-    fn parse(&self, text: &[u8], now: UnixTime, longest: Duration) -> Result<Restored, FileFault> {
+    fn parse(&self, text: &[u8], now: Moment, longest: Duration) -> Result<Restored, FileFault> {
         let labelled = text.strip_prefix(FIRST_LINE).ok_or(FileFault::Format)?;
         let end = labelled.iter().position(|byte| *byte == b'\n').ok_or(FileFault::Format)?;
         let (line, rest) = labelled.split_at_checked(end).ok_or(FileFault::Format)?;
@@ -181,15 +210,15 @@ impl SetFile {
             return Err(FileFault::Issuer);
         }
         let fetched_at = UnixTime::from_secs(label.fetched_at);
-        if fetched_at > now.saturating_add(Self::CLOCK_STEP) {
+        if fetched_at > now.wall.saturating_add(Self::CLOCK_STEP) {
             return Err(FileFault::Future { fetched_at });
         }
-        let age = now.saturating_since(fetched_at);
+        let age = now.wall.saturating_since(fetched_at);
         if age >= longest {
             return Err(FileFault::TooOld { fetched_at });
         }
         let set = JwkSet::parse(set, &self.issuer).map_err(FileFault::KeySet)?;
-        Ok(Restored { set, fetched_at, age })
+        Ok(Restored { set, fetched_at, age, aged_at: now.steady })
     }
 
     fn render(&self, snapshot: &Snapshot) -> Result<Vec<u8>, serde_json::Error> {
@@ -201,7 +230,7 @@ impl SetFile {
     }
 
     /// Writes beside the file and then renames, so that a reader finds the old set or the new one and nothing between.
-    async fn store(&self, snapshot: &Snapshot) -> io::Result<()> {
+    pub(super) async fn store(&self, snapshot: &Snapshot) -> io::Result<()> {
         let text = self.render(snapshot)?;
         let beside = beside(&self.path);
         // What a process of the same number left when it was killed.
@@ -213,6 +242,33 @@ impl SetFile {
         drop(file);
         fs::rename(&beside, &self.path).await
     }
+
+    /// Removes the file if it lists a key that `snapshot` does not, or cannot be read: a set that could not be replaced must not
+    /// bring a withdrawn key back after a restart.
+    pub(super) async fn remove_unless_it_agrees_with(&self, snapshot: &Snapshot) -> io::Result<()> {
+        let at_its_time = Moment { wall: snapshot.fetched_at, steady: Instant::now() };
+        let agrees = match self.read().await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Ok(Ok(text)) => {
+                let written = self.parse(&text, at_its_time, Duration::MAX);
+                let fetched = JwkSet::parse(&snapshot.text, &self.issuer);
+                matches!((written, fetched), (Ok(old), Ok(new)) if new.holds_all_of(&old.set))
+            }
+            Ok(Err(_)) | Err(_) => false,
+        };
+        if agrees { Ok(()) } else { fs::remove_file(&self.path).await }
+    }
+}
+
+/// Whoever can write the file can add a key: that must be us, or root, and nobody else.
+fn check_trusted(owner: u32, mode: u32) -> Result<(), FileFault> {
+    if mode & 0o022 != 0 {
+        return Err(FileFault::WritableByAll);
+    }
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(FileFault::Owner { owner });
+    }
+    Ok(())
 }
 
 /// In the same directory, since a rename does not cross file systems; of this process, since replicas may share it.
@@ -232,72 +288,14 @@ fn digest(issuer: &str, fetched_at: u64, set: &[u8]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-fn count(metrics: &Metrics, operation: &'static str, result: &'static str) {
+pub(super) fn count(metrics: &Metrics, operation: &'static str, result: &'static str) {
     metrics.jwks_file.get_or_create(&JwksFileLabels { operation, result }).inc();
-}
-
-/// The task that writes the file, so that a slow disk holds up no fetch and no request.
-#[derive(Debug)]
-pub(super) struct Writer {
-    file: SetFile,
-    snapshots: watch::Receiver<Option<Snapshot>>,
-    metrics: Metrics,
-    written: Option<(u64, Instant)>,
-    failing: bool,
-}
-
-impl Writer {
-    /// A set that has not changed is written again this often, so that the file tells its age.
-    const AGAIN_AFTER: Duration = Duration::from_mins(1);
-
-    pub(super) const fn new(
-        file: SetFile,
-        snapshots: watch::Receiver<Option<Snapshot>>,
-        metrics: Metrics,
-    ) -> Self {
-        Self { file, snapshots, metrics, written: None, failing: false }
-    }
-
-    /// Writes what is fetched, until nobody fetches any more.
-    pub(super) async fn run(mut self) {
-        while self.snapshots.changed().await.is_ok() {
-            let snapshot = self.snapshots.borrow_and_update().clone();
-            let Some(snapshot) = snapshot.filter(|snapshot| self.is_due(snapshot)) else {
-                continue;
-            };
-            let outcome = self.file.store(&snapshot).await;
-            if outcome.is_ok() {
-                self.written = Some((snapshot.generation, Instant::now()));
-            }
-            self.note(outcome);
-        }
-    }
-
-    fn is_due(&self, snapshot: &Snapshot) -> bool {
-        self.written.is_none_or(|(generation, at)| {
-            generation != snapshot.generation || at.elapsed() >= Self::AGAIN_AFTER
-        })
-    }
-
-    fn note(&mut self, outcome: io::Result<()>) {
-        let path = self.file.path.display();
-        count(&self.metrics, "store", if outcome.is_ok() { "ok" } else { "failed" });
-        match outcome {
-            Err(error) if !self.failing => {
-                warn!(%path, %error, "the key set cannot be written to disk");
-                self.failing = true;
-            }
-            Ok(()) if self.failing => {
-                info!(%path, "the key set is written to disk again");
-                self.failing = false;
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
@@ -316,10 +314,14 @@ mod tests {
         Snapshot { text: text(), fetched_at: NOW, generation: 1 }
     }
 
+    fn at(wall: UnixTime) -> Moment {
+        Moment { wall, steady: Instant::now() }
+    }
+
     /// What loading said, by the metrics.
     async fn load(file: &SetFile, now: UnixTime) -> (Option<Restored>, String) {
         let metrics = Metrics::new();
-        let restored = file.load(now, DAY, &metrics).await;
+        let restored = file.load(at(now), DAY, &metrics).await;
         let page = metrics.render(now).unwrap();
         let result = page
             .lines()
@@ -356,11 +358,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = file_in(&directory);
         file.store(&snapshot()).await.unwrap();
-        let at = |seconds: i64| UnixTime::from_secs(NOW.as_secs().strict_add_signed(seconds));
-        assert_eq!(code(&file, at(24 * 3600 - 1)).await, "ok");
-        assert_eq!(code(&file, at(24 * 3600)).await, "too_old");
-        assert_eq!(code(&file, at(-60)).await, "ok", "clocks are corrected");
-        assert_eq!(code(&file, at(-61)).await, "future");
+        let later = |seconds: i64| UnixTime::from_secs(NOW.as_secs().strict_add_signed(seconds));
+        assert_eq!(code(&file, later(24 * 3600 - 1)).await, "ok");
+        assert_eq!(code(&file, later(24 * 3600)).await, "too_old");
+        assert_eq!(code(&file, later(-60)).await, "ok", "clocks are corrected");
+        assert_eq!(code(&file, later(-61)).await, "future");
     }
 
     #[tokio::test]
@@ -381,10 +383,10 @@ mod tests {
         for place in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[place] ^= 1;
-            assert!(file.parse(&damaged, NOW, DAY).is_err(), "byte {place}");
-            assert!(file.parse(&whole[..place], NOW, DAY).is_err(), "cut at {place}");
+            assert!(file.parse(&damaged, at(NOW), DAY).is_err(), "byte {place}");
+            assert!(file.parse(&whole[..place], at(NOW), DAY).is_err(), "cut at {place}");
         }
-        assert!(file.parse(&whole, NOW, DAY).is_ok());
+        assert!(file.parse(&whole, at(NOW), DAY).is_ok());
     }
 
     #[tokio::test]
@@ -394,6 +396,49 @@ mod tests {
         file.store(&snapshot()).await.unwrap();
         std::fs::set_permissions(&file.path, std::fs::Permissions::from_mode(0o666)).unwrap();
         assert_eq!(code(&file, NOW).await, "writable_by_all");
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_ignored_unless_that_is_root() {
+        let us = rustix::process::geteuid().as_raw();
+        for owner in [0, us] {
+            assert!(check_trusted(owner, 0o100_600).is_ok());
+        }
+        let stranger = us + 1;
+        assert_eq!(check_trusted(stranger, 0o100_600).unwrap_err().code(), "owner");
+        assert_eq!(check_trusted(us, 0o100_620).unwrap_err().code(), "writable_by_all");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_reading_takes_does_not_lengthen_a_sets_life() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file_in(&directory);
+        file.store(&snapshot()).await.unwrap();
+        let asked_at = at(NOW.saturating_add(DAY / 2));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let restored = file.load(asked_at, DAY, &Metrics::new()).await.unwrap();
+        assert_eq!(restored.end(DAY), asked_at.steady.checked_add(DAY / 2));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_removed_if_it_lists_a_key_that_is_listed_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file_in(&directory);
+        file.remove_unless_it_agrees_with(&snapshot()).await.unwrap();
+        file.store(&snapshot()).await.unwrap();
+
+        let mut fewer: serde_json::Value = serde_json::from_slice(&text()).unwrap();
+        let more = snapshot();
+        file.remove_unless_it_agrees_with(&more).await.unwrap();
+        assert!(file.path.exists(), "the same keys");
+        fewer["keys"].as_array_mut().unwrap().pop();
+        let fewer = Snapshot { text: fewer.to_string().into(), ..snapshot() };
+        file.remove_unless_it_agrees_with(&fewer).await.unwrap();
+        assert!(!file.path.exists());
+
+        file.store(&fewer).await.unwrap();
+        file.remove_unless_it_agrees_with(&more).await.unwrap();
+        assert!(file.path.exists(), "fewer keys bring back none");
     }
 
     #[tokio::test]

@@ -28,6 +28,9 @@ impl Default for HttpsOptions {
 }
 
 impl HttpsOptions {
+    /// The longest that one fetch may be given. The refresher gives up before that, after 10 seconds.
+    pub const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
+
     /// The same, with another limit to the time that one fetch may take.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
@@ -41,6 +44,9 @@ impl HttpsOptions {
     }
 
     fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, HttpsError> {
+        if self.timeout.is_zero() || self.timeout > Self::LONGEST_TIMEOUT {
+            return Err(HttpsError::Timeout { given: self.timeout });
+        }
         if let Some(path) = &self.ca_file {
             builder = builder.tls_certs_only(read_certificates(path)?);
         }
@@ -93,6 +99,12 @@ pub enum HttpsError {
     NoCertificate {
         /// Which file.
         path: PathBuf,
+    },
+    /// The time that one fetch may take is none, or beyond all patience.
+    #[error("a fetch cannot be given {given:?}: it needs some time, and at most an hour")]
+    Timeout {
+        /// What it was given.
+        given: Duration,
     },
     /// The proxy is neither `http://` nor `https://`.
     #[error("a proxy's address must begin with http:// or https://")]

@@ -18,15 +18,18 @@
 mod cache;
 mod canary;
 mod disk;
+mod fetched;
 mod https;
 mod kept;
 mod key;
 mod progress;
 mod refresher;
 mod set;
+mod settings;
 mod source;
+mod writer;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_util::{
@@ -43,6 +46,7 @@ pub use self::{
     canary::CanarySettings,
     https::{HttpsError, HttpsJwks, HttpsOptions},
     key::{Issuer, KeyId},
+    settings::{InvalidDuration, JwksSettings},
     source::{Fetch, FileJwks, FixedJwks, JwksSource, TrustedUrl},
 };
 pub(super) use self::{
@@ -51,37 +55,6 @@ pub(super) use self::{
 };
 use super::error::{TokenFault, VerifyError};
 use crate::{clock::Clock, telemetry::Metrics};
-
-/// How keys are kept fresh. Apple sends `Cache-Control: no-store`, so that freshness is ours to set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JwksSettings {
-    /// Time between fetches, ± 10 % so that a fleet spreads out. Shorter notices a withdrawn key sooner.
-    pub refresh_every: Duration,
-    /// How long the last good set is used while fetching fails. Longer rides out an outage of Apple's; shorter drops a
-    /// withdrawn key sooner.
-    pub keep_while_failing: Duration,
-    /// The least time between two fetches that unknown `kid`s cause, so that made-up tokens cannot make us hammer Apple.
-    pub unknown_key_cooldown: Duration,
-    /// How long a key stays usable that a successful fetch does not list any more. Zero ends it at once: Apple withdraws
-    /// a key that is not to be believed in no other way. Longer spares tokens that outlive their key.
-    pub removed_key_grace: Duration,
-}
-
-impl JwksSettings {
-    /// The longest set that is read, in bytes. Apple's has about 1,450.
-    pub const MAX_BYTES: usize = JwkSet::MAX_BYTES;
-}
-
-impl Default for JwksSettings {
-    fn default() -> Self {
-        Self {
-            refresh_every: Duration::from_mins(15),
-            keep_while_failing: Duration::from_hours(24),
-            unknown_key_cooldown: Duration::from_secs(30),
-            removed_key_grace: Duration::ZERO,
-        }
-    }
-}
 
 /// One place to get keys from, with the issuer for whom they speak.
 #[derive(Clone, Debug)]
@@ -181,8 +154,7 @@ impl JwksCache {
     /// The keys of that name; or [`TokenFault::UnknownKey`] when sets fetched within the cooldown do not hold it, [`VerifyError::KeysUnavailable`]
     /// when that cannot be said.
     pub(super) async fn find(&self, key_id: &KeyId) -> Result<Candidates, VerifyError> {
-        let at_hand: Candidates =
-            self.sources.iter().filter_map(|source| source.get(key_id)).collect();
+        let at_hand = self.at_hand(key_id, &[]);
         if at_hand.is_empty() { self.fetch(key_id, &[]).await } else { Ok(at_hand) }
     }
 
@@ -224,10 +196,6 @@ impl JwksCache {
         key_id: &KeyId,
         tried: &[Arc<VerifyingKey>],
     ) -> Result<Candidates, VerifyError> {
-        let is_new = |key: &Arc<VerifyingKey>| !tried.iter().any(|other| Arc::ptr_eq(other, key));
-        let found = || -> Candidates {
-            self.sources.iter().filter_map(|source| source.get(key_id)).filter(is_new).collect()
-        };
         let mut board = self.board.clone();
         let awaited: Vec<Option<u64>> = {
             let progress = board.borrow_and_update();
@@ -239,14 +207,32 @@ impl JwksCache {
         };
         let settled = |board: &Board| {
             let mut waits = board.iter().zip(&awaited);
-            !found().is_empty()
+            !self.at_hand(key_id, tried).is_empty()
                 || waits.all(|(progress, awaited)| awaited.is_none_or(|n| progress.attempts >= n))
         };
         // An error means that the refreshers were stopped: what is in memory is all there is.
         drop(board.wait_for(settled).await);
 
-        let found = found();
-        if found.is_empty() { Err(self.absence_of(key_id, &awaited)) } else { Ok(found) }
+        self.conclude(key_id, tried, &awaited)
+    }
+
+    /// The keys of that name that are in memory and were not `tried`.
+    fn at_hand(&self, key_id: &KeyId, tried: &[Arc<VerifyingKey>]) -> Candidates {
+        let is_new = |key: &Arc<VerifyingKey>| !tried.iter().any(|other| Arc::ptr_eq(other, key));
+        self.sources.iter().filter_map(|source| source.get(key_id)).filter(is_new).collect()
+    }
+
+    /// What can be said once nothing is `awaited` any more. The board is read first, and then the sets: a set is in its place
+    /// before the board tells of it, so that no key is called unknown by word of the very fetch that brought it.
+    fn conclude(
+        &self,
+        key_id: &KeyId,
+        tried: &[Arc<VerifyingKey>],
+        awaited: &[Option<u64>],
+    ) -> Result<Candidates, VerifyError> {
+        let absence = self.absence_of(key_id, awaited);
+        let found = self.at_hand(key_id, tried);
+        if found.is_empty() { Err(absence) } else { Ok(found) }
     }
 
     /// The name is unknown if no source holds it; if one of them cannot say so, nobody can.

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
@@ -14,9 +13,11 @@ use super::{
     super::error::FetchFault,
     Issuer, JwkSet, JwksSettings, JwksSource, KeySource,
     cache::SourceCache,
-    disk::{Restored, SetFile, Snapshot, Writer},
+    disk::{Moment, Restored, SetFile, Snapshot},
+    fetched::Fetched,
     kept::KeptSet,
     progress::Place,
+    writer::Writer,
 };
 use crate::{
     clock::Clock,
@@ -50,14 +51,7 @@ pub(super) struct Refresher {
     end: Option<Instant>,
 }
 
-struct Fetched {
-    text: Bytes,
-    set: JwkSet,
-}
-
 impl Refresher {
-    /// The longest that a source may take, whatever it promises: callers with an unknown key wait for it.
-    const LONGEST_FETCH: Duration = Duration::from_secs(10);
     /// The longest that reading the last good set from disk may take.
     const LONGEST_LOAD: Duration = Duration::from_secs(2);
     /// The first pause after a failure, doubled with each further one.
@@ -122,12 +116,12 @@ impl Refresher {
 
     /// The first fetch, with the last good set from disk to bridge the time until it ends.
     async fn start(&mut self) {
-        let fetch = ask(Arc::clone(&self.source), self.issuer.clone());
+        let fetch = Fetched::ask(Arc::clone(&self.source), self.issuer.clone());
         let Some(file) = self.file.clone() else {
             let outcome = fetch.await;
             return self.settle(outcome);
         };
-        let (now, metrics) = (self.clock.now(), self.metrics.clone());
+        let (now, metrics) = (Moment::of(&*self.clock), self.metrics.clone());
         // A disk that hangs must not keep the keys from being fetched again.
         let keep_while_failing = self.settings.keep_while_failing;
         let load = async {
@@ -155,7 +149,7 @@ impl Refresher {
 
     async fn fetch(&mut self) {
         self.seat.place.note(|progress| progress.fetching = true);
-        let outcome = ask(Arc::clone(&self.source), self.issuer.clone()).await;
+        let outcome = Fetched::ask(Arc::clone(&self.source), self.issuer.clone()).await;
         self.settle(outcome);
     }
 
@@ -211,11 +205,12 @@ impl Refresher {
 
     /// A set from disk serves until a fetch succeeds, and is as old as it says. It confirms nobody's absence.
     fn restore(&mut self, restored: Option<Restored>) {
-        let Some(Restored { set, fetched_at, age }) = restored else { return };
+        let Some(restored) = restored else { return };
+        let end = restored.end(self.settings.keep_while_failing);
+        let Restored { set, fetched_at, .. } = restored;
         info!(issuer = self.issuer.as_str(), keys = set.len(), %fetched_at, "key set read from disk");
         let keys = set.len();
-        let left = self.settings.keep_while_failing.saturating_sub(age);
-        self.swap(set, Instant::now().checked_add(left));
+        self.swap(set, end);
         self.seat.place.note(|progress| {
             progress.fetched_at = Some(fetched_at);
             progress.keys = keys;
@@ -308,14 +303,6 @@ impl Refresher {
             None => std::future::pending().await,
         }
     }
-}
-
-async fn ask(source: Arc<dyn JwksSource>, issuer: Issuer) -> Result<Fetched, FetchFault> {
-    let text = timeout(Refresher::LONGEST_FETCH, source.fetch())
-        .await
-        .unwrap_or_else(|elapsed| Err(FetchFault::transport(elapsed)))?;
-    let set = JwkSet::parse(&text, &issuer)?;
-    Ok(Fetched { text, set })
 }
 
 async fn wait_for(moment: Option<Instant>) {

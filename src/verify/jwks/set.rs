@@ -76,6 +76,11 @@ impl JwkSet {
                 .all(|key| other.find(key.key_id()).is_some_and(|its| its.is_same_as(key)))
     }
 
+    /// Whether every key of `other` is here, too.
+    pub(super) fn holds_all_of(&self, other: &Self) -> bool {
+        other.keys().all(|key| self.find(key.key_id()).is_some_and(|its| its.is_same_as(key)))
+    }
+
     /// Puts `key` in the place of its equal, so that verdicts leaning on it stand.
     pub(super) fn adopt(&mut self, key: &Arc<VerifyingKey>) -> Adoption {
         match self.keys.get_mut(key.key_id()) {

@@ -50,3 +50,29 @@ async fn a_disk_that_cannot_be_written_is_a_metric_and_no_more() {
     }
     assert_eq!(find(&keys, "a").await, "found");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_key_does_not_stay_on_a_disk_that_cannot_be_written_and_the_rest_is_written_later()
+ {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys");
+    let source = Script::answering([Ok(vec!["stays", "goes"])]);
+    let keys = start_all(vec![apples(&source).cache_file(&path)], &settings());
+    keys.ready().await;
+    written(&path).await;
+
+    // What stands where the new file is to be made cannot be removed like a file.
+    let obstacle = directory.path().join(format!(".keys.{}.new", std::process::id()));
+    std::fs::create_dir(&obstacle).unwrap();
+    source.now_answers(Ok(vec!["stays"]));
+    sleep(Duration::from_mins(17)).await;
+    assert_eq!(source.asked(), 2);
+    while path.exists() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    std::fs::remove_dir(&obstacle).unwrap();
+    written(&path).await;
+    assert_eq!(source.asked(), 2, "the same set was tried again");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("stays") && !text.contains("goes"), "{text}");
+}

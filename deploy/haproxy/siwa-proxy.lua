@@ -1,0 +1,57 @@
+-- Asks siwa-proxy whether a request may pass, and as whom: `http-request lua.siwa_proxy`.
+--
+-- Sets txn.siwa_status to the answer's status, and after a 200 txn.siwa_allowed, and txn.siwa_sub and txn.siwa_email to
+-- what was told. Whatever goes wrong, txn.siwa_allowed is not set.
+
+local ASKED_AT = "abns@siwa-proxy-asks"
+local DOOR = "http://siwa-proxy/auth/apple/verify"
+
+-- All that a decision depends on: the credential, and what a preflight is known by.
+local SHOWN = {
+    "authorization", "origin", "access-control-request-method", "x-http-method-override",
+    "x-method-override", "x-http-method",
+}
+
+local function question(txn)
+    local headers = {
+        ["host"] = { txn.sf:req_hdr("host") },
+        ["x-original-method"] = { txn.sf:method() },
+        ["x-original-uri"] = { txn.sf:pathq() },
+        ["x-forwarded-for"] = { txn.sf:src() },
+    }
+    local sent = txn.http:req_get_headers()
+    for _, name in ipairs(SHOWN) do
+        if sent[name] then
+            -- From zero, as HAProxy counts them. Each line is shown: two credentials are one too many.
+            headers[name] = {}
+            for index = 0, #sent[name] do
+                table.insert(headers[name], sent[name][index])
+            end
+        end
+    end
+    return headers
+end
+
+core.register_action("siwa_proxy", { "http-req" }, function(txn)
+    local answer = core.httpclient():get({ url = DOOR, dst = ASKED_AT, headers = question(txn) })
+    if not answer or not answer.status then
+        return
+    end
+    txn:set_var("txn.siwa_status", answer.status)
+    local function told(name)
+        local lines = answer.headers and answer.headers[name]
+        return lines and lines[0]
+    end
+    txn:set_var("txn.siwa_challenge", told("www-authenticate") or "Bearer")
+    if answer.status ~= 200 then
+        return
+    end
+    local subject, email = told("x-apple-sub"), told("x-apple-email")
+    if subject then
+        txn:set_var("txn.siwa_sub", subject)
+    end
+    if email then
+        txn:set_var("txn.siwa_email", email)
+    end
+    txn:set_var("txn.siwa_allowed", true)
+end)

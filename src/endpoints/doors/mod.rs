@@ -1,0 +1,252 @@
+//! The doors at which other gateways ask: may this request pass, and as whom?
+//!
+//! | door | who asks | yes | no |
+//! |---|---|---|---|
+//! | [`auth_request`] | nginx, HAProxy | 200, identity headers | 401, 403 or 503, without a body |
+//! | [`forward_auth`] | Traefik, Caddy | 200, identity headers | the proxy's own answer, for the client |
+//! | [`userinfo`] | the client itself | 200, who it is as JSON | the proxy's own answer |
+//!
+//! The gateway reports the *original request*, and its word counts if it is one of `server.trusted_peers` and says all of
+//! it. Otherwise the report changes nothing: the request is one that nobody has seen, and passes if it may pass on every
+//! route.
+
+mod auth_request;
+mod forward_auth;
+mod userinfo;
+
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response,
+    header::{CACHE_CONTROL, ORIGIN},
+    request::Parts,
+};
+
+use super::{
+    cors::overrides_the_method,
+    exchange::Exchange,
+    gate::{Admitted, Gate, Passage},
+    original::OriginalRequest,
+    proxy::ProxyBody,
+};
+use crate::{
+    authn::{Dialect, Realm, Rejection, RejectionBody},
+    peers::{Listed, Peers},
+    telemetry::Metrics,
+    upstream::{Arrival, X_REQUEST_ID},
+};
+
+/// Where the doors are: exact paths; a door without one is closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DoorPaths {
+    /// Of [`Door::AuthRequest`].
+    pub(crate) auth_request: Vec<Box<str>>,
+    /// Of [`Door::ForwardAuth`].
+    pub(crate) forward_auth: Vec<Box<str>>,
+    /// Of [`Door::UserInfo`].
+    pub(crate) userinfo: Vec<Box<str>>,
+}
+
+/// A door, by the contract of those who knock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// nginx's `auth_request`, and whoever else looks at nothing but the status.
+    AuthRequest,
+    /// Traefik's `ForwardAuth` and Caddy's `forward_auth`: the answer goes to the client unless it is a yes.
+    ForwardAuth,
+    /// The caller asks who it is.
+    UserInfo,
+}
+
+impl DoorPaths {
+    /// The door at `path`.
+    pub(crate) fn find(&self, path: &str) -> Option<Door> {
+        let is_at = |paths: &[Box<str>]| paths.iter().any(|own| **own == *path);
+        [
+            (&self.auth_request, Door::AuthRequest),
+            (&self.forward_auth, Door::ForwardAuth),
+            (&self.userinfo, Door::UserInfo),
+        ]
+        .into_iter()
+        .find_map(|(paths, door)| is_at(paths).then_some(door))
+    }
+
+    /// Every path.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        let Self { auth_request, forward_auth, userinfo } = self;
+        [auth_request, forward_auth, userinfo].into_iter().flatten().map(|path| &**path)
+    }
+
+    /// Whether another gateway can ask anywhere.
+    pub(crate) const fn takes_reports(&self) -> bool {
+        !self.auth_request.is_empty() || !self.forward_auth.is_empty()
+    }
+}
+
+impl Door {
+    /// What the log and the metrics call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::AuthRequest => "auth_request",
+            Self::ForwardAuth => "forward_auth",
+            Self::UserInfo => "userinfo",
+        }
+    }
+
+    /// The refusal in the shape that this door's askers take for one. The asker's own dialect does not count: a gRPC refusal
+    /// is HTTP's 200, which to a gateway is a yes.
+    fn refuse(self, rejection: &Rejection, realm: &Realm) -> Response<Bytes> {
+        let dialect = match self {
+            Self::AuthRequest => Dialect::AuthRequest,
+            Self::ForwardAuth | Self::UserInfo => Dialect::Http,
+        };
+        rejection.render(dialect, realm)
+    }
+}
+
+/// All doors but the proxy itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Doors(Arc<DoorsParts>);
+
+/// What [`Doors`] are made of.
+#[derive(Debug)]
+pub(crate) struct DoorsParts {
+    /// Decides who may pass.
+    pub(crate) gate: Arc<Gate>,
+    /// Where they are.
+    pub(crate) paths: DoorPaths,
+    /// Whose word about the original request is believed.
+    pub(crate) trusted_peers: Peers,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<ProxyBody>, Infallible>> + Send>>;
+
+impl Doors {
+    pub(crate) fn new(parts: DoorsParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The door at `path`.
+    pub(super) fn find(&self, path: &str) -> Option<Door> {
+        self.0.paths.find(path)
+    }
+
+    /// The answer to a request that came to `door`, which is refused before anybody has looked at it.
+    pub(super) fn refuse<B>(
+        &self,
+        door: Door,
+        request: &Request<B>,
+        rejection: Rejection,
+    ) -> Response<Bytes> {
+        let exchange =
+            self.0.begin(door, request.method(), request.extensions(), request.headers());
+        self.0.conclude(door, Err(rejection), request.headers(), exchange)
+    }
+
+    /// Answers a request that came to `door`. Its body is not read.
+    pub(super) fn answer<B: Send + 'static>(&self, door: Door, request: Request<B>) -> Answering {
+        let parts = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (head, _unread) = request.into_parts();
+            Ok(parts.answer(door, head).await.map(RejectionBody::rejected))
+        })
+    }
+}
+
+impl DoorsParts {
+    async fn answer(&self, door: Door, head: Parts) -> Response<Bytes> {
+        let mut exchange = self.begin(door, &head.method, &head.extensions, &head.headers);
+        let decided = match door {
+            Door::AuthRequest | Door::ForwardAuth => self.judge(door, &head, &mut exchange).await,
+            Door::UserInfo => userinfo::answer(&self.gate, &head).await,
+        };
+        self.conclude(door, decided, &head.headers, exchange)
+    }
+
+    fn begin(
+        &self,
+        door: Door,
+        method: &Method,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Exchange {
+        let arrival = Arrival::new(extensions, headers, &self.trusted_peers);
+        Exchange::begin(&self.metrics, door.name(), method.clone(), arrival)
+    }
+
+    /// What was decided, in the shape of this door, told of and on its way.
+    fn conclude(
+        &self,
+        door: Door,
+        decided: Result<Response<Bytes>, Rejection>,
+        asked_with: &HeaderMap,
+        exchange: Exchange,
+    ) -> Response<Bytes> {
+        let id = exchange.arrival().id().value();
+        let mut response = match decided {
+            Ok(response) => {
+                exchange.allowed(response.status());
+                response
+            }
+            Err(rejection) => {
+                let response = door.refuse(&rejection, self.gate.realm());
+                exchange.refused(&rejection, response.status());
+                response
+            }
+        };
+        let headers = response.headers_mut();
+        if door != Door::AuthRequest {
+            self.gate.open(headers, asked_with.get(ORIGIN));
+        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_REQUEST_ID, id);
+        response
+    }
+
+    async fn judge(
+        &self,
+        door: Door,
+        head: &Parts,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Bytes>, Rejection> {
+        let original = match exchange.arrival().listed() {
+            Some(gateway) => original_of(door, head, gateway)?,
+            None => None,
+        };
+        let passage = match original {
+            Some(original) => self.gate.decide(&original, &head.headers, exchange).await?,
+            None => self.gate.decide_unseen(&head.headers).await?,
+        };
+        allow(&passage, &head.headers)
+    }
+}
+
+/// The request that a listed gateway reports at `door`; none unless it says all of it.
+fn original_of(door: Door, head: &Parts, by: Listed) -> Result<Option<OriginalRequest>, Rejection> {
+    let report = match door {
+        Door::AuthRequest => auth_request::report(head)?,
+        Door::ForwardAuth => forward_auth::report(head)?,
+        Door::UserInfo => None,
+    };
+    report.map(|report| OriginalRequest::reported(report, by)).transpose()
+}
+
+/// The yes, with the identity headers that the gateway is to set, and those alone.
+fn allow(passage: &Passage<'_>, asked_with: &HeaderMap) -> Result<Response<Bytes>, Rejection> {
+    let mut response = Response::new(Bytes::new());
+    match &passage.admitted {
+        Admitted::As(identity) => {
+            let identity_headers = &passage.destination.rules.identity_headers;
+            identity_headers.replace(response.headers_mut(), identity);
+        }
+        // The proxy takes such headers off; here it is the gateway that forwards, and it leaves them on.
+        Admitted::AsPreflight if overrides_the_method(asked_with) => {
+            return Err(Rejection::BadRequest("the preflight names another method"));
+        }
+        Admitted::AsPreflight | Admitted::Anonymously(_) => {}
+    }
+    Ok(response)
+}

@@ -1,0 +1,142 @@
+//! The one decision behind every door: route, credential, verdict, policy.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+use super::{
+    cors::Cors,
+    exchange::Exchange,
+    original::OriginalRequest,
+    proxy::Destination,
+    routes::{Access, Route, Routes},
+};
+use crate::{
+    authn::{Authenticator, Policy, Realm, Rejection, Standing},
+    telemetry::RouteLabel,
+    upstream::CredentialForwarding,
+    verify::{Email, Identity},
+};
+
+/// Decides who may pass. Doors differ in how they are asked and in how they tell the answer, and in nothing else.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// Decides who sends a request.
+    pub(crate) authenticator: Authenticator,
+    /// Which requests must prove that, and where they go.
+    pub(crate) routes: Routes<Destination>,
+    /// Which pages may read our answers, and whether preflights pass.
+    pub(crate) cors: Cors,
+}
+
+/// How a request may go on.
+#[derive(Debug)]
+pub(crate) enum Admitted {
+    /// Somebody is proved.
+    As(Arc<Identity>),
+    /// Nobody is, and nobody need be.
+    Anonymously(CredentialForwarding),
+    /// It asks what pages may do, and nothing more.
+    AsPreflight,
+}
+
+/// The permission to go on, and to where.
+#[derive(Debug)]
+pub(crate) struct Passage<'a> {
+    /// As whom.
+    pub(crate) admitted: Admitted,
+    /// Where the route leads.
+    pub(crate) destination: &'a Destination,
+}
+
+impl Gate {
+    /// Decides about `original`, whose credential is in `headers`, and tells `exchange` its route.
+    pub(super) async fn decide(
+        &self,
+        original: &OriginalRequest,
+        headers: &HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<Passage<'_>, Rejection> {
+        let route = self.routes.find(original.method(), original.host(), original.path())?;
+        exchange.takes(RouteLabel::new(&route.name));
+        // Where nobody's credential is asked for, there is nothing to let a preflight past.
+        let is_let_past =
+            route.access != Access::Public && self.cors.lets_through(original.method(), headers);
+        let admitted = if is_let_past {
+            Admitted::AsPreflight
+        } else {
+            self.admit(route.access, headers, route).await?
+        };
+        Ok(Passage { admitted, destination: &route.destination })
+    }
+
+    /// Decides about a request of which only the `headers` are known: whichever it is, it must be one that may pass. So it
+    /// passes if it may pass on every route.
+    pub(super) async fn decide_unseen(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Passage<'_>, Rejection> {
+        let strictest = self.routes.reachable().map(|route| route.access).min();
+        let fallback = self.routes.fallback();
+        let admitted = self.admit(strictest.unwrap_or_default(), headers, fallback).await?;
+        if let Admitted::As(identity) = &admitted {
+            for route in self.routes.reachable() {
+                route.policy.check(identity)?;
+            }
+        }
+        Ok(Passage { admitted, destination: &fallback.destination })
+    }
+
+    async fn admit(
+        &self,
+        access: Access,
+        headers: &HeaderMap,
+        route: &Route<Destination>,
+    ) -> Result<Admitted, Rejection> {
+        match access {
+            // Its credential is none of our business: it may be for the application.
+            Access::Public => Ok(Admitted::Anonymously(CredentialForwarding::Keep)),
+            Access::Required => {
+                self.authenticator.require(headers, &route.policy).await.map(Admitted::As)
+            }
+            Access::Optional => {
+                let anonymously = || Admitted::Anonymously(route.destination.rules.credential);
+                let identity = self.authenticator.identify(headers, &route.policy).await?;
+                Ok(identity.map_or_else(anonymously, Admitted::As))
+            }
+        }
+    }
+
+    /// Who sends the request with these `headers`, wherever it goes.
+    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Rejection> {
+        self.authenticator.require(headers, &Policy::permissive()).await
+    }
+
+    /// The email address of `identity`, if applications are told it.
+    pub(super) fn told_email_of<'a>(&self, identity: &'a Identity) -> Option<&'a Email> {
+        self.routes.fallback().destination.rules.identity_headers.email_of(identity)
+    }
+
+    /// When the token ends that opened the door, if one did.
+    pub(super) fn end_of(&self, admitted: &Admitted) -> Option<Instant> {
+        let Admitted::As(identity) = admitted else { return None };
+        Instant::now().checked_add(self.authenticator.remaining(identity))
+    }
+
+    /// For how long whoever was let in may stay, if that can end before the token does.
+    pub(super) fn standing_of(&self, admitted: &Admitted) -> Option<Standing> {
+        let Admitted::As(identity) = admitted else { return None };
+        self.authenticator.standing(identity)
+    }
+
+    /// What a credential is asked for.
+    pub(super) const fn realm(&self) -> &Realm {
+        self.authenticator.realm()
+    }
+
+    /// Lets the page of `origin` read the answer with these `headers`, if it may.
+    pub(super) fn open(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+        self.cors.open(headers, origin);
+    }
+}

@@ -1,0 +1,77 @@
+//! What is told of a response once its head has been told of: how long it took, and whether it broke off.
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{BodyFault, X_REQUEST_ID};
+use crate::telemetry::{BrokenResponseLabels, Metrics, StatusLabels, causes};
+
+/// An exchange with the application, from the request that was sent to the end of the response.
+#[derive(Debug)]
+pub(super) struct Exchanged {
+    started: Instant,
+    request_id: Option<HeaderValue>,
+    metrics: Metrics,
+}
+
+impl Exchanged {
+    /// Begins with the request that has these `headers`.
+    pub(super) fn begin(headers: &HeaderMap, metrics: Metrics) -> Self {
+        Self { started: Instant::now(), request_id: headers.get(X_REQUEST_ID).cloned(), metrics }
+    }
+
+    pub(super) const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The head of the response is here: `status`.
+    pub(super) fn answered(self, status: StatusCode) -> Account {
+        let class = StatusLabels::of(status);
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.metrics.upstream_first_byte_seconds.get_or_create(&class).observe(seconds);
+        Account { exchange: self, class }
+    }
+}
+
+/// Tells of the end of a response, when it is dropped.
+#[derive(Debug)]
+pub(super) struct Account {
+    exchange: Exchanged,
+    class: StatusLabels,
+}
+
+impl Account {
+    /// The response ended before it was whole. Its caller has the head of a success, so that nobody else will tell.
+    pub(super) fn broke_off(&self, fault: &BodyFault) {
+        let Exchanged { request_id, metrics, .. } = &self.exchange;
+        let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
+        let reason = match fault {
+            BodyFault::Revoked => {
+                return info!(request_id, "a response was broken off: its sign-in was revoked");
+            }
+            BodyFault::Broken(_) | BodyFault::TooLarge { .. } => "broken",
+            BodyFault::TimedOut => "silent",
+            BodyFault::TookTooLong => "too_long",
+        };
+        metrics.upstream_broken_responses.get_or_create(&BrokenResponseLabels { reason }).inc();
+        if matches!(fault, BodyFault::TookTooLong) {
+            metrics.requests_timed_out.inc();
+        }
+        warn!(
+            request_id,
+            fault = "upstream",
+            reason,
+            cause = causes(fault),
+            "the application's response broke off"
+        );
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let Exchanged { started, metrics, .. } = &self.exchange;
+        let seconds = started.elapsed().as_secs_f64();
+        metrics.upstream_total_seconds.get_or_create(&self.class).observe(seconds);
+    }
+}

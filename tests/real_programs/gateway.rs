@@ -1,0 +1,376 @@
+//! What must hold of every gateway that asks us, whichever it is.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use siwa_proxy::{
+    clock::UnixTime,
+    sim::{Apple, faults::Fault, presets, token::TokenTemplate},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+use super::{Program, free_address, listens};
+use crate::{
+    header_spoofing::{NAMES, assert_none, assert_ours_alone, spellings},
+    support::{House, Reply, exchange, get, open, read_head, spawn},
+};
+
+/// A gateway, by the files that we ship for it.
+pub(super) struct Kind {
+    /// The settings of the verifier beside it.
+    pub(super) settings: &'static str,
+    /// How it is started.
+    pub(super) command: fn(&Places<'_>) -> Command,
+    /// What its callers get for a malformed credential.
+    pub(super) malformed: u16,
+    /// What its callers get when the verifier is dead.
+    pub(super) unreachable: u16,
+}
+
+/// What stands in the shipped files, and differs from test to test.
+pub(super) struct Places<'a> {
+    pub(super) folder: &'a Path,
+    gateway: SocketAddr,
+    verifier: SocketAddr,
+    application: SocketAddr,
+}
+
+impl Places<'_> {
+    /// A shipped file for these places.
+    pub(super) fn fill_in(&self, text: &str) -> String {
+        text.replace("127.0.0.1:8080", &self.gateway.to_string())
+            .replace("127.0.0.1:4180", &self.verifier.to_string())
+            .replace("127.0.0.1:3000", &self.application.to_string())
+            .replace("abns@siwa-proxy-asks", &format!("abns@siwa-proxy-{}", self.gateway.port()))
+    }
+}
+
+/// Routes beside those of the shipped settings.
+const ROUTES: &str = "
+    [[route]]
+    path = '/public/*'
+    access = 'public'
+    [[route]]
+    path = '/web/*'
+    client_ids = ['com.example.web']
+    [[route]]
+    path = '/readable/*'
+    methods = ['GET']
+    access = 'public'
+";
+
+/// A running gateway, its application, and the verifier that it asks.
+pub(super) struct Gateway {
+    house: House,
+    way: Way,
+    address: SocketAddr,
+    _program: Program,
+    _folder: TempDir,
+}
+
+impl Gateway {
+    async fn start(kind: &Kind) -> Self {
+        let gateway = Self::troubled(kind, |_| {}).await;
+        gateway.house.ready().await;
+        gateway
+    }
+
+    async fn troubled(kind: &Kind, before: impl FnOnce(&Apple)) -> Self {
+        let settings = kind.settings.replace("127.0.0.1:4180", "127.0.0.1:0");
+        let settings =
+            settings.replace("\"com.example.app\"", "\"com.example.app\", \"com.example.web\"");
+        let house = House::troubled_verifier(&(settings + ROUTES), before).await;
+        let way = Way::to(house.address).await;
+        let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+        let places = Places {
+            folder: folder.path(),
+            gateway: address,
+            verifier: way.address,
+            application: house.application.address,
+        };
+        let program = Program::start(&mut (kind.command)(&places));
+        listens(address).await;
+        Self { house, way, address, _program: program, _folder: folder }
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        get(self.address, path, headers).await
+    }
+
+    /// Sends these lines on a connection of their own.
+    async fn send(&self, line: &str, lines: &str) -> Reply {
+        let request =
+            format!("{line} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{lines}\r\n");
+        exchange(self.address, request).await
+    }
+
+    /// How many requests reached the application.
+    fn arrived(&self) -> usize {
+        self.house.application.requests().len()
+    }
+
+    fn bearer(&self) -> String {
+        self.house.bearer()
+    }
+}
+
+/// The way from the gateway to the verifier: it counts connections, and can be cut off.
+struct Way {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    accepting: JoinHandle<()>,
+}
+
+impl Way {
+    async fn to(verifier: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, connections) =
+            (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let counter = Arc::clone(&connections);
+        let accepting = spawn(async move {
+            let mut open = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, Ordering::Relaxed);
+                open.spawn(pass_on(stream, verifier));
+            }
+        });
+        Self { address, connections, accepting }
+    }
+
+    /// Ends every connection and takes no more, as the death of the process behind it would.
+    async fn cut(&mut self) {
+        self.accepting.abort();
+        assert!((&mut self.accepting).await.unwrap_err().is_cancelled());
+    }
+}
+
+async fn pass_on(mut stream: TcpStream, verifier: SocketAddr) {
+    if let Ok(mut onward) = TcpStream::connect(verifier).await {
+        drop(copy_bidirectional(&mut stream, &mut onward).await);
+    }
+}
+
+pub(super) async fn tells_the_application_who_it_is(kind: &Kind) {
+    let gateway = Gateway::start(kind).await;
+    let reply = gateway.get("/a?b=c", &[("Authorization", &gateway.bearer())]).await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "hello"));
+    let received = gateway.house.application.only_request();
+    assert_eq!(received.line(), "GET /a?b=c HTTP/1.1");
+    assert_ours_alone(&received, &[presets::EMAIL], "a good token");
+    assert_eq!(received.header("authorization"), [""; 0]);
+}
+
+pub(super) async fn refuses_with_the_challenge(kind: &Kind) {
+    let gateway = Gateway::start(kind).await;
+    let long_ago = UnixTime::from_secs(1_700_000_000);
+    let expired = gateway.house.bearer_of(&TokenTemplate::native().issued_at(long_ago));
+    let good = gateway.bearer();
+    for (lines, status, challenge) in [
+        (String::new(), 401, "Bearer realm=\"siwa-proxy\""),
+        ("Authorization: Bearer a.b.c\r\n".to_owned(), 401, "error=\"invalid_token\""),
+        (format!("Authorization: {expired}\r\n"), 401, "the token expired at"),
+        (format!("Authorization: {good}x\r\n"), 401, "error=\"invalid_token\""),
+    ] {
+        let reply = gateway.send("GET /", &lines).await;
+        assert_eq!(reply.status, status, "{lines}");
+        assert_eq!(reply.header("www-authenticate").len(), 1, "{reply:?}");
+        assert!(reply.header("www-authenticate")[0].contains(challenge), "{reply:?}");
+    }
+    let reply = gateway.get("/web/", &[("Authorization", &good)]).await;
+    assert_eq!(reply.status, 403);
+    let twice = [("Authorization", good.as_str()), ("Authorization", "Bearer a.b.c")];
+    let status = gateway.get("/", &twice).await.status;
+    assert!([kind.malformed, 400, 401].contains(&status), "{status}");
+    assert_eq!(gateway.arrived(), 0);
+}
+
+pub(super) async fn judges_the_request_that_the_caller_sent(kind: &Kind) {
+    let gateway = Gateway::start(kind).await;
+    for (line, status) in [
+        ("GET /public/a", 200),
+        ("POST /public/a", 200),
+        ("GET /readable/a", 200),
+        ("DELETE /readable/a", 401),
+        ("GET /", 401),
+        ("GET /public/../admin", kind.malformed),
+        ("GET /public/%2e%2e/admin", kind.malformed),
+        ("GET /public//admin", kind.malformed),
+    ] {
+        for lies in [
+            "",
+            "X-Original-Method: GET\r\nX-Original-URI: /public/\r\n",
+            "X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /public/\r\nX-Forwarded-Host: x\r\n",
+            "X_Original_URI: /public/\r\nX-Envoy-Original-Path: /public/\r\n",
+        ] {
+            let before = gateway.arrived();
+            let reply = gateway.send(line, lies).await;
+            assert_eq!(reply.status, status, "{line} {lies}");
+            assert_eq!(gateway.arrived() - before, usize::from(status == 200), "{line} {lies}");
+            let request = gateway.house.application.requests().pop();
+            assert!(request.is_none_or(|request| !request.line().contains("admin")), "{line}");
+        }
+    }
+}
+
+pub(super) async fn lets_no_spoofed_header_through(kind: &Kind) {
+    let gateway = Gateway::start(kind).await;
+    let bearer = format!("Authorization: {}\r\n", gateway.bearer());
+    let mut arrived = 0;
+    for (line, credential, as_somebody) in
+        [("GET /", &*bearer, true), ("GET /public/", "", false), ("GET /public/", &*bearer, false)]
+    {
+        for spelling in NAMES.into_iter().flat_map(spellings) {
+            let lines = format!(
+                "{credential}{spelling}: spoof\r\n{spelling}: spoof again\r\nConnection: {spelling}\r\n"
+            );
+            let reply = gateway.send(line, &lines).await;
+            // A gateway may also refuse a name that it does not like.
+            arrived += usize::from(reply.status == 200);
+            assert!(matches!(reply.status, 200 | 400), "{spelling}: {reply:?}");
+            assert_eq!(gateway.arrived(), arrived, "{spelling}");
+            let Some(received) = gateway.house.application.requests().pop() else { continue };
+            if as_somebody {
+                assert_ours_alone(&received, &[presets::EMAIL], &spelling);
+            } else if reply.status == 200 {
+                assert_none(&received, &spelling);
+            }
+        }
+    }
+    assert!(arrived >= 2 * NAMES.len() * 3, "{arrived} were let through at all");
+}
+
+pub(super) async fn lets_no_spoofed_email_or_trailer_through(kind: &Kind) {
+    let gateway = Gateway::start(kind).await;
+    let bearer = gateway.house.bearer_of(&TokenTemplate::no_email());
+    let lines = format!("Authorization: {bearer}\r\nX-Apple-Email: spoof@example.com\r\n");
+    assert_eq!(gateway.send("GET /", &lines).await.status, 200);
+    let received = gateway.house.application.requests().pop().unwrap();
+    assert_ours_alone(&received, &[], "no email in the token");
+
+    let trailers = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: {bearer}\r\nTE: trailers\r\n\
+         Trailer: X-Apple-Email\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\
+         X-Apple-Email: spoof\r\nX_Apple_Email: spoof\r\n\r\n"
+    );
+    let reply = exchange(gateway.address, trailers).await;
+    assert_eq!(reply.status, 200);
+    let received = gateway.house.application.requests().pop().unwrap();
+    assert_ours_alone(&received, &[], "trailers");
+}
+
+pub(super) async fn stays_closed_while_there_are_no_keys(kind: &Kind) {
+    for fault in [Fault::Reset, Fault::Hang] {
+        let gateway = Gateway::troubled(kind, |apple| apple.fail_with(fault)).await;
+        let lines = format!("Authorization: {}\r\nX-Apple-Sub: spoof\r\n", gateway.bearer());
+        let reply = gateway.send("GET /", &lines).await;
+        assert!(matches!(reply.status, 502..=504), "{reply:?}");
+        assert_eq!(gateway.arrived(), 0);
+    }
+}
+
+pub(super) async fn stays_closed_while_keys_are_slow(kind: &Kind) {
+    let gateway = Gateway::start(kind).await;
+    gateway.house.apple.fail_with(Fault::Slow(Duration::from_secs(15)));
+    let strange = siwa_proxy::sim::keys::SigningKey::generate();
+    let token = gateway.house.apple.mint_with(&strange, &TokenTemplate::native());
+    let lines = format!("Authorization: Bearer {token}\r\nX-Apple-Sub: spoof\r\n");
+    let reply = gateway.send("GET /", &lines).await;
+    assert!(matches!(reply.status, 502..=504), "{reply:?}");
+    assert_eq!(gateway.arrived(), 0);
+    let reply = gateway.get("/", &[("Authorization", &gateway.bearer())]).await;
+    assert_eq!(reply.status, 200, "who has a known key does not wait");
+}
+
+pub(super) async fn stays_closed_when_the_verifier_is_dead(kind: &Kind) {
+    let mut gateway = Gateway::start(kind).await;
+    let lines = format!("Authorization: {}\r\nX-Apple-Sub: spoof\r\n", gateway.bearer());
+    assert_eq!(gateway.send("GET /", &lines).await.status, 200);
+    gateway.way.cut().await;
+    for line in ["GET /", "GET /public/", "POST /public/"] {
+        let reply = gateway.send(line, &lines).await;
+        assert_eq!(reply.status, kind.unreachable, "{line}");
+    }
+    assert_eq!(gateway.arrived(), 1);
+}
+
+pub(super) async fn keeps_its_connections_to_us(kind: &Kind) {
+    const CALLERS: usize = 4;
+    const REQUESTS: usize = 250;
+
+    let gateway = Gateway::start(kind).await;
+    let bearer = gateway.bearer();
+    for caller in 0..CALLERS {
+        let mut stream = open(gateway.address).await;
+        for number in 0..REQUESTS {
+            // Every fifth is refused, which must not cost the connection either.
+            let credential = if number % 5 == 0 { "Basic eDp5" } else { &bearer };
+            let request =
+                format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {credential}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let status = read_answer(&mut stream).await;
+            let expected = if number % 5 == 0 { 401 } else { 200 };
+            assert_eq!(status, expected, "{caller} {number}");
+            if status == 401 {
+                // Whether the caller's own connection survives a refusal is the gateway's affair.
+                stream = open(gateway.address).await;
+            }
+        }
+    }
+    assert_eq!(gateway.arrived(), CALLERS * REQUESTS * 4 / 5);
+    let connections = gateway.way.connections.load(Ordering::Relaxed);
+    assert!(connections <= 16, "{connections} connections for {} requests", CALLERS * REQUESTS);
+}
+
+/// Reads one answer with a length, and says its status.
+async fn read_answer(stream: &mut TcpStream) -> u16 {
+    let head = read_head(stream).await.unwrap().to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    stream.read_exact(&mut body).await.unwrap();
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// The tests of one gateway.
+macro_rules! tests {
+    ($needs:literal, $kind:path, $($name:ident),+ $(,)?) => {
+        mod tests {
+            use super::super::gateway;
+            $(
+                #[tokio::test]
+                #[ignore = $needs]
+                async fn $name() {
+                    gateway::$name(&$kind).await;
+                }
+            )+
+        }
+    };
+    ($needs:literal, $kind:path) => {
+        gateway::tests!(
+            $needs,
+            $kind,
+            tells_the_application_who_it_is,
+            refuses_with_the_challenge,
+            judges_the_request_that_the_caller_sent,
+            lets_no_spoofed_header_through,
+            lets_no_spoofed_email_or_trailer_through,
+            stays_closed_while_there_are_no_keys,
+            stays_closed_while_keys_are_slow,
+            stays_closed_when_the_verifier_is_dead,
+            keeps_its_connections_to_us,
+        );
+    };
+}
+pub(super) use tests;

@@ -1,0 +1,33 @@
+//! nginx asks by `auth_request`, with the files in `deploy/nginx`.
+
+use std::{fs, process::Command};
+
+use super::{
+    gateway::{self, Kind, Places},
+    nginx_configuration,
+};
+
+fn command(places: &Places<'_>) -> Command {
+    let folder = places.folder.join("conf");
+    fs::create_dir(&folder).unwrap();
+    let shipped = places.fill_in(include_str!("../../deploy/nginx/siwa-proxy.conf"));
+    fs::write(folder.join("siwa-proxy.conf"), shipped).unwrap();
+    let headers = include_str!("../../deploy/nginx/siwa-proxy-headers.conf");
+    fs::write(folder.join("siwa-proxy-headers.conf"), headers).unwrap();
+    let main = folder.join("nginx.conf");
+    let rest = "include siwa-proxy.conf;";
+    fs::write(&main, nginx_configuration(rest, places.folder)).unwrap();
+    let mut command = Command::new("nginx");
+    command.arg("-c").arg(main);
+    command
+}
+
+const NGINX: Kind = Kind {
+    settings: include_str!("../../deploy/nginx/siwa-proxy.toml"),
+    command,
+    // Its `auth_request` knows yes, 401, 403 and failure.
+    malformed: 401,
+    unreachable: 503,
+};
+
+gateway::tests!("needs nginx", super::NGINX);
