@@ -42,6 +42,7 @@ mod tls;
 mod upgrades;
 mod upstream;
 mod userinfo;
+mod webhooks;
 
 mod configuration;
 mod demo;

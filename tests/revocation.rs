@@ -169,6 +169,26 @@ async fn a_long_answer_to_the_person_is_broken_off() {
 }
 
 #[tokio::test]
+async fn every_door_for_gateways_refuses_whom_the_proxy_would() {
+    let house = House::verifier(ON).await;
+    let bearer = house.bearer();
+    let doors = ["/auth/apple/verify", "/auth/apple/forward-auth", "/auth/apple/userinfo"];
+    for door in doors {
+        let reply = house.get(door, &[("Authorization", &bearer)]).await;
+        assert_eq!(reply.status, 200, "{door}: {reply:?}");
+    }
+    assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
+    for door in doors {
+        let reply = house.get(door, &[("Authorization", &bearer)]).await;
+        assert_eq!(reply.status, 401, "{door}: {reply:?}");
+        assert!(
+            reply.header("www-authenticate")[0].contains("was revoked at"),
+            "{door}: {reply:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn http2_callers_are_told_in_their_own_tongue() {
     let house = House::with(ON).await;
     let bearer = house.bearer();

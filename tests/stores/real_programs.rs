@@ -80,7 +80,7 @@ async fn an_event_at_one_replica_refuses_at_all_three() {
 async fn a_redis_that_dies_and_comes_back_empty_makes_nobody_wait_and_nobody_good() {
     let mut redis = Redis::start(&[]).await;
     let [first, second, third] = three(&redis.url()).await;
-    let (revoked, good) = (of(&first, "revoked"), of(&first, "good"));
+    let [revoked, good, late] = ["revoked", "good", "late"].map(|name| of(&first, name));
     assert_eq!(first.notify(Event::consent_revoked("revoked")).await.status, 200);
     for house in [&first, &second, &third] {
         eventually("all refuse", || refuses(house, &revoked)).await;
@@ -96,7 +96,7 @@ async fn a_redis_that_dies_and_comes_back_empty_makes_nobody_wait_and_nobody_goo
         (unstored.status, unstored.json()["code"].as_str()),
         (503, Some("store_unavailable"))
     );
-    assert_eq!(status(&first, &of(&first, "late")).await, 200, "in force is what is stored");
+    assert_eq!(status(&first, &late).await, 200, "in force is what is stored");
 
     redis.restart().await;
     eventually("what Redis forgot is written again", || async {
@@ -110,7 +110,6 @@ async fn a_redis_that_dies_and_comes_back_empty_makes_nobody_wait_and_nobody_goo
     })
     .await;
     for house in [&first, &second, &third, &fourth] {
-        let late = of(&first, "late");
         eventually("all refuse", || refuses(house, &late)).await;
     }
 }
@@ -145,13 +144,14 @@ async fn what_was_missed_while_the_connection_was_cut_is_learnt_when_it_heals() 
 async fn a_redis_that_is_emptied_is_filled_again_by_whoever_remembers() {
     let redis = Redis::start(&[]).await;
     let first = replica(&redis.url(), None, "").await;
+    let gone = of(&first, "gone");
     assert_eq!(first.notify(Event::account_deleted("gone")).await.status, 200);
     let key = "siwa-proxy:revocations:,gone";
     assert!(redis.holds(key).await);
     redis.command(&["FLUSHALL"]).await;
     eventually("it is written again", || redis.holds(key)).await;
     let second = replica(&redis.url(), Some(&first), "").await;
-    assert_eq!(status(&second, &of(&first, "gone")).await, 401);
+    assert_eq!(status(&second, &gone).await, 401);
 }
 
 #[tokio::test]

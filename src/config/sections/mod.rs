@@ -22,6 +22,7 @@ mod server;
 mod store;
 mod tls;
 mod upstream;
+mod verdicts;
 mod webhooks;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -47,12 +48,13 @@ use self::{
     store::StoreSection,
     tls::TlsSection,
     upstream::UpstreamSection,
+    verdicts::VerdictsSection,
     webhooks::WebhooksSection,
 };
 use super::{AdditionalKeys, Settings, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
     authn::{IdentityHeader, Policy},
-    verify::{Issuer, TrustedUrl, VerifierBuilder},
+    verify::{Issuer, TrustedUrl},
 };
 
 /// All that an operator can write.
@@ -213,7 +215,7 @@ impl Sections {
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
-        let notifications = notifications.check(problems);
+        let notifications = notifications.check(problems, &doors.paths);
         let revocations = revocations.check(problems, client_ids, store.as_ref());
         let webhooks = webhooks.check(problems);
         if notifications.is_none() && !webhooks.targets.is_empty() {
@@ -312,29 +314,6 @@ fn check_upstreams(
         checked.push(section.check(problems, &at));
     }
     (checked.into_iter().collect(), names)
-}
-
-/// `[verdicts]`: the memory of tokens that were judged already.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct VerdictsSection {
-    /// Verdicts remembered at most; default 100 000. A remembered one saves an RSA verification each time its token
-    /// comes again, until the token expires. Size it after the people active within a day, a few hundred bytes each:
-    /// more costs memory, less costs time. 0 remembers none, and judges every request anew.
-    capacity: u64,
-}
-
-impl Default for VerdictsSection {
-    fn default() -> Self {
-        Self { capacity: VerifierBuilder::VERDICT_CAPACITY }
-    }
-}
-
-impl VerdictsSection {
-    const fn check(self) -> u64 {
-        let Self { capacity } = self;
-        capacity
-    }
 }
 
 /// Nothing here is sensibly longer than a year, and clocks overflow far beyond.
@@ -466,6 +445,10 @@ mod tests {
             ("[notifications]\npath = '/'", "notifications.path"),
             ("[notifications]\npath = 'apple'", "notifications.path"),
             ("[notifications]\npath = '/a/../b'", "notifications.path"),
+            (
+                "[notifications]\npath = '/auth/apple/verify'\n[doors]\nauth_request = ['/auth/apple/verify']",
+                "notifications.path",
+            ),
             ("[notifications]\nrate_per_second = 0", "notifications.rate_per_second"),
             ("[revocations]\ngroups = [['com.example.other']]", "revocations.groups"),
             ("[revocations]\nkeep = '23h'", "revocations.keep"),

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use super::super::problems::Problems;
-use crate::endpoints::NotificationSettings;
+use crate::endpoints::{DoorPaths, NotificationSettings};
 
 /// `[notifications]`: Apple's server-to-server notifications, posted to the public listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +34,11 @@ impl Default for NotificationsSection {
 }
 
 impl NotificationsSection {
-    pub(super) fn check(self, problems: &mut Problems) -> Option<NotificationSettings> {
+    pub(super) fn check(
+        self,
+        problems: &mut Problems,
+        doors: &DoorPaths,
+    ) -> Option<NotificationSettings> {
         let Self { path, rate_per_second: per_second, rate_burst: burst } = self;
 
         let path = path?;
@@ -46,6 +50,11 @@ impl NotificationsSection {
             let what = "must be a path such as `/auth/apple/notifications`: a slash, and segments \
                         of letters, digits, `-`, `.`, `_` and `~`";
             problems.note("notifications.path", what);
+        }
+        let DoorPaths { auth_request, forward_auth, userinfo } = doors;
+        let taken = [auth_request, forward_auth, userinfo].into_iter().flatten();
+        if taken.into_iter().any(|taken| **taken == *path) {
+            problems.note("notifications.path", "is that of one of [doors]: it needs its own");
         }
         Some(NotificationSettings { path, per_second, burst })
     }

@@ -80,6 +80,7 @@ impl Follower for Revocations {
             Confirmed::Now => self.0.freshness.confirm(),
             Confirmed::ForGood => self.0.freshness.confirm_for_good(),
         }
+        self.tell_age();
     }
 
     fn lost(&self, error: &StoreError) {

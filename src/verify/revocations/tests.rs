@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::ManualClock,
-    store::{Confirmed, Follower, Space, Write},
+    store::{Applied, Confirmed, FileStore, Follower, Space, Store, Write},
 };
 
 fn at(seconds: u64) -> UnixTime {
@@ -196,4 +196,63 @@ fn a_subject_is_blinded_the_same_way_within_a_process_and_not_readable() {
     assert_eq!(list.blind(&subject), list.blind(&subject));
     assert_ne!(list.blind(&subject), Revocations::new().blind(&subject));
     assert!(!format!("{list:?} {}", list.blind(&subject)).contains("secret"));
+}
+
+/// Bytes of memory in use (`VmRSS`).
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// A subject as Apple makes them.
+fn million(number: u32) -> String {
+    format!("{:06}.{:032x}.{:04}", number % 1_000_000, u128::from(number) << 70, number % 10_000)
+}
+
+/// The figures that operators ask for; meaningful with `--release` only:
+/// `cargo test --release --lib -- --ignored --nocapture a_million_subjects`.
+#[tokio::test]
+#[ignore = "prints figures"]
+async fn a_million_subjects_are_stored_read_and_looked_up() {
+    const SUBJECTS: u32 = 1_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let (list, clock) = in_groups();
+    let open = || {
+        let tasks = tokio_util::task::TaskTracker::new();
+        FileStore::open(&path, Arc::new(clock.clone()), tasks).unwrap()
+    };
+    {
+        let store = open();
+        let since = tokio::time::Instant::now();
+        for first in (0..SUBJECTS).step_by(10_000) {
+            let subjects = (first..first + 10_000).map(|number| revocation(&million(number), NOW));
+            let raise = |it: Revocation| Write::Raise(Space::Revocations, list.record_of(&it));
+            let done = store.apply(subjects.map(raise).collect()).await.unwrap();
+            assert_eq!(done, Applied::Done);
+        }
+        println!("stored in {:?}, {} MiB", since.elapsed(), path.metadata().unwrap().len() >> 20);
+    }
+    let before = resident();
+    let since = tokio::time::Instant::now();
+    let store = open();
+    let opened = since.elapsed();
+    let (list, _) = in_groups();
+    drop(list.load(store.list(Space::Revocations).await.unwrap()));
+    println!("opened in {opened:?}, read in {:?}", since.elapsed());
+    assert_eq!(list.len(), 1_000_000);
+    drop(store);
+    println!("{} bytes of memory a subject", (resident() - before) / u64::from(SUBJECTS));
+
+    let (known, unknown) = (signed_in(&million(77), NOW), signed_in("001", NOW));
+    for (name, identity) in [("known", &known), ("unknown", &unknown)] {
+        let since = tokio::time::Instant::now();
+        let refused = (0..SUBJECTS).filter(|_| list.check(identity).is_err()).count();
+        println!("{name}: {:?} a lookup, {refused} refused", since.elapsed() / SUBJECTS);
+    }
+    let nobody = Revocations::new();
+    let since = tokio::time::Instant::now();
+    assert!((0..SUBJECTS).all(|_| nobody.check(&unknown).is_ok()));
+    println!("empty: {:?} a lookup", since.elapsed() / SUBJECTS);
 }
