@@ -172,7 +172,10 @@ fn parse(recorder: &Recorder, method: &Method, line: &[u8]) -> Result<Revocation
     // One that was lifted is revoked anew only by a later moment.
     let at = known.filter(|_| !line.lifted).map_or(at, |known| at.max(known.next_moment()));
     let revocation = Revocation::new(subject, at);
-    let revocation = client_id.map_or(revocation.clone(), |id| revocation.for_app(id));
+    let revocation = match client_id {
+        None => revocation,
+        Some(client_id) => revocation.for_app(client_id),
+    };
     Ok(if line.lifted { revocation.lifted() } else { revocation })
 }
 

@@ -65,9 +65,11 @@ impl FileStore {
         let mut builder = Builder::new();
         builder.set_cache_size(Self::CACHE_BYTES);
         let opened = FileBackend::new(file).and_then(|file| builder.create_with_backend(file));
-        let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
-            other => failed(other.into()),
+        let database = opened.map_err(|error| {
+            if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
+                return StoreError::InUse { path: path.to_owned() };
+            }
+            failed(error.into())
         })?;
         sync_folder(path).map_err(|error| failed(error.into()))?;
         let store = Self { database: Arc::new(database), clock, tasks };
@@ -187,7 +189,7 @@ impl Store for FileStore {
             // Whatever the file lacks has expired: nobody else can write it.
             drop(follower.load(records));
             follower.confirm(Confirmed::ForGood);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         })
     }
 

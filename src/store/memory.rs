@@ -71,7 +71,7 @@ impl Store for MemoryStore {
             // Memory loses nothing: what is not in it has expired.
             drop(lost);
             follower.confirm(Confirmed::ForGood);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         })
     }
 

@@ -49,7 +49,9 @@ impl SignedNotification {
             Value::Object(event) => event.clone(),
             Value::String(text) => json::parse_object(text.as_bytes())
                 .map_err(|_not_shown| TokenFault::wrong_type("events"))?,
-            _ => return Err(TokenFault::wrong_type("events")),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+                return Err(TokenFault::wrong_type("events"));
+            }
         };
         let kind = event.get("type").and_then(Value::as_str);
         let kind = Printable::new(kind.ok_or_else(|| TokenFault::wrong_type("events"))?);

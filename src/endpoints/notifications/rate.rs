@@ -46,7 +46,7 @@ impl Rate {
     ///
     /// The bucket is empty: the time until there is one in it.
     pub(super) fn take(&self, client: IpAddr) -> Result<(), Duration> {
-        if self.taken.fetch_add(1, Ordering::Relaxed) % Self::SWEEP_EVERY == 0 {
+        if self.taken.fetch_add(1, Ordering::Relaxed).is_multiple_of(Self::SWEEP_EVERY) {
             self.buckets.retain_recent();
         }
         let taken = self.buckets.check_key(&subscriber_of(client));

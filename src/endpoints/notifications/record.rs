@@ -52,7 +52,7 @@ impl Recorder {
             return Ok(Recorded::Ignored);
         };
         let revocation = notification.revocation();
-        let mut writes = vec![self.receipt_of(notification)];
+        let mut writes = vec![receipt_of(notification)];
         writes.extend(revocation.as_ref().map(|it| self.raise(it)));
         writes.extend(self.webhooks.deliveries_of(notification));
 
@@ -75,21 +75,23 @@ impl Recorder {
         let writes = revocations.iter().map(|it| self.raise(it)).collect();
         // What is raised is never there already.
         let _done = self.store.apply(writes).await?;
-        revocations.into_iter().for_each(|it| self.revocations.add(it));
+        for revocation in revocations {
+            self.revocations.add(revocation);
+        }
         Ok(())
     }
 
     fn raise(&self, revocation: &Revocation) -> Write {
         Write::Raise(Space::Revocations, self.revocations.record_of(revocation))
     }
+}
 
-    /// That it came, for as long as it could come again.
-    fn receipt_of(&self, notification: &Notification) -> Write {
-        let record = Record {
-            key: notification.id.to_string(),
-            value: notification.event.label().to_owned(),
-            expires_at: notification.refused_from,
-        };
-        Write::Insert(Space::Notifications, record)
-    }
+/// That it came, for as long as it could come again.
+fn receipt_of(notification: &Notification) -> Write {
+    let record = Record {
+        key: notification.id.to_string(),
+        value: notification.event.label().to_owned(),
+        expires_at: notification.refused_from,
+    };
+    Write::Insert(Space::Notifications, record)
 }

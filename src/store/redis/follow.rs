@@ -108,7 +108,7 @@ impl Following<'_> {
         loop {
             tokio::select! {
                 biased;
-                push = pushed.recv() => match push.map(|push| self.hear(push)) {
+                push = pushed.recv() => match push.map(|push| self.hear(&push)) {
                     Some(true) => {}
                     Some(false) | None => return Ended::Lost(closed()),
                 },
@@ -131,15 +131,14 @@ impl Following<'_> {
     }
 
     /// Takes in what was pushed; false at the end of the connection.
-    fn hear(&self, push: PushInfo) -> bool {
-        match push.kind {
-            PushKind::Disconnection => return false,
-            PushKind::Message => {
-                if let Some(record) = self.record_in(&push.data) {
-                    self.follower.raised(record);
-                }
-            }
-            _ => {}
+    fn hear(&self, push: &PushInfo) -> bool {
+        if matches!(push.kind, PushKind::Disconnection) {
+            return false;
+        }
+        if matches!(push.kind, PushKind::Message)
+            && let Some(record) = self.record_in(&push.data)
+        {
+            self.follower.raised(record);
         }
         true
     }

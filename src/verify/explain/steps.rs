@@ -62,14 +62,13 @@ impl Step {
             TokenFault::Issuer { .. } => Self::Issuer,
             TokenFault::Audience { .. } => Self::Audience,
             TokenFault::Expired { .. } => Self::Expiry,
-            TokenFault::TooOld { .. } => Self::Age,
+            // Only a running proxy knows of revocations: all that a token says of it is its age.
+            TokenFault::TooOld { .. } | TokenFault::Revoked { .. } => Self::Age,
             TokenFault::Claim { claim, .. } | TokenFault::NotYetValid { claim, .. } => {
                 Self::of_claim(claim)
             }
             // Only callers who expect something ask for these two.
             TokenFault::Nonce(_) | TokenFault::CodeHash(_) => Self::OtherClaims,
-            // Only a running proxy knows: a token says nothing of it, but for its age.
-            TokenFault::Revoked { .. } => Self::Age,
         }
     }
 

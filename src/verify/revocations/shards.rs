@@ -29,25 +29,21 @@ type Table = [RwLock<HashMap<Subject, Moments, RandomState>>; Shards::PIECES];
 /// What is kept of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Moments {
-    revoked_at: UnixTime,
-    lifted_at: UnixTime,
-    expires_at: UnixTime,
+    revoked: UnixTime,
+    lifted: UnixTime,
+    expiry: UnixTime,
 }
 
 impl Moments {
     const fn in_force(self) -> Option<UnixTime> {
-        if self.lifted_at.as_secs() < self.revoked_at.as_secs() {
-            Some(self.revoked_at)
-        } else {
-            None
-        }
+        if self.lifted.as_secs() < self.revoked.as_secs() { Some(self.revoked) } else { None }
     }
 
     fn raised_by(self, other: Self) -> Self {
         Self {
-            revoked_at: self.revoked_at.max(other.revoked_at),
-            lifted_at: self.lifted_at.max(other.lifted_at),
-            expires_at: self.expires_at.max(other.expires_at),
+            revoked: self.revoked.max(other.revoked),
+            lifted: self.lifted.max(other.lifted),
+            expiry: self.expiry.max(other.expiry),
         }
     }
 }
@@ -79,7 +75,7 @@ impl Shards {
     pub(super) fn raise(&self, revocation: Revocation, expires_at: UnixTime) -> bool {
         let Revocation { subject, client_id, revoked_at, lifted_at } = revocation;
         let place = client_id.and_then(|client_id| self.groups.place_of(&client_id));
-        let moments = Moments { revoked_at, lifted_at, expires_at };
+        let moments = Moments { revoked: revoked_at, lifted: lifted_at, expiry: expires_at };
         let Some(piece) = self.table(place).and_then(|table| self.piece(table, &subject)) else {
             return false;
         };
@@ -124,7 +120,7 @@ impl Shards {
         for piece in self.tables.iter().flatten() {
             let mut piece = write(piece);
             let before = piece.len();
-            piece.retain(|_, moments| moments.expires_at > now);
+            piece.retain(|_, moments| moments.expiry > now);
             self.subjects.fetch_sub(before.saturating_sub(piece.len()), Ordering::Release);
         }
     }
@@ -136,8 +132,8 @@ impl Shards {
         moments: Moments,
     ) -> (Revocation, UnixTime) {
         let client_id = place.and_then(|place| self.groups.first_of(place)).cloned();
-        let Moments { revoked_at, lifted_at, expires_at } = moments;
-        (Revocation { subject, client_id, revoked_at, lifted_at }, expires_at)
+        let Moments { revoked: revoked_at, lifted: lifted_at, expiry } = moments;
+        (Revocation { subject, client_id, revoked_at, lifted_at }, expiry)
     }
 
     /// The group of each table.
