@@ -21,7 +21,8 @@ use siwa_proxy::{
 ///
 /// The token is read from standard input, and only from there: arguments are seen by everybody on the machine. It may stand
 /// behind `Bearer` or `Authorization: Bearer`. Settings come from flags, the environment and a file, as for `serve`, so
-/// that the answer is the proxy's, but for the policies of routes. What the token says is printed, personal data and all.
+/// that the answer is the proxy's, but for the policies of routes. What the token says is printed, personal data and
+/// all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 #[expect(clippy::doc_markdown, reason = "the command prints these comments as they are")]
@@ -75,7 +76,9 @@ pub(crate) async fn run(options: ExplainOptions) -> anyhow::Result<ExitCode> {
     let policy = LastCheck {
         name: "policy",
         asks: "who it is may pass by [policy]; a route's own is not asked here".to_owned(),
-        judge: |identity: &Identity| settings.policy().check(identity).map_err(problem),
+        judge: |identity: &Identity| {
+            settings.policy().check(identity).map_err(|fault| problem(&fault))
+        },
     };
     let explanation = explainer(&settings, keys).explain_with(token_in(&input), now, policy);
 
@@ -96,7 +99,7 @@ async fn fetch_keys(settings: &Settings) -> anyhow::Result<ListedKeys> {
 }
 
 /// The same code as in the proxy's 403.
-fn problem(fault: PolicyFault) -> Problem {
+fn problem(fault: &PolicyFault) -> Problem {
     Problem { code: fault.code(), message: fault.to_string(), mend: fault.mend().to_owned() }
 }
 

@@ -72,9 +72,10 @@
 //!
 //! # Invariants, above all what is absent
 //!
-//! 1. Only a [`Verifier`] hands out an [`Identity`], made from claims that were signed. It names its issuer: a subject is
-//!    unique for one alone. Key sets, keys, signed claims and
-//!    the rules for them are private to [`verify`]: nobody else can put them together in another order.
+//! 1. Only a [`Verifier`] hands out an [`Identity`], made from claims that were signed. It names its issuer: a subject
+//!    is unique for one alone. ([`verify::explain`] lends one to the caller's last check, and takes it back.) Key sets,
+//!    keys, signed claims and the rules for them are private to [`verify`]: nobody else can put them together in
+//!    another order.
 //! 2. [`UnverifiedToken`] has no accessor for claims: to read them, `verify` must open it with a key, and the `iss`
 //!    inside must be the issuer to whom that key belongs. Only [`verify::explain`] reads unverified claims, by a
 //!    decoder of its own that nothing else can name, and all it does with them is to show them.

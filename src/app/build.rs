@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
-    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
+    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Policy, Rejection},
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
@@ -107,6 +107,33 @@ fn with_canary(builder: VerifierBuilder, settings: &Settings) -> VerifierBuilder
     }
 }
 
+/// A list of denied addresses looks as if it kept people out, and keeps out only those who show a verified address.
+fn warn_of_missed_denials(settings: &Settings) {
+    for (route, policy) in missed_denials(settings) {
+        warn!(
+            route,
+            policy,
+            "deny_emails bars nobody without a verified address: set require_verified_email, or deny subjects"
+        );
+    }
+}
+
+/// The routes of which that is true, and which policy it is: a route's own, or the one of all.
+fn missed_denials(settings: &Settings) -> Vec<(&str, &'static str)> {
+    let all = &settings.policy;
+    let missed_by = |here: &Policy| {
+        if here.may_miss_denied_emails() && !all.requires_verified_email() {
+            Some("route.policy")
+        } else if all.may_miss_denied_emails() && !here.requires_verified_email() {
+            Some("policy")
+        } else {
+            None
+        }
+    };
+    let routes = settings.routes.policies();
+    routes.filter_map(|(name, here)| Some((name, missed_by(here)?))).collect()
+}
+
 /// What every room of one running proxy shares.
 pub(super) struct Surroundings {
     pub(super) clock: Arc<dyn Clock>,
@@ -121,6 +148,7 @@ pub(super) fn build_router(
     recorder: Option<&Recorder>,
     surroundings: &Surroundings,
 ) -> Result<Router, TlsError> {
+    warn_of_missed_denials(settings);
     let entries = settings.upstreams.iter();
     let applications = entries
         .map(|entry| build_destination(settings, entry, surroundings))
@@ -234,5 +262,37 @@ fn identity_headers(
             identity_headers.with_assertion(Assertion::new(keys, issuer, audience.as_str(), clock))
         }
         _ => identity_headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The routes of which is said that their denials miss somebody.
+    fn said_of(more: &str) -> Vec<(String, &'static str)> {
+        let minimal = include_str!("../../config/minimal.toml");
+        let settings = Settings::from_toml(&format!("{minimal}\n{more}")).unwrap();
+        let missed = missed_denials(&settings);
+        missed.into_iter().map(|(route, policy)| (route.to_owned(), policy)).collect()
+    }
+
+    #[test]
+    fn it_is_said_at_the_start_where_a_denied_address_need_not_be_shown() {
+        let deny = "[policy]\ndeny_emails = ['example.com']\n";
+        let verified = "require_verified_email = true\n";
+        let route =
+            |policy: &str| format!("[[route]]\npath = '/a'\nname = 'a'\npolicy = {policy}\n");
+        let deny_here = route("{ deny_emails = ['example.com'] }");
+        let said =
+            |more: &str| said_of(more).into_iter().map(|(_, policy)| policy).collect::<Vec<_>>();
+        assert_eq!(said(""), Vec::<&str>::new());
+        assert_eq!(said(deny), ["policy"]);
+        assert_eq!(said(&format!("{deny}{verified}")), Vec::<&str>::new());
+        assert_eq!(said_of(&deny_here), [("a".to_owned(), "route.policy")]);
+        assert_eq!(said(&format!("[policy]\n{verified}{deny_here}")), Vec::<&str>::new());
+        // Where the route asks for a verified address, what holds everywhere misses nobody there.
+        let asked_here = route("{ require_verified_email = true }");
+        assert_eq!(said(&format!("{deny}{asked_here}")), ["policy"], "elsewhere it does");
     }
 }

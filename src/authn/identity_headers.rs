@@ -3,7 +3,10 @@
 //! What can be set is always stripped, in every spelling, whether it is set or not. The names are one list, so that no
 //! header can be set that is not also stripped.
 
+use std::sync::{Arc, Once};
+
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::warn;
 
 use super::assertion::Assertion;
 use crate::{
@@ -82,6 +85,8 @@ pub struct IdentityHeaders {
     unverified_email: UnverifiedEmail,
     assertion: Option<Assertion>,
     metrics: Metrics,
+    /// Whether the log was told that an address was left out.
+    told: Arc<Once>,
 }
 
 impl IdentityHeaders {
@@ -101,7 +106,7 @@ impl IdentityHeaders {
         {
             set.push(IdentityHeader::EmailVerified);
         }
-        Self { set, unverified_email, assertion: None, metrics }
+        Self { set, unverified_email, assertion: None, metrics, told: Arc::new(Once::new()) }
     }
 
     /// Sets [`IdentityHeader::Assertion`] besides, made by `assertion`.
@@ -171,6 +176,9 @@ impl IdentityHeaders {
         let legal = email.address().bytes().all(|byte| byte.is_ascii_graphic());
         if !legal {
             self.metrics.emails_left_out.inc();
+            self.told.call_once(|| {
+                warn!("an email address is no header field value and left out; further ones are counted alone");
+            });
             return None;
         }
         HeaderValue::from_str(email.address()).ok()
@@ -198,7 +206,10 @@ pub(crate) fn reads_as(name: &str, canonical: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::verify::fixtures::identity_with;
 
     #[test]
     fn every_spelling_of_every_name_is_stripped() {
@@ -237,5 +248,29 @@ mod tests {
         for name in ["x-apple", "x-apple-subject", "apple-sub", "x-apple-sub-x", "xxapple-sub"] {
             assert!(!is_identity_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn an_address_that_is_left_out_is_counted_each_time_and_logged_once_without_it() {
+        let (metrics, log) = (Metrics::new(), tempfile::NamedTempFile::new().unwrap());
+        let headers = IdentityHeaders::new(
+            IdentityHeaders::DEFAULT,
+            UnverifiedEmail::LeaveOut,
+            metrics.clone(),
+        );
+        let claims = json!({"email": "jäne@example.com", "email_verified": true});
+        let identity = identity_with(claims);
+        let lines = tracing_subscriber::fmt().with_writer(Arc::new(log.reopen().unwrap())).finish();
+        tracing::subscriber::with_default(lines, || {
+            for _ in 0..3 {
+                let mut map = HeaderMap::new();
+                headers.clone().replace(&mut map, &identity);
+                assert!(map.contains_key("x-apple-sub") && !map.contains_key("x-apple-email"));
+            }
+        });
+        assert_eq!(metrics.emails_left_out.get(), 3);
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        assert_eq!(log.matches("left out").count(), 1, "{log}");
+        assert!(!log.contains("jäne") && !log.contains("example"), "{log}");
     }
 }

@@ -29,7 +29,8 @@ pub struct Policy(Option<Arc<PolicyRules>>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyRules {
     /// The issuers whose users may pass, out of those whose keys are used at all. With several key sources every policy
-    /// should say so: a subject is unique for its issuer only, so that the users of one could pass for those of another.
+    /// should say so: a subject is unique for its issuer only, so that the users of one could pass for those of
+    /// another.
     pub issuers: Option<Vec<Issuer>>,
     /// The apps whose users may pass, out of those whose tokens are accepted at all. A token that was issued to several
     /// apps needs every one of them here.
@@ -142,7 +143,8 @@ impl Policy {
         Self(Some(Arc::new(rules)))
     }
 
-    /// Says whether `identity` may pass: issuer and apps first, then deny, which wins over allow, then what the token tells.
+    /// Says whether `identity` may pass: issuer and apps first, then deny, which wins over allow, then what the token
+    /// tells.
     ///
     /// # Errors
     ///
@@ -156,6 +158,24 @@ impl Policy {
         rules.check_claims(identity)?;
         rules.check_email(identity)?;
         rules.check_real_user_status(identity)
+    }
+}
+
+impl Policy {
+    /// Whether it denies addresses without asking for a verified one: who has none, or one that Apple has not verified,
+    /// is then denied by no address, whoever they are.
+    #[must_use]
+    pub fn may_miss_denied_emails(&self) -> bool {
+        let misses = |rules: &PolicyRules| {
+            !rules.deny.emails.is_empty() && rules.email != EmailRule::Verified
+        };
+        self.0.as_deref().is_some_and(misses)
+    }
+
+    /// Whether nobody passes without a verified address.
+    #[must_use]
+    pub fn requires_verified_email(&self) -> bool {
+        self.0.as_deref().is_some_and(|rules| rules.email == EmailRule::Verified)
     }
 }
 
@@ -434,6 +454,22 @@ mod tests {
         assert_eq!(check(rules(members(&[SUBJECT], &[])), claims()), "not_allowed_subject_denied");
         let by_address = rules(members(&[], &["a@EXAMPLE.com"]));
         assert_eq!(check(by_address, claims()), "not_allowed_email_denied");
+    }
+
+    #[test]
+    fn a_list_of_denied_addresses_misses_whoever_need_not_have_a_verified_one() {
+        let policy = |email, emails: &[&str]| {
+            Policy::new(PolicyRules { email, deny: members(&[], emails), ..PolicyRules::default() })
+        };
+        assert!(policy(EmailRule::Optional, &["example.com"]).may_miss_denied_emails());
+        assert!(policy(EmailRule::Present, &["example.com"]).may_miss_denied_emails());
+        assert!(!policy(EmailRule::Verified, &["example.com"]).may_miss_denied_emails());
+        assert!(!policy(EmailRule::Optional, &[]).may_miss_denied_emails());
+        assert!(!Policy::permissive().may_miss_denied_emails());
+        // What is meant: the same person, with the same address, passes.
+        let unverified = json!({"email": "a@example.com", "email_verified": false});
+        let blind = policy(EmailRule::Present, &["example.com"]);
+        assert!(blind.check(&identity_with(unverified)).is_ok());
     }
 
     #[test]

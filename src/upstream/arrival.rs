@@ -1,7 +1,10 @@
 //! How a request reached us, and how the application is told: `Forwarded` (RFC 7239), the older `X-Forwarded-*`, and
 //! `X-Request-Id`. What a trusted peer says about a request is extended; what anybody else says is replaced.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt::{self, Write},
+    net::{IpAddr, SocketAddr},
+};
 
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue,
@@ -59,12 +62,11 @@ impl Arrival {
         remove(headers, |name| {
             is_forwarding(name) && !(self.listed.is_some() && is_plainly_spelt(name))
         });
-        let node = forwarded_node(peer);
-        let forwarded = format!("for={node};host={};proto={scheme}", quoted(host));
-        append_to_list(headers, FORWARDED, &forwarded);
+        let forwarded = format!("for={};host={};proto={scheme}", Node(peer), Quoted(host));
+        append_to_list(headers, FORWARDED, forwarded);
         // The older list has no word for a peer without an address, and who reads it expects addresses only.
         if has_address(peer) {
-            append_to_list(headers, X_FORWARDED_FOR, &peer.to_string());
+            append_to_list(headers, X_FORWARDED_FOR, peer.to_string());
         }
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
         headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
@@ -141,18 +143,32 @@ fn is_plainly_spelt(name: &str) -> bool {
 }
 
 /// RFC 7239 §6: an IPv6 address is bracketed and quoted, and a peer of a Unix domain socket has none.
-fn forwarded_node(peer: IpAddr) -> String {
-    match peer {
-        _ if !has_address(peer) => "unknown".to_owned(),
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+struct Node(IpAddr);
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            peer if !has_address(peer) => f.write_str("unknown"),
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(address) => write!(f, "\"[{address}]\""),
+        }
     }
 }
 
-/// RFC 9110 §5.6.4.
-fn quoted(value: &HeaderValue) -> String {
-    let text = value.to_str().unwrap_or_default();
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+/// A quoted string (RFC 9110 §5.6.4).
+struct Quoted<'a>(&'a HeaderValue);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for character in self.0.to_str().unwrap_or_default().chars() {
+            if matches!(character, '"' | '\\') {
+                f.write_char('\\')?;
+            }
+            f.write_char(character)?;
+        }
+        f.write_char('"')
+    }
 }
 
 #[cfg(test)]

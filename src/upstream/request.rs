@@ -163,14 +163,19 @@ fn say_we_were_here(parts: &mut Parts, pseudonym: Option<&Pseudonym>) {
         Version::HTTP_2 => "2.0",
         _ => "1.1",
     };
-    append_to_list(&mut parts.headers, VIA, &format!("{version} {name}"));
+    append_to_list(&mut parts.headers, VIA, format!("{version} {name}"));
 }
 
 /// One value for the whole list, so that an application that reads one line only reads all of it.
-pub(super) fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: &str) {
-    let earlier = headers.get_all(&name).iter().filter_map(|line| line.to_str().ok());
-    let whole = earlier.chain([element]).collect::<Vec<_>>().join(", ");
-    if let Ok(whole) = HeaderValue::from_str(&whole) {
+pub(super) fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: String) {
+    let mut earlier = headers.get_all(&name).iter().filter_map(|line| line.to_str().ok());
+    let whole = match earlier.next() {
+        None => element,
+        Some(first) => {
+            [first].into_iter().chain(earlier).chain([&*element]).collect::<Vec<_>>().join(", ")
+        }
+    };
+    if let Ok(whole) = HeaderValue::try_from(whole) {
         headers.insert(name, whole);
     }
 }

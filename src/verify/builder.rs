@@ -86,12 +86,12 @@ impl VerifierBuilder {
         self
     }
 
-    /// Accepts the tokens of a further issuer besides, by keys of its own: `source` cannot speak for anybody else. But it can
-    /// name anybody's subject, so that whoever takes the identities must look at [`Identity::issuer`] as well, or have a policy
-    /// do so ([`PolicyRules::issuers`]).
+    /// Accepts the tokens of a further issuer besides, by keys of its own: `source` cannot speak for anybody else. But
+    /// it can name anybody's subject, so that whoever takes the identities must look at [`Identity::issuer`] as well,
+    /// or have a policy do so ([`PolicyRules::issuers`]).
     ///
     /// [`Identity::issuer`]: super::Identity::issuer
-    /// [`PolicyRules::issuers`]: https://docs.rs/siwa-proxy/latest/siwa_proxy/struct.PolicyRules.html#structfield.issuers
+    /// [`PolicyRules::issuers`]: crate::PolicyRules::issuers
     pub fn add_source(mut self, source: KeySource) -> Self {
         self.further_sources.push(source);
         self

@@ -198,8 +198,8 @@ impl ClaimRules {
         SignedNotification::read(Stamps { id, client_id, issued_at, refused_from }, events)
     }
 
-    /// Asks again what time alone can change, for every use of an identity, remembered or not. A clock may also be set back:
-    /// then a token that was good is not valid yet.
+    /// Asks again what time alone can change, for every use of an identity, remembered or not. A clock may also be set
+    /// back: then a token that was good is not valid yet.
     pub(super) fn check_time(&self, identity: &Identity, now: UnixTime) -> Result<(), TokenFault> {
         self.check_begun("iat", identity.issued_at, now)?;
         identity.not_before.map_or(Ok(()), |begin| self.check_begun("nbf", begin, now))?;

@@ -7,8 +7,8 @@ use crate::clock::UnixTime;
 
 /// Somebody whom Apple's signature proves, as one of our apps knows them.
 ///
-/// Who it is, is the pair of [`issuer`](Self::issuer) and [`subject`](Self::subject) (OpenID Connect Core §2). With one key source
-/// the issuer is always the same; with several, each can name any subject, the others' too.
+/// Who it is, is the pair of [`issuer`](Self::issuer) and [`subject`](Self::subject) (OpenID Connect Core §2). With one
+/// key source the issuer is always the same; with several, each can name any subject, the others' too.
 ///
 /// There is no public way to make one, and none to read one from text: whoever holds an `Identity` got it from a
 /// [`super::Verifier`]. `Debug` shows neither subject nor email.

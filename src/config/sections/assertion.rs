@@ -10,7 +10,8 @@ use crate::authn::AssertionKeys;
 
 /// `[assertion]`: `X-Siwa-Assertion`, a signed proof for applications that want one that a request came through the proxy.
 /// It is a JWT signed with ES256 that lives 60 seconds: `iss`, `aud`, `sub`, `sub_id` (whose subject it is,
-/// RFC 9493), `iat`, `exp`, `jti`, and `email` with `email_verified` where `X-Apple-Email` is set. There is none without a key.
+/// RFC 9493), `iat`, `exp`, `jti`, and `email` with `email_verified` where `X-Apple-Email` is set. There is none
+/// without a key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AssertionSection {

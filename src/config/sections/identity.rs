@@ -11,9 +11,9 @@ use crate::authn::{IdentityHeader, IdentityHeaders, Realm, UnverifiedEmail};
 pub(super) struct IdentitySection {
     /// The headers that are set, in any case; default `X-Apple-Sub` and `X-Apple-Email`. There are also
     /// `X-Apple-Email-Verified`, `X-Apple-Private-Email`, `X-Apple-Real-User-Status`, `X-Apple-Client-Id`,
-    /// `X-Apple-Transfer-Sub` and `X-Apple-Issuer`, which `jwks.additional` implies. All of them are stripped from what callers send, set or not. Each more tells the
-    /// application more about a person; without `X-Apple-Sub`, the one name that never changes, it cannot tell people
-    /// apart, and an empty list only keeps strangers out.
+    /// `X-Apple-Transfer-Sub` and `X-Apple-Issuer`, which `jwks.additional` implies. All of them are stripped from what
+    /// callers send, set or not. Each more tells the application more about a person; without `X-Apple-Sub`, the one
+    /// name that never changes, it cannot tell people apart, and an empty list only keeps strangers out.
     headers: Vec<String>,
 
     /// What becomes of an email address that Apple does not call verified. `leave_out`, the default: it is not forwarded,

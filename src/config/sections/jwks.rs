@@ -64,9 +64,10 @@ pub(super) struct JwksSection {
     /// by log and by the metric `siwa_apple_drift`, and changes nothing.
     canary: bool,
 
-    /// Further issuers whose tokens are accepted, such as a simulator beside Apple, each with a `url` or a `file` of its own,
-    /// reached as the first is; default none. Written `[[jwks.additional]]`, too. Its keys prove nobody of Apple's, but it can
-    /// name any subject: `policy.issuers` must say who may pass, and `X-Apple-Issuer` tells the application whose subject it is.
+    /// Further issuers whose tokens are accepted, such as a simulator beside Apple, each with a `url` or a `file` of
+    /// its own, reached as the first is; default none. Written `[[jwks.additional]]`, too. Its keys prove nobody of
+    /// Apple's, but it can name any subject: `policy.issuers` must say who may pass, and `X-Apple-Issuer` tells the
+    /// application whose subject it is.
     additional: Vec<AdditionalSource>,
 }
 

@@ -15,8 +15,8 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PolicySection {
     /// The issuers whose users may pass, compared exactly with `iss`; default all whose keys are used, which is
-    /// `apple.issuer` alone. Required where `jwks.additional` names more: each one can name any subject, so that each one more
-    /// is one more to be believed.
+    /// `apple.issuer` alone. Required where `jwks.additional` names more: each one can name any subject, so that each
+    /// one more is one more to be believed.
     #[serde(skip_serializing_if = "Option::is_none")]
     issuers: Option<Vec<String>>,
 
@@ -57,7 +57,8 @@ pub(super) struct PolicySection {
     deny_subjects: Vec<String>,
 
     /// The verified addresses, domains and subdomains that may not pass, whatever else is said; default none. Who hides
-    /// their address is not found by it: deny the subject, or refuse relay addresses.
+    /// their address is not found by it, nor is who has an unverified one or none: deny the subject, refuse relay
+    /// addresses, set `require_verified_email`. A warning at the start says where that is not set.
     deny_emails: Vec<String>,
 }
 

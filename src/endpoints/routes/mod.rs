@@ -155,6 +155,15 @@ impl<D> Routes<D> {
         self.differ
     }
 
+    /// The routes that ask for a token, by name, each with what it asks besides; that of whatever no rule matches is
+    /// the last.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = (&str, &Policy)> {
+        let routes = self.rules.iter().map(|(_, route)| route).chain([&self.fallback]);
+        routes
+            .filter(|route| route.access != Access::Public)
+            .map(|route| (&*route.name, &route.policy))
+    }
+
     /// The same routes to other destinations.
     pub(crate) fn map<E>(self, mut to: impl FnMut(&D) -> E) -> Routes<E> {
         let mut map = |route: Route<D>| {

@@ -102,8 +102,8 @@ impl SourceCache {
         self.is_confirmed(progress) && self.absent.get(key_id) == Some(progress.successes)
     }
 
-    /// The number of the fetch that an unknown key may cause now, or share: one that was asked for and has not begun is as
-    /// good as one that runs. Else time alone decides, whatever the set holds and however the `ended` fetches did.
+    /// The number of the fetch that an unknown key may cause now, or share: one that was asked for and has not begun is
+    /// as good as one that runs. Else time alone decides, whatever the set holds and however the `ended` fetches did.
     fn take_turn(&self, ended: u64) -> Option<u64> {
         let asked_at = Instant::now();
         let cooldown = self.settings.unknown_key_cooldown;

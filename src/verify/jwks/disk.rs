@@ -243,20 +243,23 @@ impl SetFile {
         fs::rename(&beside, &self.path).await
     }
 
-    /// Removes the file if it lists a key that `snapshot` does not, or cannot be read: a set that could not be replaced must not
-    /// bring a withdrawn key back after a restart.
-    pub(super) async fn remove_unless_it_agrees_with(&self, snapshot: &Snapshot) -> io::Result<()> {
-        let at_its_time = Moment { wall: snapshot.fetched_at, steady: Instant::now() };
-        let agrees = match self.read().await {
+    /// Removes the file if it lists a key that `snapshot` does not: a set that could not be replaced must not bring a
+    /// withdrawn key back after a restart. A file that would not be believed anyway stays, as it may be somebody's.
+    pub(super) async fn remove_if_outdated_by(&self, snapshot: &Snapshot) -> io::Result<()> {
+        // Whatever the clock will say then, so that no file is from its future.
+        let some_day = Moment { wall: UnixTime::from_secs(u64::MAX), steady: Instant::now() };
+        let text = match self.read().await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Ok(Ok(text)) => {
-                let written = self.parse(&text, at_its_time, Duration::MAX);
-                let fetched = JwkSet::parse(&snapshot.text, &self.issuer);
-                matches!((written, fetched), (Ok(old), Ok(new)) if new.holds_all_of(&old.set))
-            }
-            Ok(Err(_)) | Err(_) => false,
+            Err(error) => return Err(error),
+            Ok(Err(_not_believed)) => return Ok(()),
+            Ok(Ok(text)) => text,
         };
-        if agrees { Ok(()) } else { fs::remove_file(&self.path).await }
+        let written = self.parse(&text, some_day, Duration::MAX);
+        let fetched = JwkSet::parse(&snapshot.text, &self.issuer);
+        match (written, fetched) {
+            (Ok(old), Ok(new)) if !new.holds_all_of(&old.set) => fs::remove_file(&self.path).await,
+            _ => Ok(()),
+        }
     }
 }
 
@@ -424,21 +427,25 @@ mod tests {
     async fn a_file_is_removed_if_it_lists_a_key_that_is_listed_no_more() {
         let directory = tempfile::tempdir().unwrap();
         let file = file_in(&directory);
-        file.remove_unless_it_agrees_with(&snapshot()).await.unwrap();
+        file.remove_if_outdated_by(&snapshot()).await.unwrap();
         file.store(&snapshot()).await.unwrap();
 
-        let mut fewer: serde_json::Value = serde_json::from_slice(&text()).unwrap();
         let more = snapshot();
-        file.remove_unless_it_agrees_with(&more).await.unwrap();
+        file.remove_if_outdated_by(&more).await.unwrap();
         assert!(file.path.exists(), "the same keys");
+        let mut fewer: serde_json::Value = serde_json::from_slice(&text()).unwrap();
         fewer["keys"].as_array_mut().unwrap().pop();
         let fewer = Snapshot { text: fewer.to_string().into(), ..snapshot() };
-        file.remove_unless_it_agrees_with(&fewer).await.unwrap();
+        file.remove_if_outdated_by(&fewer).await.unwrap();
         assert!(!file.path.exists());
 
         file.store(&fewer).await.unwrap();
-        file.remove_unless_it_agrees_with(&more).await.unwrap();
+        file.remove_if_outdated_by(&more).await.unwrap();
         assert!(file.path.exists(), "fewer keys bring back none");
+
+        std::fs::write(&file.path, "somebody's").unwrap();
+        file.remove_if_outdated_by(&more).await.unwrap();
+        assert!(file.path.exists(), "it is no key set");
     }
 
     #[tokio::test]

@@ -222,8 +222,8 @@ impl JwksCache {
         self.sources.iter().filter_map(|source| source.get(key_id)).filter(is_new).collect()
     }
 
-    /// What can be said once nothing is `awaited` any more. The board is read first, and then the sets: a set is in its place
-    /// before the board tells of it, so that no key is called unknown by word of the very fetch that brought it.
+    /// What can be said once nothing is `awaited` any more. The board is read first, and then the sets: a set is in its
+    /// place before the board tells of it, so that no key is called unknown by word of the very fetch that brought it.
     fn conclude(
         &self,
         key_id: &KeyId,

@@ -6,8 +6,8 @@ use super::JwkSet;
 
 /// How keys are kept fresh. Apple sends `Cache-Control: no-store`, so that freshness is ours to set.
 ///
-/// Every duration but the grace lies between [`SHORTEST`](Self::SHORTEST) and [`LONGEST`](Self::LONGEST); others are refused
-/// when a verifier is built.
+/// Every duration but the grace lies between [`SHORTEST`](Self::SHORTEST) and [`LONGEST`](Self::LONGEST); others are
+/// refused when a verifier is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwksSettings {
     /// Time between fetches, ± 10 % so that a fleet spreads out. Shorter notices a withdrawn key sooner.
@@ -15,10 +15,11 @@ pub struct JwksSettings {
     /// How long the last good set is used while fetching fails. Longer rides out an outage of Apple's; shorter drops a
     /// withdrawn key sooner.
     pub keep_while_failing: Duration,
-    /// The least time between two fetches that unknown `kid`s cause, so that made-up tokens cannot make us hammer Apple.
+    /// The least time between two fetches that unknown `kid`s cause, so that made-up tokens cannot make us hammer
+    /// Apple.
     pub unknown_key_cooldown: Duration,
-    /// How long a key stays usable that a successful fetch does not list any more. Zero ends it at once: Apple withdraws
-    /// a key that is not to be believed in no other way. Longer spares tokens that outlive their key.
+    /// How long a key stays usable that a successful fetch does not list any more. Zero ends it at once: Apple
+    /// withdraws a key that is not to be believed in no other way. Longer spares tokens that outlive their key.
     pub removed_key_grace: Duration,
 }
 

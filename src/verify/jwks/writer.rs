@@ -63,8 +63,9 @@ impl Writer {
     }
 
     async fn remove_outdated(&self, snapshot: &Snapshot) {
-        if let Err(error) = self.file.remove_unless_it_agrees_with(snapshot).await {
-            count(&self.metrics, "remove", "failed");
+        let Err(error) = self.file.remove_if_outdated_by(snapshot).await else { return };
+        count(&self.metrics, "remove", "failed");
+        if !self.failing {
             let path = self.file.path().display();
             warn!(%path, %error, "an outdated key set cannot be removed from disk");
         }

@@ -13,7 +13,7 @@ impl JwksSource for Panicking {
     fn fetch(&self) -> Fetch<'_> {
         let left = self.panics.load(Ordering::SeqCst);
         self.panics.store(left.saturating_sub(1), Ordering::SeqCst);
-        assert!(left % 2 == 0, "a mistake before the future is made");
+        assert!(left.is_multiple_of(2), "a mistake before the future is made");
         Box::pin(async move {
             sleep(Duration::from_millis(1)).await;
             assert!(left == 0, "a mistake in the future");
