@@ -1,6 +1,12 @@
 //! A sign-in that its owner took back is over: at the next request, in what is open, and until a new sign-in.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use futures_util::SinkExt;
 use http::HeaderValue;
@@ -19,15 +25,20 @@ use tokio_tungstenite::{
 };
 
 use crate::support::{
-    House, PATIENCE, application, exchange_h2,
+    House, PATIENCE, application, exchange_h2, get,
     notifying::{ON, post, send},
-    open, read_head,
+    open,
+    program::{BINARY, Program, free_address},
+    read_head,
 };
 
 /// A token of the sample subject, issued `seconds` from now.
 fn bearer_issued(house: &House, seconds: i64) -> String {
-    let at = SystemClock.now().as_secs().checked_add_signed(seconds).unwrap();
-    house.bearer_of(&TokenTemplate::native().issued_at(UnixTime::from_secs(at)))
+    bearer_issued_at(house, SystemClock.now().as_secs().checked_add_signed(seconds).unwrap())
+}
+
+fn bearer_issued_at(house: &House, seconds: u64) -> String {
+    house.bearer_of(&TokenTemplate::native().issued_at(UnixTime::from_secs(seconds)))
 }
 
 async fn status(house: &House, bearer: &str) -> u16 {
@@ -42,15 +53,15 @@ async fn a_withdrawn_consent_is_401_at_the_next_request_and_a_new_sign_in_is_200
     assert_eq!((status(&house, &before).await, status(&house, &before).await), (200, 200));
     assert_eq!(house.metric("siwa_verdicts_total{cache=\"hit\"}").await, 1);
 
-    let event =
-        Event::consent_revoked(SUBJECT).at(UnixTime::from_secs(SystemClock.now().as_secs() - 10));
+    let at = SystemClock.now().as_secs() - 10;
+    let event = Event::consent_revoked(SUBJECT).at(UnixTime::from_secs(at));
     assert_eq!(house.notify(event).await.status, 200);
 
     let reply = house.get("/", &[("Authorization", &before)]).await;
     assert_eq!((reply.status, reply.json()["code"].as_str()), (401, Some("token_revoked")));
     assert!(reply.header("www-authenticate")[0].contains("error=\"invalid_token\""), "{reply:?}");
-    assert_eq!(status(&house, &bearer_issued(&house, -10)).await, 401, "issued in that second");
-    assert_eq!(status(&house, &bearer_issued(&house, -5)).await, 200, "a new sign-in");
+    assert_eq!(status(&house, &bearer_issued_at(&house, at)).await, 401, "in that second");
+    assert_eq!(status(&house, &bearer_issued_at(&house, at + 1)).await, 200, "a new sign-in");
     assert_eq!(house.metric("siwa_revocations").await, 1);
 }
 
@@ -107,6 +118,20 @@ async fn a_revocation_is_forgotten_when_no_token_is_left_that_it_could_refuse() 
     clock.advance(Duration::from_hours(2));
     let reply = house.get("/", &[("Authorization", &bearer)]).await;
     assert_eq!(reply.json()["code"], "token_expired");
+}
+
+#[tokio::test]
+async fn a_token_older_than_revocations_are_remembered_is_refused() {
+    let clock = ManualClock::at(UnixTime::from_secs(1_800_000_000));
+    let house = House::build(ON, std::sync::Arc::new(clock.clone()), |_| {}).await;
+    house.ready().await;
+    let unending = TokenTemplate::native().lifetime(Duration::from_hours(24 * 365));
+    let bearer = house.bearer_of(&unending);
+    clock.advance(Duration::from_hours(48));
+    assert_eq!(status(&house, &bearer).await, 200);
+    clock.advance(Duration::from_mins(1));
+    let reply = house.get("/", &[("Authorization", &bearer)]).await;
+    assert_eq!(reply.json()["code"], "token_too_old");
 }
 
 /// An application that says back what it is told.
@@ -275,4 +300,63 @@ async fn a_bad_line_changes_nothing() {
     assert_eq!(send(house.admin, "GET", "/revocations", token, "").await.body, "");
     let unknown = send(house.admin, "DELETE", "/revocations", token, &good).await;
     assert_eq!((unknown.status, unknown.body.contains("is not on the list")), (400, true));
+}
+
+/// The real program with everything in one file, and the file.
+async fn program_with_file(house: &House, folder: &tempfile::TempDir) -> (Program, PathBuf) {
+    let [address, admin] = [free_address(), free_address()];
+    let (file, token) = (folder.path().join("siwa.toml"), folder.path().join("token"));
+    std::fs::write(&token, "correct-horse-battery").unwrap();
+    let text = format!(
+        "{ON}\napple.client_ids = ['com.example.app']\nupstream.url = 'http://{}'\n\
+         server.listen = '{address}'\nserver.admin_listen = '{admin}'\njwks.url = '{}'\n\
+         revocations.admin_token_file = '{}'\n",
+        house.application.address,
+        house.apple.jwks_url(),
+        token.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "--config"]).arg(&file);
+    (Program::of(&mut command, address, admin).await, file)
+}
+
+/// What `siwa-proxy revocations` prints, given `input`, and whether it succeeded.
+async fn revocations(file: &Path, words: &[&str], input: &str) -> (String, bool) {
+    let mut command = Command::new(BINARY);
+    command.arg("revocations").args(words).arg("--config").arg(file);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let input = input.to_owned();
+    let running = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    });
+    let output = running.await.unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    (String::from_utf8(printed).unwrap(), output.status.success())
+}
+
+#[tokio::test]
+async fn the_command_line_shows_and_changes_the_list_of_a_running_proxy() {
+    let (house, folder) = (House::start().await, tempfile::tempdir().unwrap());
+    let (program, file) = program_with_file(&house, &folder).await;
+    let bearer = bearer_issued(&house, -60);
+    let status = async || get(program.address, "/", &[("Authorization", &bearer)]).await.status;
+    assert_eq!(status().await, 200);
+
+    assert_eq!(revocations(&file, &["add", SUBJECT], "").await, (String::new(), true));
+    assert_eq!(status().await, 401);
+    let (listed, _) = revocations(&file, &["list"], "").await;
+    assert!(listed.contains("refused") && listed.contains(SUBJECT), "{listed}");
+    let (exported, _) = revocations(&file, &["export"], "").await;
+    assert_eq!(revocations(&file, &["remove", SUBJECT], "").await, (String::new(), true));
+    assert_eq!(status().await, 200);
+    let other = exported.replace(SUBJECT, "000001.somebody.else");
+    assert_eq!(revocations(&file, &["import"], &other).await, (String::new(), true));
+    let (listed, _) = revocations(&file, &["list"], "").await;
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+
+    let (told, done) = revocations(&file, &["remove", "nobody"], "").await;
+    assert!(!done && told.contains("is not on the list"), "{told}");
 }

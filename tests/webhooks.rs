@@ -43,6 +43,17 @@ fn header<'a>(request: &'a Request, name: &str) -> &'a str {
     lines[0]
 }
 
+/// Waits until a delivery has come to `result`.
+async fn counted(house: &House, result: &str) {
+    let metric = format!("siwa_webhook_deliveries_total{{result=\"{result}\"}}");
+    let waiting = async {
+        while house.metric(&metric).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never {result}"));
+}
+
 /// Checks a signature as the specification says: over id, timestamp and body, with dots between.
 fn check_signature(request: &Request) {
     let [id, at, signature] =
@@ -103,11 +114,21 @@ async fn what_is_not_taken_comes_again_under_the_same_id_and_a_repetition_of_app
     let ids: Vec<_> = requests.iter().map(|it| header(it, "webhook-id")).collect();
     assert_eq!(ids[0], ids[1]);
     assert_eq!(ids[0].len(), 22, "Apple's own id");
-    let taken = "siwa_webhook_deliveries_total{result=\"ok\"}";
-    while house.metric(taken).await == 0 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(house.metric(taken).await, 1);
+    counted(&house, "ok").await;
+    assert_eq!(house.metric("siwa_webhook_deliveries_total{result=\"ok\"}").await, 1);
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_answer_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = Recorder::start().await;
+    target.stall();
+    let extra = format!("{}\nwebhooks.timeout = '100ms'", telling(&[target.address], &folder));
+    let house = House::with(&extra).await;
+    assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
+    counted(&house, "unreachable").await;
+    target.answer("HTTP/1.1 204 No Content\r\n\r\n");
+    counted(&house, "ok").await;
 }
 
 #[tokio::test]
@@ -119,23 +140,14 @@ async fn the_queue_survives_a_restart() {
     drop(listener);
     let first = House::with(&telling(&[target], &folder)).await;
     assert_eq!(first.notify(Event::account_deleted(SUBJECT)).await.status, 200);
-    let failed = "siwa_webhook_deliveries_total{result=\"unreachable\"}";
-    while first.metric(failed).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    counted(&first, "unreachable").await;
     first.end().await;
 
     let receiver = Arc::new(example::Receiver::new(&secret()).unwrap());
     let listener = TcpListener::bind(target).await.unwrap();
     spawn(axum::serve(listener, example::app(receiver)).into_future());
     let second = House::with(&telling(&[target], &folder)).await;
-    let taken = "siwa_webhook_deliveries_total{result=\"ok\"}";
-    let delivered = async {
-        while second.metric(taken).await == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, delivered).await.expect("it is delivered");
+    counted(&second, "ok").await;
 }
 
 #[tokio::test]
@@ -147,10 +159,7 @@ async fn the_receiver_of_the_example_takes_what_is_signed_and_nothing_else() {
     spawn(axum::serve(listener, example::app(receiver)).into_future());
     let house = House::with(&telling(&[target], &folder)).await;
     assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
-    let taken = "siwa_webhook_deliveries_total{result=\"ok\"}";
-    while house.metric(taken).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    counted(&house, "ok").await;
 
     for (id, at, signature) in [
         ("made-up", "1700000000", "v1,AAAA"),

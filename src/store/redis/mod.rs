@@ -313,6 +313,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_redis_that_does_not_answer_is_given_up_in_time() {
+        let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", deaf.local_addr().unwrap());
+        let store = RedisStore::new(settings(&url)).unwrap();
+        let error = store.list(Space::Revocations).await.unwrap_err();
+        assert!(matches!(error, StoreError::TimedOut), "{error:?}");
+    }
+
+    #[tokio::test]
     async fn a_redis_that_is_not_there_is_an_error_in_time() {
         let store = RedisStore::new(settings("redis://127.0.0.1:1")).unwrap();
         let error = store.list(Space::Revocations).await.unwrap_err();
