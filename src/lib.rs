@@ -50,7 +50,7 @@
 //!
 //! | floor | what is there |
 //! |---|---|
-//! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once |
+//! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
 //! | `store` | what must outlive a request or be shared by replicas: in memory, a file or Redis |
 //! | [`verify`] | *who is this?* keys, signature, claims, verdicts, revocations: from a token to an [`Identity`] |
@@ -85,9 +85,10 @@
 //!    that nobody knows is 401 only when the key set was fetched within the cooldown.
 //! 5. No request waits for Apple while its key is in memory. Unknown key ids cost one fetch per cooldown, whatever the
 //!    set holds, and never delay the scheduled refresh.
-//! 6. No token, code, secret or email address reaches a log or a metric: the types that hold them do not print them.
-//! 7. Only `config/load.rs` reads the environment; only `clock.rs` reads the wall clock; tasks run on a tracker that
-//!    shutdown waits for.
+//! 6. No token, code, secret or email address reaches a log, a metric or a trace: the types that hold them do not print them,
+//!    and `tests/redaction.rs` searches all that is told for every one of them.
+//! 7. Only `config/load.rs` reads the environment, and OpenTelemetry's library its own details; only `clock.rs` reads the
+//!    wall clock; tasks run on a tracker that shutdown waits for.
 //! 8. `verify` does not know that HTTP servers exist; `server` does not know that Apple exists.
 //! 9. Apple's discovery document decides nothing: issuer, key endpoint and algorithm are pinned. The canary compares, and warns.
 //! 10. Nothing that a request lent us is kept in a cache: it would pin the connection's buffer.
@@ -109,7 +110,8 @@
 //!    stripped, identity headers set;
 //! 6. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts, on a connection that is kept, made or, after
 //!    a granted wish for another protocol, joined with the client's until the token ends;
-//! 7. **answer**: hop-by-hop headers off, streamed back; one log line, one counter, one histogram.
+//! 7. **answer**: hop-by-hop headers off, streamed back for as long as the client takes it; one log line, one counter, one
+//!    histogram.
 //!
 //! Any early exit is a [`Rejection`], and one table renders it.
 

@@ -176,7 +176,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let settings = Settings::load(&options.into())?;
-    telemetry::init_log(settings.log()).context("cannot set up the log")?;
+    // Dropped last: what is left of the traces goes out then.
+    let _telling = telemetry::init(settings.log(), settings.traces())
+        .context("cannot set up log and traces")?;
     App::bind(settings).await?.run_until_signalled().await?;
     Ok(())
 }

@@ -79,9 +79,9 @@ async fn resets_after(said: &'static str) -> (SocketAddr, mpsc::Sender<()>) {
 #[tokio::test]
 async fn a_reset_before_the_answers_head_is_whole_is_502() {
     for said in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
-        let (address, reset) = resets_after(said).await;
+        let (address, at_once) = resets_after(said).await;
         let house = house_before(address, "").await;
-        reset.send(()).await.unwrap();
+        at_once.send(()).await.unwrap();
         let reply = get(&house, "/").await;
         assert_eq!(
             (reply.status, reply.json()["code"].as_str()),
@@ -94,12 +94,11 @@ async fn a_reset_before_the_answers_head_is_whole_is_502() {
 
 #[tokio::test]
 async fn a_reset_after_the_answers_head_breaks_the_answer_off() {
-    for begun in ["", "half"] {
-        let said: &str = match begun {
-            "" => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",
-            _ => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
-        };
-        let (address, reset) = resets_after(said).await;
+    for (said, begun) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", ""),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "half"),
+    ] {
+        let (address, at_once) = resets_after(said).await;
         let house = house_before(address, "").await;
         let mut stream = open(house.address).await;
         let bearer = house.bearer();
@@ -108,7 +107,7 @@ async fn a_reset_after_the_answers_head_breaks_the_answer_off() {
         assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 200 "));
         let mut piece = vec![0; begun.len()];
         stream.read_exact(&mut piece).await.unwrap();
-        reset.send(()).await.unwrap();
+        at_once.send(()).await.unwrap();
         let mut rest = Vec::new();
         timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the end in time").ok();
         assert_eq!((piece, rest), (begun.as_bytes().to_vec(), vec![]));

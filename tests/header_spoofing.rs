@@ -1,8 +1,11 @@
 //! Whatever a caller writes into an identity header, the application sees ours or none.
+//!
+//! [`NAMES`] and [`spellings`] are the table. Whoever opens another door runs it there as well, for every kind of access,
+//! and asserts on what arrives by [`assert_ours_alone`] where somebody is proved, and by [`assert_none`] where nobody is.
 
 use siwa_proxy::sim::{presets, token::TokenTemplate};
 
-use crate::support::{House, Request, exchange};
+use crate::support::{House, Request, exchange, exchange_h2};
 
 /// Every name that we may ever set.
 pub(crate) const NAMES: [&str; 9] = [
@@ -111,6 +114,36 @@ async fn every_spelling_of_every_name_is_stripped_on_every_way_in() {
     }
     let count = WAYS_IN.len() * NAMES.len() * spellings("a-b").len();
     assert_eq!(house.metric("siwa_spoofed_headers_stripped_total").await, count as u64);
+}
+
+#[tokio::test]
+async fn every_spelling_of_every_name_is_stripped_in_http_2() {
+    let house = House::with(EVERY_ACCESS).await;
+    for (line, with_token, as_somebody) in WAYS_IN {
+        let (method, path) = line.split_once(' ').unwrap();
+        for spelling in NAMES.into_iter().flat_map(spellings) {
+            // HTTP/2 knows no capitals (RFC 9113 §8.2.1).
+            let spelling = spelling.to_lowercase();
+            let mut request = http::Request::builder()
+                .method(method)
+                .uri(format!("http://app.example{path}"))
+                .header("origin", "https://a.example")
+                .header("access-control-request-method", "PUT")
+                .header(&spelling, "spoof")
+                .header(&spelling, "spoof again");
+            if with_token {
+                request = request.header("authorization", house.bearer());
+            }
+            let reply = exchange_h2(house.address, request.body(String::new()).unwrap()).await;
+            assert_eq!(reply.status, 200, "{line} {spelling}");
+            let received = house.application.requests().pop().unwrap();
+            if as_somebody {
+                assert_ours_alone(&received, &[presets::EMAIL], &format!("{line} {spelling}"));
+            } else {
+                assert_none(&received, &format!("{line} {spelling}"));
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,9 @@ use siwa_proxy::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{House, PATIENCE, application, get, open, read_head, serve_http};
+use crate::support::{
+    House, PATIENCE, application, get, open, read_head, secure::Authority, serve_http,
+};
 
 /// What curl prints when it is run with `arguments`.
 async fn curl(arguments: Vec<String>) -> String {
@@ -54,6 +56,58 @@ async fn curl_speaks_both_versions_and_uploads_with_expect() {
         let refused = curl(words(&["-o", "/dev/null", "-w", "%{http_code}", &url])).await;
         assert_eq!(refused, "401");
     }
+}
+
+#[tokio::test]
+#[ignore = "needs curl"]
+async fn curl_agrees_by_alpn_on_either_version_and_trusts_the_certificate() {
+    let application = application(|stream, _| serve_http(stream)).await;
+    let authority = Authority::new();
+    let settings = format!("upstream.url = 'http://{application}'\n{}", authority.configuration());
+    let house = House::with(&settings).await;
+    let authorization = format!("Authorization: {}", house.bearer());
+    let port = house.address.port();
+    let resolve = format!("app.example:{port}:{}", house.address.ip());
+    let url = format!("https://app.example:{port}/a?b=c");
+    let ca = authority.path("authority.pem").display().to_string();
+    let tls = ["--cacert", ca.as_str(), "--resolve", resolve.as_str()];
+    for (version, spoken) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        let upload = [
+            "-H",
+            &authorization,
+            "-H",
+            "Expect: 100-continue",
+            "-d",
+            "hello",
+            "-w",
+            " %{http_version}",
+        ];
+        let said = curl(words(&[&tls[..], &[version], &upload, &[&url]].concat())).await;
+        assert!(said.contains("body=hello"), "{version}: {said}");
+        assert!(said.ends_with(&format!(" {spoken}")), "{version}: {said}");
+        let refused = ["-o", "/dev/null", "-w", "%{http_code}", &url];
+        let status = curl(words(&[&tls[..], &[version], &refused].concat())).await;
+        assert_eq!(status, "401", "{version}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs curl"]
+async fn curl_uploads_a_body_that_it_was_invited_to_send_and_none_that_it_was_not() {
+    let house = House::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("upload");
+    std::fs::write(&file, vec![b'x'; 2 * MEBIBYTE]).unwrap();
+    let (file, url) = (format!("@{}", file.display()), format!("http://{}/up", house.address));
+    let asking = ["--http1.1", "--expect100-timeout", "20", "--data-binary", &file];
+    let told = ["-o", "/dev/null", "-w", "%{http_code} %{size_upload}", &url];
+    let refused = curl(words(&[&asking[..], &told].concat())).await;
+    assert_eq!(refused, "401 0", "a body that nobody asked for is not sent");
+
+    let authorization = format!("Authorization: {}", house.bearer());
+    let with_token = [&asking[..], &["-H", &authorization], &told].concat();
+    assert_eq!(curl(words(&with_token)).await, format!("200 {}", 2 * MEBIBYTE));
+    assert_eq!(house.application.only_request().body.len(), 2 * MEBIBYTE);
 }
 
 /// A program that ends with the test.

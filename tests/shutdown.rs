@@ -1,10 +1,16 @@
 //! SIGTERM in the middle of work, sent to the real program.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::Signal;
 use siwa_proxy::{
     clock::SystemClock,
@@ -110,6 +116,42 @@ async fn sigterm_under_load_fails_no_request_that_was_accepted() {
     assert_eq!(program.exit_code().await, Some(0));
     // Whatever reached the application was answered to the caller too.
     assert_eq!(application.requests().len(), answered.load(Ordering::Relaxed));
+}
+
+/// Asks on one HTTP/2 connection, one request after the other, until it is told to go; how many were answered?
+async fn until_told_to_go(address: SocketAddr, bearer: String) -> usize {
+    let io = TokioIo::new(open(address).await);
+    let (mut requests, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    spawn(connection);
+    for answered in 0.. {
+        let request = http::Request::get("http://a.example/").header("authorization", &bearer);
+        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+        // What comes after the farewell is refused on this side of the wire.
+        if requests.ready().await.is_err() {
+            return answered;
+        }
+        let Ok(response) = requests.send_request(request).await else { return answered };
+        let body = response.into_body().collect().await.expect("an answer that began is whole");
+        assert_eq!(body.to_bytes(), "hello");
+    }
+    unreachable!("it is told to go")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_under_http2_load_answers_all_that_reached_the_application() {
+    let (apple, application) = (apple().await, Recorder::start().await);
+    let program = Program::start(&apple, application.address, &[]).await;
+    let bearer = format!("Bearer {}", apple.mint(&TokenTemplate::native()));
+    let load: Vec<_> =
+        (0..8).map(|_| spawn(until_told_to_go(program.address, bearer.clone()))).collect();
+    application.received(200).await;
+    program.signal(Signal::TERM);
+    let mut answered = 0;
+    for caller in load {
+        answered += tokio::time::timeout(PATIENCE, caller).await.expect("an end").unwrap();
+    }
+    assert_eq!(program.exit_code().await, Some(0));
+    assert_eq!(application.requests().len(), answered);
 }
 
 #[tokio::test(flavor = "multi_thread")]

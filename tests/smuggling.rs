@@ -84,8 +84,8 @@ fn get_a(lines: &str) -> String {
 
 /// A request, told in one line: its first line, its header lines in order of their names but for those that we add to
 /// each, its body without chunks, and its trailers. `HTTP/1.1` and the usual host go without saying, and nothing else.
-fn seen(request: &Request) -> String {
-    let line = request.line().strip_suffix(" HTTP/1.1").unwrap_or(request.line());
+pub(crate) fn seen(request: &Request) -> String {
+    let line = request.line().strip_suffix(" HTTP/1.1").unwrap_or_else(|| request.line());
     let mut lines: Vec<_> = request
         .head
         .lines()
@@ -102,13 +102,10 @@ fn seen(request: &Request) -> String {
     }
     lines.retain(|line| line != "host: app.example");
     lines.sort();
-    let mut seen = format!("{line} [{}]", lines.join(", "));
-    for more in [request.payload(), request.trailers().join(", ")] {
-        if !more.is_empty() {
-            seen += &format!(" {more}");
-        }
-    }
-    seen
+    let head = format!("{line} [{}]", lines.join(", "));
+    let mut parts = vec![head, request.payload(), request.trailers().join(", ")];
+    parts.retain(|part| !part.is_empty());
+    parts.join(" ")
 }
 
 /// How the lines begin that each request has, once.
@@ -123,7 +120,7 @@ fn ours(host: &str) -> [String; 9] {
         format!("x-forwarded-host: {host}"),
         format!("x-forwarded-port: {port}"),
         "x-request-id: ".to_owned(),
-        "via: 1.".to_owned(),
+        "via: ".to_owned(),
     ]
 }
 
@@ -190,9 +187,10 @@ async fn attempt(house: &House, case: &Case) -> Result<(), String> {
     while let Some(status) = client.status().await {
         answered.push(status);
     }
-    match answered == case.answered {
-        true => Ok(()),
-        false => Err(format!("answered {answered:?}, not {:?}", case.answered)),
+    if answered == case.answered {
+        Ok(())
+    } else {
+        Err(format!("answered {answered:?}, not {:?}", case.answered))
     }
 }
 

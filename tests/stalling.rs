@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     limits::h2,
-    support::{House, PATIENCE, application, open, read_head},
+    support::{House, PATIENCE, application, open, read_head, secure::Authority},
 };
 
 /// Answers `head` and chunks without end, and tells when whoever listened has left.
@@ -22,7 +22,7 @@ async fn endless(head: &'static str) -> (SocketAddr, mpsc::Receiver<()>) {
         async move {
             read_head(&mut stream).await.unwrap();
             stream.write_all(head.as_bytes()).await.unwrap();
-            let chunk = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
+            let chunk = [b"10000\r\n", &vec![b'x'; 0x10000][..], b"\r\n"].concat();
             while stream.write_all(&chunk).await.is_ok() {}
             tell.send(()).await.unwrap();
         }
@@ -67,6 +67,25 @@ async fn a_caller_who_reads_nothing_loses_connection_and_application() {
 }
 
 #[tokio::test]
+async fn a_caller_by_tls_who_reads_nothing_loses_them_too() {
+    let (application, left) = endless(CHUNKED).await;
+    let authority = Authority::new();
+    let house = House::with(&format!(
+        "upstream.url = 'http://{application}'\nserver.send_timeout = '100ms'\n{}",
+        authority.configuration()
+    ))
+    .await;
+    let client = authority.client(rustls::ALL_VERSIONS, &[]);
+    let mut unread = client.connect(house.address).await.unwrap();
+    let bearer = house.bearer();
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}\r\n\r\n");
+    unread.write_all(head.as_bytes()).await.unwrap();
+    told(left).await;
+    is(&house, "siwa_connections", 0).await;
+    assert_eq!(house.metric("siwa_send_timeouts_total").await, 1);
+}
+
+#[tokio::test]
 async fn an_upgraded_stream_whose_caller_reads_nothing_ends_too() {
     let (application, left) = endless(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: flood\r\n\r\n",
@@ -88,7 +107,7 @@ async fn ask_h2(house: &House, settings: &[u8], more: &[u8]) -> TcpStream {
     stream
 }
 
-/// SETTINGS_INITIAL_WINDOW_SIZE = 0 (RFC 9113 §6.5.2).
+/// `SETTINGS_INITIAL_WINDOW_SIZE` = 0 (RFC 9113 §6.5.2).
 const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
 const CANCEL: u32 = 8;
 

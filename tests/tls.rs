@@ -258,7 +258,8 @@ async fn the_end_of_the_certificate_is_a_metric() {
     let authority = Authority::new();
     let house = House::with(&authority.configuration()).await;
     // What rcgen writes by default: the year 4096.
-    let expiry = house.metric("siwa_tls_certificate_expiry_seconds{certificate=\"server\"}").await;
+    let expiry =
+        house.metric("siwa_tls_certificate_expiry_timestamp_seconds{certificate=\"server\"}").await;
     assert_eq!(expiry, 67_090_118_400);
 }
 

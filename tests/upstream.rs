@@ -226,6 +226,35 @@ async fn header_names_are_written_as_the_application_needs_them() {
 }
 
 #[tokio::test]
+async fn header_names_are_kept_byte_for_byte_for_an_application_that_needs_it() {
+    let house = House::with("upstream.header_case = 'preserve'").await;
+    house.application.answer("HTTP/1.1 200 OK\r\ncontent-LENGTH: 0\r\nX-rEPLY: 1\r\n\r\n");
+    let ask = async |more: &str| {
+        let mut stream = open(house.address).await;
+        let bearer = house.bearer();
+        let head = format!("GET / HTTP/1.1\r\nhOST: a\r\nAuthorization: {bearer}\r\n{more}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = read_head(&mut stream).await.unwrap();
+        (house.application.requests().pop().unwrap().head, answer)
+    };
+    let (head, answer) = ask("X-mIXED: 1\r\nx-Mixed: 2\r\n").await;
+    for line in ["\r\nhOST: a", "\r\nX-mIXED: 1", "\r\nx-Mixed: 2", "\r\nx-apple-sub: 0"] {
+        assert!(head.contains(line), "{head}");
+    }
+    assert!(answer.contains("\r\nX-rEPLY: 1"), "{answer}");
+
+    // Who poses as us does not choose how we spell what we say.
+    for posing in ["X-APPLE-sub: me\r\n", "x-FORWARDED-for: 1.2.3.4\r\n", "X_Apple_Sub: me\r\n"] {
+        let (head, _) = ask(&format!("X-mIXED: 1\r\n{posing}")).await;
+        for line in
+            ["\r\nhost: a", "\r\nx-mixed: 1", "\r\nx-apple-sub: 0", "\r\nx-forwarded-for: 127"]
+        {
+            assert!(head.contains(line), "{posing}: {head}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_is_not_known_is_502() {
     let house = House::with("upstream.url = 'http://no-such-host.invalid:80'").await;
     let reply = get(&house).await;

@@ -13,6 +13,7 @@ mod standing;
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
+use tracing::Instrument;
 
 use self::credential::Credential;
 pub use self::{
@@ -25,7 +26,10 @@ pub use self::{
     rejection::{Dialect, Realm, Rejection},
 };
 pub(crate) use self::{identity_headers::reads_as, standing::Standing};
-use crate::verify::{Identity, Verifier};
+use crate::{
+    telemetry::traces::spans,
+    verify::{Identity, KeyId, Verifier},
+};
 
 /// Decides who sends a request, and whether they may.
 #[derive(Clone, Debug)]
@@ -76,10 +80,17 @@ impl Authenticator {
         here: &Policy,
     ) -> Result<Option<Arc<Identity>>, Rejection> {
         let Some(Credential::Bearer(token)) = Credential::find(headers)? else { return Ok(None) };
-        let identity = self.verifier.verify(&token).await?;
+        let identity = self.verifier.verify(&token).instrument(spans::verify()).await?;
         self.policy.check(&identity)?;
         here.check(&identity)?;
         Ok(Some(identity))
+    }
+
+    /// The key that the credential in `headers` names, if there is one that names any. Nobody has verified that: it helps to
+    /// find out why a token was refused, and is good for nothing else.
+    pub(crate) fn unverified_key_id(headers: &HeaderMap) -> Option<KeyId> {
+        let Ok(Some(Credential::Bearer(token))) = Credential::find(headers) else { return None };
+        token.key_id().ok().cloned()
     }
 
     /// How long `identity` will still be taken for unexpired.

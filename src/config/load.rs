@@ -21,6 +21,7 @@ use super::{
     problems::{Place, Problems},
     sections::known_keys,
 };
+use crate::telemetry::{InvalidVariable, TraceSettings};
 
 /// What begins the name of each of our variables.
 const PREFIX: &str = "SIWA_";
@@ -78,8 +79,10 @@ pub(super) fn load(
     flags: &Flags,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Settings, Problems> {
-    let variables: Vec<Variable> = environment.into_iter().filter_map(Variable::new).collect();
+    let environment: Vec<_> = environment.into_iter().collect();
     let mut merged = Merged::new();
+    let traces = traces(&mut merged, &environment);
+    let variables: Vec<Variable> = environment.into_iter().filter_map(Variable::new).collect();
     if let Some((file, place)) = file(flags, &variables) {
         match fs::read_to_string(&file) {
             Ok(text) => add_text(&mut merged, &file.display().to_string(), &text),
@@ -92,7 +95,7 @@ pub(super) fn load(
     for Flag { name, section, key, values } in flags.given.clone() {
         merged.put_words(section, key, values, Place::Flag(name));
     }
-    merged.settle()
+    Ok(Settings { traces, ..merged.settle()? })
 }
 
 /// Settles a file alone.
@@ -216,6 +219,20 @@ fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, toml::de::Error> {
 }
 
 // === The environment ===
+
+/// What the variables of OpenTelemetry ask for, which have names of their own everywhere.
+fn traces(merged: &mut Merged, environment: &[(OsString, OsString)]) -> Option<TraceSettings> {
+    let value_of = |name: &str| {
+        let (_, value) = environment.iter().find(|(other, _)| other == name)?;
+        Some(value.to_string_lossy().into_owned())
+    };
+    TraceSettings::from_variables(value_of).unwrap_or_else(|faults| {
+        for InvalidVariable { name, what } in faults {
+            merged.problems().note_at(Place::Variable(name.to_owned()), name, what);
+        }
+        None
+    })
+}
 
 /// A variable with our prefix.
 struct Variable {

@@ -26,7 +26,7 @@ use crate::{
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     store::RedisSettings,
-    telemetry::LogSettings,
+    telemetry::{LogSettings, TraceSettings},
     upstream::{BodyLimits, CredentialForwarding, HostForwarding, Pseudonym, UpstreamSettings},
     verify::{
         ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings, JwksSource,
@@ -112,6 +112,8 @@ pub struct Settings {
     pub(crate) trusted_peers: Peers,
     /// How the log looks.
     pub(crate) log: LogSettings,
+    /// Where traces are exported to, if they are. The variables of OpenTelemetry say so, and no key.
+    pub(crate) traces: Option<TraceSettings>,
 }
 
 /// An application, and how it is told.
@@ -285,6 +287,12 @@ impl Settings {
     #[must_use]
     pub const fn log(&self) -> &LogSettings {
         &self.log
+    }
+
+    /// Where traces are exported to, if they are.
+    #[must_use]
+    pub const fn traces(&self) -> Option<&TraceSettings> {
+        self.traces.as_ref()
     }
 }
 

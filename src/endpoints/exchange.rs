@@ -1,13 +1,19 @@
 //! One request, from its head to the head of its answer: counted as in flight, and told of exactly once, whoever ends it.
 
-use http::{Method, StatusCode};
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{Level, Span, enabled, info};
 
 use crate::{
-    authn::Rejection,
-    telemetry::{Metrics, RequestLabels, RouteLabel},
-    upstream::Arrival,
+    authn::{Authenticator, Rejection},
+    telemetry::{
+        ACCESS, Metrics, RequestLabels, RouteLabel,
+        traces::spans::{self, Beginning},
+    },
+    upstream::{Arrival, Connected},
+    verify::{ClientId, Identity, KeyId},
 };
 
 /// A request that is being answered. If it is dropped before it ended, its client has hung up.
@@ -18,7 +24,26 @@ pub(super) struct Exchange {
     route: RouteLabel,
     arrival: Arrival,
     since: Instant,
+    seen: Seen,
+    span: Span,
     is_told: bool,
+}
+
+/// What is seen of a request on its way, for the log alone.
+#[derive(Default)]
+struct Seen {
+    identity: Option<Arc<Identity>>,
+    /// The key that a token names which proved nobody.
+    unverified_kid: Option<KeyId>,
+    upstream: Option<UpstreamSeen>,
+}
+
+/// What is seen of the application's answer.
+struct UpstreamSeen {
+    status: StatusCode,
+    /// None on a connection that was there.
+    connect: Option<Duration>,
+    first_byte: Duration,
 }
 
 /// What the log and the metrics are told of an end.
@@ -26,7 +51,20 @@ struct Ending {
     status: Option<StatusCode>,
     outcome: &'static str,
     fault: &'static str,
+    token_fault: Option<&'static str>,
     reason: Option<String>,
+}
+
+impl Ending {
+    /// The end of a request that was not refused.
+    const fn well(status: StatusCode, outcome: &'static str) -> Self {
+        Self { status: Some(status), outcome, fault: "none", token_fault: None, reason: None }
+    }
+
+    const fn hang_up() -> Self {
+        let (outcome, fault) = ("client_gone", "caller");
+        Self { status: None, outcome, fault, token_fault: None, reason: None }
+    }
 }
 
 impl Exchange {
@@ -34,15 +72,54 @@ impl Exchange {
         metrics: &Metrics,
         door: &'static str,
         method: Method,
-        arrival: Arrival,
+        mut arrival: Arrival,
     ) -> Self {
         metrics.requests_in_flight.inc();
         let (metrics, since, route) = (metrics.clone(), Instant::now(), RouteLabel::none());
-        Self { metrics, door, method, route, arrival, since, is_told: false }
+        let span = spans::request(&Beginning {
+            door,
+            method: known(&method),
+            request_id: arrival.id().as_str(),
+            client: arrival.client(),
+            parent: arrival.trace(),
+        });
+        arrival.enter(&span);
+        let seen = Seen::default();
+        Self { metrics, door, method, route, arrival, since, seen, span, is_told: false }
     }
 
     pub(super) fn takes(&mut self, route: RouteLabel) {
         self.route = route;
+    }
+
+    /// What goes on while this runs is a part of it.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// It goes on to the application, which will see itself as a child of this span.
+    pub(super) fn goes_on(&mut self) -> Span {
+        let span = spans::upstream();
+        self.arrival.enter(&span);
+        span
+    }
+
+    /// It comes from somebody who is proved.
+    pub(super) fn proves(&mut self, identity: &Arc<Identity>) {
+        self.seen.identity = Some(Arc::clone(identity));
+    }
+
+    /// It proves nobody; what its `headers` claim may help to see why.
+    pub(super) fn proves_nobody(&mut self, headers: &HeaderMap) {
+        if enabled!(target: ACCESS, Level::INFO) {
+            self.seen.unverified_kid = Authenticator::unverified_key_id(headers);
+        }
+    }
+
+    /// The application answers with the head of `response`, which was asked for `first_byte` ago.
+    pub(super) fn is_answered_by<B>(&mut self, response: &Response<B>, first_byte: Duration) {
+        let connect = response.extensions().get().map(|Connected(time)| *time);
+        self.seen.upstream = Some(UpstreamSeen { status: response.status(), connect, first_byte });
     }
 
     pub(super) const fn arrival(&self) -> &Arrival {
@@ -51,17 +128,12 @@ impl Exchange {
 
     /// The application has answered.
     pub(super) fn forwarded(mut self, status: StatusCode) {
-        self.tell(Ending {
-            status: Some(status),
-            outcome: "forwarded",
-            fault: "none",
-            reason: None,
-        });
+        self.tell(Ending::well(status, "forwarded"));
     }
 
     /// We have told whoever asked that it may pass, or what it asked for.
     pub(super) fn allowed(mut self, status: StatusCode) {
-        self.tell(Ending { status: Some(status), outcome: "allowed", fault: "none", reason: None });
+        self.tell(Ending::well(status, "allowed"));
     }
 
     /// We have answered, with `status` on the wire.
@@ -70,42 +142,69 @@ impl Exchange {
             status: Some(status),
             outcome: rejection.code(),
             fault: rejection.fault().as_str(),
+            token_fault: rejection.token_fault(),
             reason: Some(rejection.to_string()),
         });
     }
 
     /// We have answered, and it came to `outcome`.
     pub(super) fn answered(mut self, status: StatusCode, outcome: &'static str) {
-        self.tell(Ending { status: Some(status), outcome, fault: "none", reason: None });
+        self.tell(Ending::well(status, outcome));
     }
 
     fn tell(&mut self, ending: Ending) {
         self.is_told = true;
-        let Ending { status, outcome, fault, reason } = ending;
+        let Ending { outcome, fault, .. } = ending;
         let elapsed = self.since.elapsed();
         let labels = RequestLabels { door: self.door, route: self.route.clone(), outcome, fault };
         self.metrics.requests.get_or_create(&labels).inc();
         self.metrics.request_seconds.observe(elapsed.as_secs_f64());
-
-        // Whole microseconds: more digits are noise.
-        let elapsed_ms = (elapsed.as_secs_f64() * 1_000_000.0).round() / 1000.0;
-        let status = status.map(|status| status.as_u16());
-        let (method, route) = (known(&self.method), self.route.as_str());
-        let (request_id, peer) = (self.arrival.id().as_str(), self.arrival.peer());
-        info!(target: "access", request_id, method, route, status, outcome, fault, reason, %peer, elapsed_ms, "request");
+        let status = ending.status.map(|status| status.as_u16());
+        spans::end(&self.span, self.route.as_str(), status, (outcome, fault));
+        self.log(ending, elapsed);
     }
+
+    /// The one line about this request. No path and no header is in it: they may hold anything.
+    fn log(&self, ending: Ending, elapsed: Duration) {
+        let Ending { status, outcome, fault, token_fault, reason } = ending;
+        let Seen { identity, unverified_kid, upstream } = &self.seen;
+        let identity = identity.as_ref();
+        info!(
+            target: ACCESS,
+            request_id = self.arrival.id().as_str(),
+            trace_id = self.arrival.trace().map(|trace| trace.trace_id()),
+            door = self.door,
+            method = known(&self.method),
+            route = self.route.as_str(),
+            status = status.map(|status| status.as_u16()),
+            outcome,
+            fault,
+            token_fault,
+            reason,
+            kid = identity.map(|identity| identity.key_id().as_str()),
+            unverified_kid = unverified_kid.as_ref().map(KeyId::as_str),
+            audience = identity.map(|identity| identity.client_id()).map(ClientId::as_str),
+            client = %self.arrival.client(),
+            peer = %self.arrival.peer(),
+            upstream_status = upstream.as_ref().map(|it| it.status.as_u16()),
+            upstream_connect_ms = upstream.as_ref().and_then(|it| it.connect).map(milliseconds),
+            upstream_first_byte_ms = upstream.as_ref().map(|it| milliseconds(it.first_byte)),
+            elapsed_ms = milliseconds(elapsed),
+            "request"
+        );
+    }
+}
+
+/// In whole microseconds: more digits are noise.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.metrics.requests_in_flight.dec();
         if !self.is_told {
-            self.tell(Ending {
-                status: None,
-                outcome: "client_gone",
-                fault: "caller",
-                reason: None,
-            });
+            self.tell(Ending::hang_up());
         }
     }
 }

@@ -66,7 +66,7 @@ impl Gate {
         let admitted = if is_let_past {
             Admitted::AsPreflight
         } else {
-            self.admit(route.access, headers, route).await?
+            self.admit(route.access, headers, route, exchange).await?
         };
         Ok(Passage { admitted, destination: &route.destination })
     }
@@ -76,10 +76,12 @@ impl Gate {
     pub(super) async fn decide_unseen(
         &self,
         headers: &HeaderMap,
+        exchange: &mut Exchange,
     ) -> Result<Passage<'_>, Rejection> {
         let strictest = self.routes.reachable().map(|route| route.access).min();
         let fallback = self.routes.fallback();
-        let admitted = self.admit(strictest.unwrap_or_default(), headers, fallback).await?;
+        let strictest = strictest.unwrap_or_default();
+        let admitted = self.admit(strictest, headers, fallback, exchange).await?;
         if let Admitted::As(identity) = &admitted {
             for route in self.routes.reachable() {
                 route.policy.check(identity)?;
@@ -88,7 +90,24 @@ impl Gate {
         Ok(Passage { admitted, destination: &fallback.destination })
     }
 
+    /// Decides by the credential in `headers`, and tells `exchange` whom it proves.
     async fn admit(
+        &self,
+        access: Access,
+        headers: &HeaderMap,
+        route: &Route<Destination>,
+        exchange: &mut Exchange,
+    ) -> Result<Admitted, Rejection> {
+        let admitted = self.judge(access, headers, route).await;
+        match &admitted {
+            Ok(Admitted::As(identity)) => exchange.proves(identity),
+            Ok(Admitted::Anonymously(_) | Admitted::AsPreflight) => {}
+            Err(_) => exchange.proves_nobody(headers),
+        }
+        admitted
+    }
+
+    async fn judge(
         &self,
         access: Access,
         headers: &HeaderMap,
@@ -109,8 +128,17 @@ impl Gate {
     }
 
     /// Who sends the request with these `headers`, wherever it goes.
-    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Rejection> {
-        self.authenticator.require(headers, &Policy::permissive()).await
+    pub(super) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<Arc<Identity>, Rejection> {
+        let caller = self.authenticator.require(headers, &Policy::permissive()).await;
+        match &caller {
+            Ok(identity) => exchange.proves(identity),
+            Err(_) => exchange.proves_nobody(headers),
+        }
+        caller
     }
 
     /// The email address of `identity`, if applications are told it.

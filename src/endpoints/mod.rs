@@ -23,8 +23,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 
-use crate::authn::Rejection;
-
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
     doors::{DoorPaths, Doors, DoorsParts},
@@ -37,6 +35,7 @@ pub(crate) use self::{
     revocations::{AdminToken, RevocationsView},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
 };
+use crate::authn::Rejection;
 
 /// Our own paths first, everything else to the application. Where there is an application there are no own paths but
 /// those that are configured: they must not shadow the application's.

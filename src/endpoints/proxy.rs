@@ -13,8 +13,9 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, ORIGIN},
 };
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tower::Service;
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, warn};
 
 use super::{
     cors::keep_to_the_method,
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     authn::{Dialect, Rejection, RejectionBody},
     peers::Peers,
-    telemetry::{Metrics, causes},
+    telemetry::{Metrics, causes, traces::spans},
     upstream::{
         Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
         Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, check_shape,
@@ -80,7 +81,8 @@ impl Proxy {
         let parts = &*self.0;
         let asker = Asker::of(&request);
         let mut exchange = parts.begin(&request);
-        match parts.forward(request, &mut exchange).await {
+        let span = exchange.span();
+        match parts.forward(request, &mut exchange).instrument(span).await {
             Ok(response) => {
                 let mut response = response.map(RejectionBody::inner);
                 response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
@@ -132,8 +134,9 @@ impl ProxyParts {
         let wish = UpgradeWish::of(&mut request);
         let (token_ends, standing) =
             (self.gate.end_of(&admitted), self.gate.standing_of(&admitted));
-        let arrival = exchange.arrival();
         let request = request.map(|body| StreamedBody::of_request(body, self.limits, rules));
+        let span = exchange.goes_on();
+        let arrival = exchange.arrival();
         let request = match admitted {
             Admitted::As(identity) => {
                 UpstreamRequest::on_behalf_of(request, &identity, arrival, rules)
@@ -145,15 +148,19 @@ impl ProxyParts {
                 UpstreamRequest::anonymous(request, arrival, rules, CredentialForwarding::Remove)
             }
         }?;
+        let asked = Instant::now();
         let response = match wish {
-            None => upstream.send(request).await,
+            None => upstream.send(request).instrument(span.clone()).await,
             // Rare, and as large as everything else together.
             Some(wish) => {
                 let standing = standing.clone();
-                Box::pin(upstream.send_with_wish(request, wish, token_ends, standing)).await
+                let joined = Box::pin(upstream.send_with_wish(request, wish, token_ends, standing));
+                joined.instrument(span.clone()).await
             }
         };
         let response = response.map_err(blame)?;
+        spans::answered(&span, response.status().as_u16());
+        exchange.is_answered_by(&response, asked.elapsed());
         Ok(response.map(|body| body.only_while(standing)))
     }
 

@@ -11,20 +11,21 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body_util::Full;
 use tower::Service;
 use tracing::error;
 
-use crate::{clock::Clock, telemetry::Metrics};
+use crate::{
+    clock::Clock,
+    telemetry::{Metrics, PageFormat},
+};
 
 use super::Readiness;
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const OPEN_METRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// Answers `/livez`, `/readyz` and `/metrics`, and the pages that it is given.
 #[derive(Clone, Debug)]
@@ -55,13 +56,13 @@ impl Admin {
         self
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let page: &dyn Fn(&Self) -> Response<Full<Bytes>> = match path {
             // We answer, so we live. What we depend on is the business of `/readyz`: here its outage would get us
             // restarted, which helps nobody.
             "/livez" => &|_| text(StatusCode::OK, "ok\n"),
             "/readyz" => &Self::readyz,
-            "/metrics" => &Self::metrics,
+            "/metrics" => &|it| it.metrics(headers),
             _ => match self.pages.iter().find(|page| page.path == path) {
                 Some(page) => &|_| respond(StatusCode::OK, page.kind.clone(), page.body.clone()),
                 None => return text(StatusCode::NOT_FOUND, "not found\n"),
@@ -91,9 +92,13 @@ impl Admin {
         text(StatusCode::SERVICE_UNAVAILABLE, page)
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
-        match self.metrics.render(self.clock.now()) {
-            Ok(page) => respond(StatusCode::OK, OPEN_METRICS, page),
+    fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        let format = PageFormat::accepted(accept);
+        match self.metrics.render_as(format, self.clock.now()) {
+            Ok(page) => {
+                respond(StatusCode::OK, HeaderValue::from_static(format.content_type()), page)
+            }
             Err(error) => {
                 error!(%error, "the metrics cannot be rendered");
                 text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be rendered\n")
@@ -112,7 +117,7 @@ impl<B> Service<Request<B>> for Admin {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.answer(request.method(), request.uri().path())))
+        ready(Ok(self.answer(request.method(), request.uri().path(), request.headers())))
     }
 }
 
@@ -157,7 +162,12 @@ mod tests {
     }
 
     async fn ask(admin: &Admin, method: Method, path: &str) -> Answer {
-        let request = Request::builder().method(method).uri(path).body(()).unwrap();
+        ask_for(admin, method, path, "*/*").await
+    }
+
+    async fn ask_for(admin: &Admin, method: Method, path: &str, accept: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path).header(ACCEPT, accept);
+        let request = request.body(()).unwrap();
         let (head, body) = admin.clone().oneshot(request).await.unwrap().into_parts();
         let content_type = head.headers[CONTENT_TYPE].to_str().unwrap().to_owned();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
@@ -191,10 +201,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_are_open_metrics_at_the_time_of_the_clock() {
+    async fn metrics_are_told_at_the_time_of_the_clock_in_the_format_that_is_asked_for() {
         let admin = admin();
         admin.metrics.jwks_fetched(UnixTime::from_secs(100));
         let answer = ask(&admin, Method::GET, "/metrics").await;
+        assert_eq!(answer.content_type, "text/plain; version=0.0.4; charset=utf-8");
+        assert!(answer.body.contains("siwa_jwks_age_seconds 60"), "{}", answer.body);
+        let open_metrics = "application/openmetrics-text; version=1.0.0";
+        let answer = ask_for(&admin, Method::GET, "/metrics", open_metrics).await;
         assert_eq!(
             answer.content_type,
             "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -238,12 +238,12 @@ pub(super) struct Attributed<S> {
     scheme: Scheme,
 }
 
+/// A service whose responses are made into others.
+type Mapped<S, A, B> = MapResponse<S, fn(A) -> B>;
+
 impl<S> Attributed<S> {
     /// The same, with responses as `map` makes them.
-    pub(super) fn map_response<A, B>(
-        self,
-        map: fn(A) -> B,
-    ) -> Attributed<MapResponse<S, fn(A) -> B>>
+    pub(super) fn map_response<A, B>(self, map: fn(A) -> B) -> Attributed<Mapped<S, A, B>>
     where
         S: Service<Request<Incoming>, Response = A>,
     {

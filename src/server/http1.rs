@@ -78,6 +78,7 @@ fn builder(settings: &ServerSettings, clock: &HeadClock) -> Builder {
         .timer(clock.clone())
         // The time between requests; the clock shortens it once a head has begun.
         .header_read_timeout(settings.keep_alive_timeout)
+        .preserve_header_case(settings.preserve_header_case)
         .max_header_size(settings.max_header_bytes)
         .max_buf_size(settings.max_header_bytes.max(LEAST_BUFFER))
         // A peer that closes its side has left: its request is dropped, and so is the work behind it.

@@ -215,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    const TIMEOUT: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_mins(1);
     const NEARLY: Duration = Duration::from_secs(59);
 
     fn clock() -> SendClock {

@@ -32,6 +32,9 @@ pub(crate) struct ServerSettings {
     /// 32 more than it has (RFC 9113 §6.5.2).
     pub(crate) max_headers: usize,
 
+    /// Whether it is kept how the names of an HTTP/1 request's headers were spelt; by default it is not, as it costs time.
+    pub(crate) preserve_header_case: bool,
+
     /// The balancers that say by the PROXY protocol whose connection each is; nobody by default. They must then say so on
     /// every connection, and what anybody else says is not looked at: it is garbage to HTTP.
     pub(crate) proxy_protocol_peers: Peers,
@@ -72,6 +75,7 @@ impl Default for ServerSettings {
             send_timeout: Duration::from_mins(1),
             max_header_bytes: 64 * 1024,
             max_headers: Self::MAX_HEADERS,
+            preserve_header_case: false,
             proxy_protocol_peers: Peers::default(),
             drain_timeout: Duration::from_secs(30),
             h2_max_concurrent_streams: 200,

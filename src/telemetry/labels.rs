@@ -1,6 +1,10 @@
 //! What the metrics are told apart by. Every label is bounded: never a subject, a path, a `kid` or an address.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
@@ -19,26 +23,41 @@ pub struct RequestLabels {
 }
 
 /// The name of a route, as a label: one of those that are configured, so that there are no more than those.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RouteLabel(Arc<str>);
+#[derive(Clone, Debug)]
+pub struct RouteLabel(Option<Arc<str>>);
 
 impl RouteLabel {
     /// The route called `name`.
     #[must_use]
     pub fn new(name: &Arc<str>) -> Self {
-        Self(Arc::clone(name))
+        Self(Some(Arc::clone(name)))
     }
 
     /// No route.
     #[must_use]
-    pub fn none() -> Self {
-        Self("none".into())
+    pub const fn none() -> Self {
+        Self(None)
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or("none")
+    }
+}
+
+// By the text: two labels that read the same are one series.
+impl PartialEq for RouteLabel {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for RouteLabel {}
+
+impl Hash for RouteLabel {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -55,6 +74,54 @@ pub struct VerdictLabels {
     pub cache: &'static str,
 }
 
+/// Why a verdict left the cache: the label of `siwa_verdict_cache_evictions_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EvictionLabels {
+    /// `expired` (its token has), or `size` (there was no room left).
+    pub cause: &'static str,
+}
+
+/// How good the keys are: the label of `siwa_jwks_state`. The later, the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyState {
+    /// The last fetch succeeded.
+    Fresh,
+    /// There are keys, and they could not be brought up to date, or are from disk.
+    Stale,
+    /// There are none: no token can be judged.
+    Empty,
+}
+
+impl KeyState {
+    pub(super) const ALL: [Self; 3] = [Self::Fresh, Self::Stale, Self::Empty];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Empty => "empty",
+        }
+    }
+}
+
+/// The label of `siwa_jwks_state`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KeyStateLabels {
+    /// `fresh`, `stale` or `empty`.
+    pub state: &'static str,
+}
+
+/// What is running: the labels of `siwa_build_info`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BuildLabels {
+    /// The version of the crate.
+    pub version: &'static str,
+    /// The commit, if the builder told it, else `unknown`.
+    pub commit: &'static str,
+}
+
 /// How one fetch of the key set ended: the label of `siwa_jwks_fetches_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FetchLabels {
@@ -69,7 +136,7 @@ pub struct HandshakeFailureLabels {
     pub reason: &'static str,
 }
 
-/// Whose certificate: the label of `siwa_tls_certificate_expiry_seconds`.
+/// Whose certificate: the label of `siwa_tls_certificate_expiry_timestamp_seconds`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CertificateLabels {
     /// `server`: the one that callers see.

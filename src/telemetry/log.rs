@@ -1,13 +1,27 @@
-//! How the log is written: to standard error, for people on a terminal and for programs elsewhere.
+//! How the log is written: to standard error, for people on a terminal and for programs elsewhere. And who else listens:
+//! those who collect traces.
 
 use std::{
     error::Error,
     io::{self, IsTerminal},
 };
 
+#[cfg(feature = "otlp")]
+use tracing::info;
+use tracing::{Level, Metadata, Subscriber, warn};
 use tracing_subscriber::{
-    EnvFilter, filter, fmt, layer::SubscriberExt, util::SubscriberInitExt, util::TryInitError,
+    EnvFilter, Layer,
+    filter::{self, FilterExt, filter_fn},
+    fmt,
+    layer::{Filter, SubscriberExt},
+    registry::LookupSpan,
+    util::{SubscriberInitExt, TryInitError},
 };
+
+use super::traces::TraceSettings;
+
+/// The target of the line about each request.
+pub(crate) const ACCESS: &str = "access";
 
 /// How the log looks.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -63,10 +77,23 @@ impl LogFilter {
         Self::LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word))
     }
 
-    fn to_env_filter(&self) -> EnvFilter {
+    /// Which events are written. Spans are not: they are for traces.
+    fn to_filter<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Filter<S> + use<S> {
         // Parsed once already, so that nothing is lost.
-        EnvFilter::builder().parse_lossy(&self.0)
+        let asked_for = EnvFilter::builder().parse_lossy(&self.0);
+        asked_for.and(filter_fn(|event| !event.is_span() && keeps_secrets(event)))
     }
+}
+
+/// Whether what the line tells is ours to vouch for. Whatever the filter says, of the crates that we stand on nothing below
+/// `info` is written: what they trace is whole heads and frames, with the token and the email address in them.
+fn keeps_secrets(event: &Metadata<'_>) -> bool {
+    *event.level() <= Level::INFO || is_ours(event.target())
+}
+
+/// Our modules, and the lines that have a target of their own.
+fn is_ours(target: &str) -> bool {
+    target == ACCESS || target.split("::").next() == Some(env!("CARGO_CRATE_NAME"))
 }
 
 impl Default for LogFilter {
@@ -87,15 +114,62 @@ pub enum InvalidLogFilter {
     Syntax(#[from] filter::ParseError),
 }
 
+/// Keeps traces going out; when it is dropped, what is left of them goes out too.
+#[derive(Debug, Default)]
+#[must_use = "traces end with it"]
+pub struct Telling {
+    #[cfg(feature = "otlp")]
+    _exporter: Option<super::traces::Exporter>,
+}
+
+/// Why nothing can be told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// The process has a log already.
+    #[error(transparent)]
+    Log(#[from] TryInitError),
+    /// Traces cannot be exported.
+    #[cfg(feature = "otlp")]
+    #[error("traces cannot be exported")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
 /// Writes the log of this process as `settings` say, from here on.
 ///
 /// # Errors
 ///
 /// When the process has a log already.
 pub fn init_log(settings: &LogSettings) -> Result<(), TryInitError> {
+    tracing_subscriber::registry().with(lines(settings)).try_init()
+}
+
+/// Writes the log of this process, and exports its traces if there are settings for them.
+///
+/// # Errors
+///
+/// [`InitError`].
+pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telling, InitError> {
+    #[cfg(feature = "otlp")]
+    if let Some(settings) = traces {
+        let exporter = super::traces::Exporter::new(settings)?;
+        tracing_subscriber::registry().with(lines(log)).with(exporter.layer()).try_init()?;
+        info!(endpoint = settings.endpoint().origin().ascii_serialization(), "exporting traces");
+        return Ok(Telling { _exporter: Some(exporter) });
+    }
+    init_log(log)?;
+    if traces.is_some() {
+        warn!("no traces are exported, though OTEL_* asks for them: this build has no `otlp`");
+    }
+    Ok(Telling::default())
+}
+
+fn lines<S>(settings: &LogSettings) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
     let is_terminal = io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(io::stderr);
-    let filter = settings.filter.to_env_filter();
     let as_text = match settings.format {
         LogFormat::Auto => is_terminal,
         LogFormat::Text => true,
@@ -104,10 +178,9 @@ pub fn init_log(settings: &LogSettings) -> Result<(), TryInitError> {
     if as_text {
         // The layer knows `NO_COLOR`; asked for colours, it would no longer heed it.
         let lines = if is_terminal { lines } else { lines.with_ansi(false) };
-        tracing_subscriber::registry().with(filter).with(lines).try_init()
+        lines.with_filter(settings.filter.to_filter()).boxed()
     } else {
-        let lines = lines.json().flatten_event(true);
-        tracing_subscriber::registry().with(filter).with(lines).try_init()
+        lines.json().flatten_event(true).with_filter(settings.filter.to_filter()).boxed()
     }
 }
 
@@ -135,6 +208,16 @@ mod tests {
         }
         for text in ["", "debgu", "info,hyper", "siwa_proxy=loud", "a[=info"] {
             assert!(LogFilter::new(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_ours_by_its_crate_and_not_by_its_beginning() {
+        for ours in ["access", "siwa_proxy", "siwa_proxy::verify::jwks"] {
+            assert!(is_ours(ours), "{ours}");
+        }
+        for foreign in ["hyper", "h2::codec", "siwa_proxy_extras", "accessory", "log"] {
+            assert!(!is_ours(foreign), "{foreign}");
         }
     }
 

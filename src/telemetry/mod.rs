@@ -25,14 +25,24 @@ use prometheus_client::{
 
 mod labels;
 mod log;
+mod page;
+mod process;
+pub(crate) mod traces;
 
+pub(crate) use self::log::ACCESS;
+use self::process::Process;
 pub use self::{
     labels::{
-        BrokenResponseLabels, CertificateLabels, DeliveryLabels, DriftCheckLabels, DriftLabels,
-        FetchLabels, HandshakeFailureLabels, JwksFileLabels, NotificationLabels, RequestLabels,
-        RouteLabel, StatusLabels, VerdictLabels,
+        BrokenResponseLabels, BuildLabels, CertificateLabels, DeliveryLabels, DriftCheckLabels,
+        DriftLabels, EvictionLabels, FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState,
+        KeyStateLabels, NotificationLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
     },
-    log::{InvalidLogFilter, LogFilter, LogFormat, LogSettings, causes, init_log},
+    log::{
+        InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,
+        init_log,
+    },
+    page::PageFormat,
+    traces::{InvalidVariable, TraceParent, TraceSettings},
 };
 use crate::clock::UnixTime;
 
@@ -92,8 +102,14 @@ pub struct Handles {
     pub upgraded_streams: Gauge,
     /// Tokens looked at, by verdict-cache outcome.
     pub verdicts: Family<VerdictLabels, Counter>,
-    /// Seconds that judging one token took on a verdict-cache miss, a wait for keys included.
-    pub judge_seconds: Histogram,
+    /// Verdicts that are remembered now.
+    pub verdict_cache_entries: Gauge,
+    /// Verdicts that are no longer remembered, by cause.
+    pub verdict_cache_evictions: Family<EvictionLabels, Counter>,
+    /// Seconds that judging one token took on a verdict-cache miss, a wait for keys included, whatever came of it.
+    pub verify_seconds: Histogram,
+    /// Tokens refused because no source of keys knows their key id.
+    pub unknown_key_ids: Counter,
     /// Attempts to fetch the key set, by result.
     pub jwks_fetches: Family<FetchLabels, Counter>,
     /// Keys in the current sets of all sources.
@@ -120,6 +136,7 @@ pub struct Handles {
     pub webhook_queue: Gauge,
     /// Email claims that could not be a header field value and were left out.
     pub emails_left_out: Counter,
+    jwks_state: Family<KeyStateLabels, Gauge>,
     jwks_age: Gauge,
     jwks_fetched_at: AtomicU64,
     registry: Registry,
@@ -132,30 +149,35 @@ fn upstream_histogram() -> Histogram {
 impl Default for Handles {
     #[rustfmt::skip] // One metric a line reads as the table that it is.
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("siwa");
-        let r = &mut registry;
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Process::default()));
+        let r = registry.sub_registry_with_prefix("siwa");
+        add(r, "build_info", "What is running: always 1", build_info());
         Self {
             requests: add(r, "requests", "Requests answered, by door, route, outcome and whose fault a rejection was", Family::default()),
-            request_seconds: seconds(r, "request", "From a request's head to its response's head", Histogram::new(exponential_buckets(0.000_1, 2.5, 14))),
+            request_seconds: seconds(r, "request_duration", "From a request's head to its response's head", Histogram::new(exponential_buckets(0.000_1, 2.5, 14))),
             requests_in_flight: add(r, "requests_in_flight", "Requests being worked on now", Gauge::default()),
             connections: add(r, "connections", "Connections open now on the public listener", Gauge::default()),
             accept_errors: add(r, "accept_errors", "Failures to accept a connection that were ours, such as no file descriptor left", Counter::default()),
             tls_handshake_failures: add(r, "tls_handshake_failures", "TLS handshakes that failed, by reason", Family::default()),
-            tls_certificate_expiry: seconds(r, "tls_certificate_expiry", "When a TLS certificate in use ends, in Unix time", Family::default()),
+            tls_certificate_expiry: seconds(r, "tls_certificate_expiry_timestamp", "When a TLS certificate in use ends, in Unix time", Family::default()),
             tls_reload_failures: add(r, "tls_reload_failures", "Looks at the TLS files that found what cannot be used", Counter::default()),
             send_timeouts: add(r, "send_timeouts", "Connections and HTTP/2 streams ended because their peer took nothing of its response for too long", Counter::default()),
             requests_shed: add(r, "requests_shed", "Requests refused because too many were in flight", Counter::default()),
             requests_rate_limited: add(r, "requests_rate_limited", "Requests refused because their client sent too many", Counter::default()),
             requests_timed_out: add(r, "requests_timed_out", "Requests that took longer than the application may take in all", Counter::default()),
             spoofed_headers_stripped: add(r, "spoofed_headers_stripped", "Identity headers that clients sent and that were removed", Counter::default()),
-            upstream_connect_seconds: seconds(r, "upstream_connect", "Connecting to the application, name lookup and TLS included", Histogram::new(exponential_buckets(0.000_1, 2.5, 14))),
-            upstream_first_byte_seconds: seconds(r, "upstream_first_byte", "From a rebuilt request to the head of the application's response, by class of status", Family::new_with_constructor(upstream_histogram as fn() -> Histogram)),
-            upstream_total_seconds: seconds(r, "upstream_total", "From a rebuilt request to the end of the application's response, by class of status", Family::new_with_constructor(upstream_histogram as fn() -> Histogram)),
+            upstream_connect_seconds: seconds(r, "upstream_connect_duration", "Connecting to the application, name lookup and TLS included", Histogram::new(exponential_buckets(0.000_1, 2.5, 14))),
+            upstream_first_byte_seconds: seconds(r, "upstream_first_byte_duration", "From a rebuilt request to the head of the application's response, by class of status", Family::new_with_constructor(upstream_histogram as fn() -> Histogram)),
+            upstream_total_seconds: seconds(r, "upstream_response_duration", "From a rebuilt request to the end of the application's response, by class of status", Family::new_with_constructor(upstream_histogram as fn() -> Histogram)),
             upstream_broken_responses: add(r, "upstream_broken_responses", "Responses of the application that ended before they were whole, by what ended them", Family::default()),
             upstream_retries: add(r, "upstream_retries", "Requests sent again because the kept connection had ended before anything of them was sent", Counter::default()),
             upgraded_streams: add(r, "upgraded_streams", "Upgraded streams (WebSocket) open now", Gauge::default()),
             verdicts: add(r, "verdicts", "Tokens looked at, by verdict-cache outcome", Family::default()),
-            judge_seconds: seconds(r, "judge", "Judging one token that the verdict cache did not hold", Histogram::new(exponential_buckets(0.000_01, 2.5, 14))),
+            verdict_cache_entries: add(r, "verdict_cache_entries", "Verdicts that are remembered now", Gauge::default()),
+            verdict_cache_evictions: add(r, "verdict_cache_evictions", "Verdicts that are no longer remembered, by cause", Family::default()),
+            verify_seconds: seconds(r, "verify_duration", "Judging one token that the verdict cache did not hold, a wait for keys included", Histogram::new(exponential_buckets(0.000_01, 2.5, 14))),
+            unknown_key_ids: add(r, "unknown_key_ids", "Tokens refused because no source of keys knows their key id", Counter::default()),
             jwks_fetches: add(r, "jwks_fetches", "Attempts to fetch the key set, by result", Family::default()),
             jwks_keys: add(r, "jwks_keys", "Keys in the current sets of all sources", Gauge::default()),
             jwks_keys_skipped: add(r, "jwks_keys_skipped", "Keys in fetched sets that cannot be used", Counter::default()),
@@ -169,6 +191,7 @@ impl Default for Handles {
             webhook_deliveries: add(r, "webhook_deliveries", "Attempts to deliver an event to a webhook, by result", Family::default()),
             webhook_queue: add(r, "webhook_queue", "Events that wait to be delivered", Gauge::default()),
             emails_left_out: add(r, "emails_left_out", "Email claims that cannot be a header field value", Counter::default()),
+            jwks_state: add(r, "jwks_state", "1 for how good the keys are, the worst if there are several sources", Family::default()),
             jwks_age: seconds(r, "jwks_age", "Since the last successful fetch of the key set, the oldest if there are several; -1 before the first", Gauge::default()),
             jwks_fetched_at: AtomicU64::new(0),
             registry,
@@ -188,6 +211,14 @@ impl Metrics {
         self.jwks_fetched_at.store(at.as_secs(), Ordering::Relaxed);
     }
 
+    /// Notes how good the keys are.
+    pub fn jwks_state(&self, now: KeyState) {
+        for state in KeyState::ALL {
+            let labels = KeyStateLabels { state: state.as_str() };
+            self.jwks_state.get_or_create(&labels).set(i64::from(state == now));
+        }
+    }
+
     /// All metrics in the `OpenMetrics` text format, as Prometheus scrapes them.
     ///
     /// # Errors
@@ -202,6 +233,26 @@ impl Metrics {
         text::encode(&mut page, &self.registry)?;
         Ok(page)
     }
+
+    /// All metrics, as whoever asks wants them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`render`](Self::render).
+    pub fn render_as(&self, format: PageFormat, now: UnixTime) -> Result<String, fmt::Error> {
+        let page = self.render(now)?;
+        Ok(match format {
+            PageFormat::OpenMetrics => page,
+            PageFormat::Plain => page::plain(&page),
+        })
+    }
+}
+
+fn build_info() -> Family<BuildLabels, Gauge> {
+    let family = Family::<BuildLabels, Gauge>::default();
+    let commit = option_env!("SIWA_COMMIT").unwrap_or("unknown");
+    family.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION"), commit }).set(1);
+    family
 }
 
 /// Registers `metric` as `siwa_NAME` and hands it on.
@@ -223,13 +274,10 @@ mod tests {
     #[test]
     fn the_age_of_the_keys_grows_with_the_clock() {
         let metrics = Metrics::new();
-        assert!(
-            metrics.render(UnixTime::from_secs(50)).unwrap().contains("siwa_jwks_age_seconds -1")
-        );
+        let page = |at| metrics.render(UnixTime::from_secs(at)).unwrap();
+        assert!(page(50).contains("siwa_jwks_age_seconds -1"));
         metrics.jwks_fetched(UnixTime::from_secs(100));
-        assert!(
-            metrics.render(UnixTime::from_secs(160)).unwrap().contains("siwa_jwks_age_seconds 60")
-        );
+        assert!(page(160).contains("siwa_jwks_age_seconds 60"));
     }
 
     #[test]

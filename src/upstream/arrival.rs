@@ -11,20 +11,37 @@ use http::{
     header::FORWARDED,
     uri::{Authority, Scheme},
 };
+use tracing::Span;
 
 use super::request::append_to_list;
 use crate::{
     authn::reads_as,
     peers::{Listed, NOWHERE, Peers, has_address},
+    telemetry::{
+        TraceParent,
+        traces::{TRACEPARENT, TRACESTATE, spans::traceparent_of},
+    },
 };
 
 /// How a request reached us.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     peer: IpAddr,
+    client: IpAddr,
     listed: Option<Listed>,
     scheme: &'static str,
     id: RequestId,
+    trace: Trace,
+}
+
+/// Which trace a request belongs to.
+#[derive(Clone, Copy, Debug)]
+enum Trace {
+    None,
+    /// The one that its sender says, who is a stranger or not: it names the request, and decides nothing.
+    Told(TraceParent),
+    /// The one that our span belongs to, which goes on from there.
+    Ours(TraceParent),
 }
 
 impl Arrival {
@@ -36,12 +53,34 @@ impl Arrival {
         let scheme = if extensions.get() == Some(&Scheme::HTTPS) { "https" } else { "http" };
         let told = headers.get(X_REQUEST_ID).filter(|_| listed.is_some());
         let id = told.and_then(RequestId::told).unwrap_or_else(RequestId::made);
-        Self { peer, listed, scheme, id }
+        let client = trusted.client_behind(peer, headers);
+        let trace = TraceParent::of(headers).map_or(Trace::None, Trace::Told);
+        Self { peer, client, listed, scheme, id, trace }
+    }
+
+    /// From here on it is a part of `span`: the application is told that it is called from there.
+    pub(crate) fn enter(&mut self, span: &Span) {
+        if let Some(parent) = traceparent_of(span) {
+            self.trace = Trace::Ours(parent);
+        }
+    }
+
+    /// The trace that the request belongs to.
+    pub(crate) const fn trace(&self) -> Option<TraceParent> {
+        match self.trace {
+            Trace::None => None,
+            Trace::Told(parent) | Trace::Ours(parent) => Some(parent),
+        }
     }
 
     /// The address at the other end of the connection.
     pub(crate) const fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// Who asks, as far as we believe: the peer, unless it is a trusted one and says on whose behalf.
+    pub(crate) const fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// The proof that the peer is one whose word about requests is believed, if it is.
@@ -54,14 +93,21 @@ impl Arrival {
         &self.id
     }
 
+    /// Whether `headers` hold what only a trusted peer may say of where a request came from.
+    pub(super) fn is_disputed_by(&self, headers: &HeaderMap) -> bool {
+        headers.keys().any(|name| self.disbelieves(name.as_str()))
+    }
+
+    /// Another spelling is nobody's word: a trusted peer passes it on from whoever wrote it.
+    fn disbelieves(&self, name: &str) -> bool {
+        is_forwarding(name) && !(self.listed.is_some() && is_plainly_spelt(name))
+    }
+
     /// Tells the application, in `headers`, of a request for `host`.
     pub(super) fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue) {
         let Self { peer, scheme, .. } = *self;
         remove(headers, |name| reads_as(name, X_REQUEST_ID.as_str()));
-        // Another spelling is nobody's word: a trusted peer passes it on from whoever wrote it.
-        remove(headers, |name| {
-            is_forwarding(name) && !(self.listed.is_some() && is_plainly_spelt(name))
-        });
+        remove(headers, |name| self.disbelieves(name));
         let forwarded = format!("for={};host={};proto={scheme}", Node(peer), Quoted(host));
         append_to_list(headers, FORWARDED, forwarded);
         // The older list has no word for a peer without an address, and who reads it expects addresses only.
@@ -73,6 +119,23 @@ impl Arrival {
         let port = port_of(&headers[X_FORWARDED_HOST], &headers[X_FORWARDED_PROTO]);
         headers.entry(X_FORWARDED_PORT).or_insert(HeaderValue::from(port));
         headers.insert(X_REQUEST_ID, self.id.0.clone());
+        self.tell_trace(headers);
+    }
+
+    /// What is no `traceparent` is nothing to anybody (W3C Trace Context §4.3), and without one `tracestate` is nothing either.
+    fn tell_trace(&self, headers: &mut HeaderMap) {
+        match self.trace {
+            Trace::Told(_) => {}
+            Trace::Ours(parent) => {
+                if let Some(value) = parent.to_value() {
+                    headers.insert(TRACEPARENT, value);
+                }
+            }
+            Trace::None => {
+                headers.remove(TRACEPARENT);
+                headers.remove(TRACESTATE);
+            }
+        }
     }
 }
 

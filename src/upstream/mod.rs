@@ -62,6 +62,10 @@ pub(crate) use self::{
 };
 use crate::{authn::Standing, telemetry::Metrics};
 
+/// How long a request waited for a new connection: an extension of the response to one that had none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connected(pub(crate) Duration);
+
 /// The client of the application.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
@@ -112,7 +116,7 @@ impl Upstream {
         let request = request.into_inner();
         let exchanged = Exchanged::begin(request.headers(), self.metrics.clone());
         let activity = request.body().activity();
-        let exchange = pin!(self.exchange(request));
+        let exchange = pin!(self.exchange(self.spelt(request)));
         let (response, lease) = self.in_time(exchange, &activity, &exchanged).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::UnaskedUpgrade);
@@ -139,7 +143,7 @@ impl Upstream {
         let exchange = async {
             // A connection of its own: it will not come back, and one that was never used is not about to be closed.
             let mut sender = self.pool.to_upgrade().await?;
-            Ok(sender.send_request(for_http1(request)).await?)
+            Ok(sender.send_request(for_http1(self.spelt(request))).await?)
         };
         let mut response = self.in_time(pin!(exchange), &activity, &exchanged).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -163,6 +167,14 @@ impl Upstream {
         Ok(response)
     }
 
+    /// `request`, with the spelling of its header names if it is to be kept.
+    fn spelt(&self, mut request: Request<StreamedBody>) -> Request<StreamedBody> {
+        if self.settings.header_case != HeaderCase::Preserve {
+            request.extensions_mut().clear();
+        }
+        request
+    }
+
     async fn exchange(&self, mut request: Request<StreamedBody>) -> Result<Leased, UpstreamError> {
         if let Some(kept) = self.pool.kept() {
             let attempt = self.addressed(request, &kept)?;
@@ -176,11 +188,15 @@ impl Upstream {
             self.metrics.upstream_retries.inc();
             request = unsent;
         }
+        let dialled = Instant::now();
         // Connecting is rare and needs much room, which every other request would have to find as well.
         let fresh = Box::pin(self.pool.fresh()).await?;
+        let connected = Connected(dialled.elapsed());
         let request = self.addressed(request, &fresh)?;
         let leased = fresh.send(request, &self.pool).await;
-        leased.map_err(|failed| failed.into_error().into())
+        let (mut response, lease) = leased.map_err(|failed| failed.into_error())?;
+        response.extensions_mut().insert(connected);
+        Ok((response, lease))
     }
 
     /// `request` as the protocol of `connection` wants it. It may have been made ready for another one before.

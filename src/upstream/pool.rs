@@ -56,7 +56,7 @@ pub(super) struct PoolSettings {
     pub(super) idle_timeout: Duration,
     /// The time between pings on a connection of HTTP/2 that has requests on it; none for no pings.
     pub(super) h2_ping_interval: Option<Duration>,
-    /// Whether header names are written `Like-This`.
+    /// How header names are written.
     pub(super) header_case: HeaderCase,
 }
 
@@ -68,6 +68,8 @@ pub(crate) enum HeaderCase {
     Lower,
     /// `Like-This`, for an application that compares them byte for byte.
     Title,
+    /// As whoever wrote them did, in either direction; what is ours as HTTP/2 does.
+    Preserve,
 }
 
 /// A connection of HTTP/2 that has not been used for so long is given up.
@@ -241,6 +243,7 @@ impl Pool {
         let mut http1 = http1::Builder::new();
         http1
             .title_case_headers(self.settings.header_case == HeaderCase::Title)
+            .preserve_header_case(self.settings.header_case == HeaderCase::Preserve)
             .max_buf_size(HTTP1_BUFFER);
         let handshake = http1.handshake(TokioIo::new(link.wire)).await;
         let (sender, connection) = handshake.map_err(ConnectError::Http)?;

@@ -1,16 +1,17 @@
 //! A request fit to reach the application: stripped and rebuilt by construction.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{
         AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE,
         PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
     },
     request::Parts,
-    uri::{Authority, PathAndQuery},
+    uri::{Authority, PathAndQuery, Scheme},
 };
+use hyper::upgrade::OnUpgrade;
 
 use super::arrival::{self, Arrival};
 use crate::{
@@ -120,14 +121,16 @@ impl<B> UpstreamRequest<B> {
         if credential == CredentialForwarding::Remove {
             headers.remove(AUTHORIZATION);
         }
+        let names = headers.keys_len();
         rules.identity_headers.strip(headers);
+        let nobody_poses = headers.keys_len() == names && !arrival.is_disputed_by(headers);
         arrival.tell(headers, &host);
         say_we_were_here(&mut parts, rules.via.as_ref());
         parts.headers.insert(HOST, rules.host.or(host));
 
         parts.uri = Uri::from(path);
         parts.version = Version::HTTP_11;
-        parts.extensions.clear();
+        keep_spelling_alone(&mut parts.extensions, nobody_poses);
         Ok(Self { request: Request::from_parts(parts, body) })
     }
 
@@ -152,6 +155,19 @@ impl HostForwarding {
             Self::Keep => asked_for,
             Self::Upstream(host) => host.clone(),
         }
+    }
+}
+
+/// Of what the connection noted of a request, only how its header names were spelt goes on, under a type that hyper keeps to
+/// itself; and not even that if its caller poses as us, whose names it could spell so that an application which compares
+/// them byte for byte does not find them.
+fn keep_spelling_alone(extensions: &mut Extensions, nobody_poses: bool) {
+    if nobody_poses {
+        extensions.remove::<SocketAddr>();
+        extensions.remove::<Scheme>();
+        extensions.remove::<OnUpgrade>();
+    } else {
+        extensions.clear();
     }
 }
 

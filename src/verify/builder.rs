@@ -187,7 +187,7 @@ impl VerifierBuilder {
         Ok(Verifier {
             keys,
             rules: Arc::new(rules),
-            verdicts: VerdictCache::new(self.verdict_capacity)
+            verdicts: VerdictCache::new(self.verdict_capacity, &self.metrics)
                 .map_err(|error| BuildError::Randomness(error.into()))?,
             revocations: self.revocations,
             clock: self.clock,

@@ -8,7 +8,7 @@ use super::{
     error::{ClaimProblem, TokenFault},
     identity::{ClaimNames, ClientId, ClientIds, Email, Identity, RealUserStatus, Subject},
     json::Object,
-    jwks::Issuer,
+    jwks::{Issuer, KeyId},
     notification::{SignedNotification, Stamps},
     printable::Printable,
 };
@@ -21,11 +21,12 @@ use crate::clock::UnixTime;
 pub(super) struct SignedClaims {
     claims: Object,
     key_issuer: Issuer,
+    key_id: KeyId,
 }
 
 impl SignedClaims {
-    pub(super) const fn new(claims: Object, key_issuer: Issuer) -> Self {
-        Self { claims, key_issuer }
+    pub(super) const fn new(claims: Object, key_issuer: Issuer, key_id: KeyId) -> Self {
+        Self { claims, key_issuer, key_id }
     }
 
     fn text(&self, claim: &'static str) -> Result<Option<&str>, TokenFault> {
@@ -170,6 +171,7 @@ impl ClaimRules {
             nonce_supported: claims.flag("nonce_supported")?,
             code_hash: claims.text("c_hash")?.map(Into::into),
             told: claims.told(),
+            key_id: claims.key_id.clone(),
             not_before,
             issued_at,
             expires_at,
@@ -331,7 +333,7 @@ pub(crate) mod fixtures {
         let Value::Object(change) = change else { panic!("not an object") };
         claims.extend(change);
         claims.retain(|_, value| !value.is_null());
-        SignedClaims::new(claims.clone(), Issuer::apple())
+        SignedClaims::new(claims.clone(), Issuer::apple(), KeyId::new("key").unwrap())
     }
 
     pub(crate) fn receive(change: Value, now: UnixTime) -> Result<SignedNotification, TokenFault> {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::jwks::Issuer;
+use super::jwks::{Issuer, KeyId};
 use crate::clock::UnixTime;
 
 /// Somebody whom Apple's signature proves, as one of our apps knows them.
@@ -24,6 +24,7 @@ pub struct Identity {
     pub(super) nonce_supported: Option<bool>,
     pub(super) code_hash: Option<Box<str>>,
     pub(super) told: ClaimNames,
+    pub(super) key_id: KeyId,
     pub(super) not_before: Option<UnixTime>,
     pub(super) issued_at: UnixTime,
     pub(super) expires_at: UnixTime,
@@ -76,6 +77,12 @@ impl Identity {
     #[must_use]
     pub fn tells(&self, name: &str) -> bool {
         self.told.contains(name)
+    }
+
+    /// Which key verified the signature (`kid`).
+    #[must_use]
+    pub const fn key_id(&self) -> &KeyId {
+        &self.key_id
     }
 
     /// When Apple issued the token (`iat`).

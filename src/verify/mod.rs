@@ -134,12 +134,16 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Arc<Identity>, VerifyError> {
         let started = Instant::now();
-        let (key, identity) = self.try_keys(token, &|claims| self.rules.prove(claims, now)).await?;
+        let judged = self.try_keys(token, &|claims| self.rules.prove(claims, now)).await;
+        self.metrics.verify_seconds.observe(started.elapsed().as_secs_f64());
+        if let Err(VerifyError::Rejected(TokenFault::UnknownKey { .. })) = &judged {
+            self.metrics.unknown_key_ids.inc();
+        }
+        let (key, identity) = judged?;
         let identity = Arc::new(identity);
 
         let lives_for = self.rules.refused_from(&identity).saturating_since(now);
         self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);
-        self.metrics.judge_seconds.observe(started.elapsed().as_secs_f64());
         Ok(identity)
     }
 

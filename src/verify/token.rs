@@ -72,7 +72,7 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     /// The `kid` of the JOSE header (RFC 7515 §4.1.4): which key to open the token with.
-    pub(super) fn key_id(&self) -> Result<&KeyId, TokenFault> {
+    pub(crate) fn key_id(&self) -> Result<&KeyId, TokenFault> {
         self.decoded_header().map(|header| &header.key_id)
     }
 
@@ -87,7 +87,7 @@ impl<'a> UnverifiedToken<'a> {
         let claims = decode(self.claims, Part::Claims)?;
         let claims = json::parse_object(&claims)
             .map_err(|error| Malformation::Json(Part::Claims, error.into()))?;
-        Ok(SignedClaims::new(claims, key.issuer().clone()))
+        Ok(SignedClaims::new(claims, key.issuer().clone(), key_id.clone()))
     }
 
     /// The exact bytes, for a digest of them.

@@ -4,14 +4,19 @@
 //! nonce: those are asked again for every request.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use aws_lc_rs::{error::Unspecified, rand};
-use moka::{Expiry, sync::Cache};
+use moka::{Expiry, notification::RemovalCause, sync::Cache};
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::{identity::Identity, jwks::VerifyingKey, token::UnverifiedToken};
+use crate::telemetry::{EvictionLabels, Metrics};
 
 /// A keyed digest of a token's exact bytes. The key is random for each process, so that nobody can aim for a collision.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +26,7 @@ pub(super) struct TokenDigest([u8; 32]);
 #[derive(Clone, Debug)]
 pub(super) struct VerdictCache {
     verdicts: Cache<TokenDigest, Verdict>,
+    entries: Arc<Entries>,
     digest_key: [u8; 32],
 }
 
@@ -32,11 +38,23 @@ struct Verdict {
 }
 
 impl VerdictCache {
-    pub(super) fn new(capacity: u64) -> Result<Self, Unspecified> {
-        let verdicts = Cache::builder().max_capacity(capacity).expire_after(AtTokenExpiry).build();
+    pub(super) fn new(capacity: u64, metrics: &Metrics) -> Result<Self, Unspecified> {
+        let entries = Arc::new(Entries::counted_by(metrics.verdict_cache_entries.clone()));
+        let (leaving, evictions) = (Arc::clone(&entries), metrics.verdict_cache_evictions.clone());
+        let on_removal = move |_: Arc<TokenDigest>, _: Verdict, cause: RemovalCause| {
+            leaving.leave();
+            if let Some(cause) = told_of(cause) {
+                evictions.get_or_create(&EvictionLabels { cause }).inc();
+            }
+        };
+        let verdicts = Cache::builder()
+            .max_capacity(capacity)
+            .expire_after(AtTokenExpiry)
+            .eviction_listener(on_removal)
+            .build();
         let mut digest_key = [0; 32];
         rand::fill(&mut digest_key)?;
-        Ok(Self { verdicts, digest_key })
+        Ok(Self { verdicts, entries, digest_key })
     }
 
     pub(super) fn digest(&self, token: &UnverifiedToken<'_>) -> TokenDigest {
@@ -57,6 +75,7 @@ impl VerdictCache {
         key: Arc<VerifyingKey>,
         lives_for: Duration,
     ) {
+        self.entries.enter();
         self.verdicts.insert(digest, Verdict { identity, key, lives_for });
     }
 }
@@ -64,6 +83,44 @@ impl VerdictCache {
 impl std::fmt::Debug for TokenDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("TokenDigest(..)")
+    }
+}
+
+/// What an eviction is called; none for a verdict that made room for a newer one about the same token.
+const fn told_of(cause: RemovalCause) -> Option<&'static str> {
+    match cause {
+        RemovalCause::Expired => Some("expired"),
+        RemovalCause::Size => Some("size"),
+        RemovalCause::Explicit | RemovalCause::Replaced => None,
+    }
+}
+
+/// How many verdicts one cache holds, as a part of what all caches hold; they leave the sum together with their cache.
+#[derive(Debug)]
+struct Entries {
+    own: AtomicI64,
+    all: Gauge,
+}
+
+impl Entries {
+    const fn counted_by(all: Gauge) -> Self {
+        Self { own: AtomicI64::new(0), all }
+    }
+
+    fn enter(&self) {
+        self.own.fetch_add(1, Ordering::Relaxed);
+        self.all.inc();
+    }
+
+    fn leave(&self) {
+        self.own.fetch_sub(1, Ordering::Relaxed);
+        self.all.dec();
+    }
+}
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        self.all.dec_by(*self.own.get_mut());
     }
 }
 

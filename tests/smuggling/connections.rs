@@ -96,5 +96,4 @@ pub(super) fn pipelines() -> Vec<Case> {
 }
 
 /// No request, where it stands: if it were read as one, an answer would tell.
-
 const UNJUDGED: &str = "GET /smuggled HTTP/1.1\r\nHost: app.example\r\nX-Apple-Sub: spoof\r\n\r\n";

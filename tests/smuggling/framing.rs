@@ -43,7 +43,7 @@ pub(super) fn lengths() -> Vec<Case> {
         refused("a length beyond 128 bits", value("340282366920938463463374607431768211461")),
         case("the longest length there is", value("18446744073709551615"), &[431], &[], Closed),
         case("a body shorter than its length", message("POST /broken", "Content-Length: 50\r\n", "hello"), &[400], &[], HangUp),
-        case("a request within a body", post(&format!("Content-Length: {}\r\n", SMUGGLED_LENGTH), UNSIGNED), &[200],
+        case("a request within a body", post(&format!("Content-Length: {SMUGGLED_LENGTH}\r\n"), UNSIGNED), &[200],
              &[&format!("POST /a [content-length: {SMUGGLED_LENGTH}] {UNSIGNED}")], Kept),
         case("a GET with a request for a body", message("GET /a", &format!("Content-Length: {SMUGGLED_LENGTH}\r\n"), UNSIGNED), &[200],
              &[&format!("GET /a [content-length: {SMUGGLED_LENGTH}] {UNSIGNED}")], Kept),

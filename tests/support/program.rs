@@ -1,12 +1,15 @@
 //! The real program as a child process, with signals.
 
 use std::{
+    fs,
     net::SocketAddr,
     process::{Child, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use siwa_proxy::sim::Apple;
+use tempfile::NamedTempFile;
 use tokio::net::TcpStream;
 
 use super::{PATIENCE, get};
@@ -23,7 +26,7 @@ pub(crate) struct Program {
 impl Program {
     /// The real binary on two free ports, ready.
     pub(crate) async fn start(apple: &Apple, upstream: SocketAddr, extra: &[&str]) -> Self {
-        Self::start_by(&mut Command::new(BINARY), apple, upstream, extra).await
+        Self::start_by(Command::new(BINARY).stderr(Stdio::null()), apple, upstream, extra).await
     }
 
     /// Likewise, in a shell that says `first` before it becomes the binary.
@@ -35,7 +38,7 @@ impl Program {
     ) -> Self {
         let script = format!("{first}; exec \"$0\" \"$@\"");
         let mut shell = Command::new("sh");
-        shell.args(["-c", &script, BINARY]);
+        shell.args(["-c", &script, BINARY]).stderr(Stdio::null());
         Self::start_by(&mut shell, apple, upstream, extra).await
     }
 
@@ -51,12 +54,30 @@ impl Program {
             .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
             .args(["--upstream", &format!("http://{upstream}"), "--jwks-url", &apple.jwks_url()])
             .args(extra);
-        Self::of(command, address, admin).await
+        Self::spawn(command, address, admin).await
     }
 
     /// What `command` starts, which is expected to listen there, ready.
     pub(crate) async fn of(command: &mut Command, address: SocketAddr, admin: SocketAddr) -> Self {
-        let child = command.stderr(Stdio::null()).spawn().unwrap();
+        Self::spawn(command.stderr(Stdio::null()), address, admin).await
+    }
+
+    /// The real binary with `variables` in its environment, ready, and what it writes to its log.
+    pub(crate) async fn start_logging(
+        apple: &Apple,
+        upstream: SocketAddr,
+        extra: &[&str],
+        variables: &[(&str, &str)],
+    ) -> (Self, LogFile) {
+        let file = NamedTempFile::new().unwrap();
+        let mut command = Command::new(BINARY);
+        command.envs(variables.iter().copied()).stderr(file.reopen().unwrap());
+        let program = Self::start_by(&mut command, apple, upstream, extra).await;
+        (program, LogFile(file))
+    }
+
+    async fn spawn(command: &mut Command, address: SocketAddr, admin: SocketAddr) -> Self {
+        let child = command.spawn().unwrap();
         let program = Self { child: Some(child), address, admin };
         program.ready().await;
         program
@@ -74,6 +95,15 @@ impl Program {
             }
         };
         tokio::time::timeout(PATIENCE, ready).await.expect("the program becomes ready");
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let id = self.child.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kibibytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        kibibytes << 10
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -102,6 +132,58 @@ impl Drop for Program {
             child.kill().ok();
             child.wait().ok();
         }
+    }
+}
+
+/// What a program writes to standard error, which is no terminal.
+pub(crate) struct LogFile(NamedTempFile);
+
+impl LogFile {
+    /// All of it so far.
+    pub(crate) fn text(&self) -> String {
+        fs::read_to_string(self.0.path()).unwrap()
+    }
+
+    /// Waits for the first line with this `message` of which `is_meant` is true, and takes it apart.
+    pub(crate) async fn line(&self, message: &str, is_meant: impl Fn(&Value) -> bool) -> Value {
+        let looking = async {
+            loop {
+                let text = self.text();
+                // The last line may not be whole yet.
+                let lines =
+                    text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                let mut meant = lines.filter(|line| line["message"] == message && is_meant(line));
+                if let Some(line) = meant.next() {
+                    return line;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, looking).await;
+        found.unwrap_or_else(|_| panic!("{message}: {}", self.text()))
+    }
+
+    /// Waits for the lines about this many requests.
+    pub(crate) async fn requests(&self, count: usize) -> Vec<Value> {
+        let looking = async {
+            loop {
+                let text = self.text();
+                let lines =
+                    text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                let requests: Vec<_> = lines.filter(|line| line["message"] == "request").collect();
+                if requests.len() >= count {
+                    return requests;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, looking).await;
+        found.unwrap_or_else(|_| panic!("{count} requests: {}", self.text()))
+    }
+
+    /// Waits for the line about the request with this id.
+    pub(crate) async fn request(&self, id: &str) -> Value {
+        self.line("request", |line| line["request_id"] == id).await
     }
 }
 

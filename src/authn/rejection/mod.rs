@@ -160,6 +160,12 @@ impl Rejection {
         self.row().code
     }
 
+    /// The code of the token's fault, if that is why.
+    #[must_use]
+    pub const fn token_fault(&self) -> Option<&'static str> {
+        if let Self::Token(fault) = self { Some(fault.code()) } else { None }
+    }
+
     /// Whose fault it was.
     #[must_use]
     pub const fn fault(&self) -> Fault {

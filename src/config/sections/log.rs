@@ -11,7 +11,7 @@ use crate::telemetry::{LogFilter, LogFormat, LogSettings};
 pub(super) struct LogSection {
     /// What is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`, and `target=level` pairs, separated by commas
     /// (`info,siwa_proxy::verify=debug`); default `info`. More explains more and costs time and space; no level shows a
-    /// token, a subject or an address of a person.
+    /// token, a subject or an address of a person. Of the libraries underneath nothing below `info` is logged, as they would.
     filter: String,
 
     /// For whom: `text` for people, `json` for programs, or `auto`, the default: text on a terminal, JSON elsewhere.

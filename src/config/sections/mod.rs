@@ -54,6 +54,8 @@ use self::{
 use super::{AdditionalKeys, Settings, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
     authn::{IdentityHeader, Policy},
+    server::ServerSettings,
+    upstream::HeaderCase,
     verify::{Issuer, TrustedUrl},
 };
 
@@ -229,7 +231,10 @@ impl Sections {
         Some(Settings {
             listen: server.listen,
             admin_listen: server.admin_listen,
-            server: server.settings,
+            server: ServerSettings {
+                preserve_header_case: upstreams.as_deref().is_some_and(any_preserves_header_case),
+                ..server.settings
+            },
             drain_delay: server.drain_delay,
             tls,
             limits,
@@ -264,8 +269,14 @@ impl Sections {
             request_body: server.request_body,
             trusted_peers: server.trusted_peers,
             log: log?,
+            traces: None,
         })
     }
+}
+
+/// Only if an application needs it is it kept how callers spell their headers.
+fn any_preserves_header_case(upstreams: &[UpstreamEntry]) -> bool {
+    upstreams.iter().any(|entry| entry.settings.header_case == HeaderCase::Preserve)
 }
 
 /// With several issuers a subject alone says no longer who it is, so that their order of trust must be written down.

@@ -209,6 +209,7 @@ impl ServerSection {
             send_timeout,
             max_header_bytes: Self::check_header_bytes(problems, max_header_bytes)?,
             max_headers: max_headers.get(),
+            preserve_header_case: false,
             proxy_protocol_peers,
             drain_timeout,
             h2_max_concurrent_streams,

@@ -81,8 +81,10 @@ pub(super) struct UpstreamSection {
     #[serde(with = "humantime_serde")]
     h2_ping_interval: Duration,
 
-    /// How header names are written in HTTP/1.1: `"lower"` by default, or `"title"` (`Like-This`) for an application that
-    /// compares them byte for byte, which it should not.
+    /// How header names are written in HTTP/1.1: `"lower"` by default; or, for an application that compares them byte for byte,
+    /// which it should not, `"title"` (`Like-This`) or `"preserve"`: as the caller wrote them, and in its answers as the
+    /// application did. Then what the proxy writes is in lower case, and so is all of a request that names what only the
+    /// proxy may: its caller would choose how that is spelt.
     header_case: HeaderCaseName,
 
     /// What becomes of requests for another protocol, such as WebSocket. `"end_with_token"` by default: they are passed
@@ -221,6 +223,7 @@ enum Protocol {
 enum HeaderCaseName {
     Lower,
     Title,
+    Preserve,
 }
 
 impl From<HeaderCaseName> for HeaderCase {
@@ -228,6 +231,7 @@ impl From<HeaderCaseName> for HeaderCase {
         match name {
             HeaderCaseName::Lower => Self::Lower,
             HeaderCaseName::Title => Self::Title,
+            HeaderCaseName::Preserve => Self::Preserve,
         }
     }
 }

@@ -22,6 +22,7 @@ use http::{
     header::{CACHE_CONTROL, ORIGIN},
     request::Parts,
 };
+use tracing::Instrument;
 
 use super::{
     cors::overrides_the_method,
@@ -159,9 +160,14 @@ impl Doors {
 impl DoorsParts {
     async fn answer(&self, door: Door, head: Parts) -> Response<Bytes> {
         let mut exchange = self.begin(door, &head.method, &head.extensions, &head.headers);
+        let span = exchange.span();
         let decided = match door {
-            Door::AuthRequest | Door::ForwardAuth => self.judge(door, &head, &mut exchange).await,
-            Door::UserInfo => userinfo::answer(&self.gate, &head).await,
+            Door::AuthRequest | Door::ForwardAuth => {
+                self.judge(door, &head, &mut exchange).instrument(span).await
+            }
+            Door::UserInfo => {
+                userinfo::answer(&self.gate, &head, &mut exchange).instrument(span).await
+            }
         };
         self.conclude(door, decided, &head.headers, exchange)
     }
@@ -218,7 +224,7 @@ impl DoorsParts {
         };
         let passage = match original {
             Some(original) => self.gate.decide(&original, &head.headers, exchange).await?,
-            None => self.gate.decide_unseen(&head.headers).await?,
+            None => self.gate.decide_unseen(&head.headers, exchange).await?,
         };
         allow(&passage, &head.headers)
     }

@@ -12,7 +12,7 @@ use http::{
 };
 use serde::Serialize;
 
-use super::super::{cors::is_preflight, gate::Gate};
+use super::super::{cors::is_preflight, exchange::Exchange, gate::Gate};
 use crate::{authn::Rejection, verify::Identity};
 
 /// What is told of the caller, and left out where Apple said nothing.
@@ -53,10 +53,14 @@ impl<'a> UserInfo<'a> {
     }
 }
 
-pub(super) async fn answer(gate: &Gate, head: &Parts) -> Result<Response<Bytes>, Rejection> {
+pub(super) async fn answer(
+    gate: &Gate,
+    head: &Parts,
+    exchange: &mut Exchange,
+) -> Result<Response<Bytes>, Rejection> {
     match head.method {
         Method::GET | Method::HEAD => {
-            let identity = gate.caller(&head.headers).await?;
+            let identity = gate.caller(&head.headers, exchange).await?;
             // Strings, flags and numbers: serialising them cannot fail.
             let mut text = serde_json::to_vec(&UserInfo::of(&identity, gate)).unwrap_or_default();
             text.push(b'\n');

@@ -36,6 +36,7 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
+use tracing::Instrument;
 
 use self::{
     cache::SourceCache,
@@ -54,7 +55,10 @@ pub(super) use self::{
     set::{JwkSet, listed},
 };
 use super::error::{TokenFault, VerifyError};
-use crate::{clock::Clock, telemetry::Metrics};
+use crate::{
+    clock::Clock,
+    telemetry::{Metrics, traces::spans},
+};
 
 /// One place to get keys from, with the issuer for whom they speak.
 #[derive(Clone, Debug)]
@@ -155,7 +159,11 @@ impl JwksCache {
     /// when that cannot be said.
     pub(super) async fn find(&self, key_id: &KeyId) -> Result<Candidates, VerifyError> {
         let at_hand = self.at_hand(key_id, &[]);
-        if at_hand.is_empty() { self.fetch(key_id, &[]).await } else { Ok(at_hand) }
+        if at_hand.is_empty() {
+            self.fetch(key_id, &[]).instrument(spans::key_fetch()).await
+        } else {
+            Ok(at_hand)
+        }
     }
 
     /// The keys of that name in the sources that `tried` does not come from: for a name that is known here and means

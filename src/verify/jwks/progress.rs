@@ -5,7 +5,10 @@ use std::sync::Arc;
 use tokio::{sync::watch, time::Instant};
 
 use super::super::error::FetchFault;
-use crate::{clock::UnixTime, telemetry::Metrics};
+use crate::{
+    clock::UnixTime,
+    telemetry::{KeyState, Metrics},
+};
 
 /// How far one source is.
 #[derive(Clone, Debug)]
@@ -37,6 +40,14 @@ impl Progress {
         fetched_at: None,
         keys: 0,
     };
+
+    fn state(&self) -> KeyState {
+        match (self.keys, self.succeeded_at, &self.fault) {
+            (0, ..) => KeyState::Empty,
+            (_, Some(_), None) => KeyState::Fresh,
+            _ => KeyState::Stale,
+        }
+    }
 }
 
 /// The progress of every source, in the order in which they were configured.
@@ -56,6 +67,7 @@ impl Place {
         sources: usize,
         metrics: &Metrics,
     ) -> (impl Iterator<Item = Self>, watch::Receiver<Board>) {
+        metrics.jwks_state(KeyState::Empty);
         let (board, watched) = watch::channel(vec![Progress::START; sources]);
         let (board, metrics) = (Arc::new(board), metrics.clone());
         let place =
@@ -73,11 +85,13 @@ impl Place {
         });
     }
 
-    /// The keys of all sources, and the age of the oldest set: with several sources the worst is what matters.
+    /// The keys of all sources, the worst of their states and the age of the oldest set: with several sources the worst is
+    /// what matters.
     fn measure(&self, board: &[Progress]) {
         let keys: usize = board.iter().map(|progress| progress.keys).sum();
         self.metrics.jwks_keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
         let fetched_at: Option<Vec<_>> = board.iter().map(|progress| progress.fetched_at).collect();
+        self.metrics.jwks_state(board.iter().map(Progress::state).max().unwrap_or(KeyState::Empty));
         if let Some(oldest) = fetched_at.and_then(|times| times.into_iter().min()) {
             self.metrics.jwks_fetched(oldest);
         }

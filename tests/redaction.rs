@@ -1,0 +1,269 @@
+//! What must not be told is not: every kind of request, each with secrets of its own, at the level `trace`; and then all that
+//! was written, measured and exported is searched for every one of them.
+//!
+//! A new door, or a new way to be refused, is one more row of [`ROWS`].
+
+use std::{fs, sync::Arc};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use siwa_proxy::{
+    clock::{SystemClock, UnixTime},
+    sim::{Apple, faults::Fault, keys::SigningKey, token::TokenTemplate},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+use crate::support::{
+    PATIENCE, Recorder, exchange_h2, get, open,
+    program::{LogFile, Program, free_address},
+};
+
+/// Whoever acts in these requests, and every secret that they have had so far.
+struct Scene {
+    apple: Apple,
+    secrets: Vec<String>,
+}
+
+impl Scene {
+    /// A word that was never said before and must never be said again.
+    fn secret(&mut self) -> String {
+        let secret = format!("hush{:04}{:012x}", self.secrets.len(), fastrand::u64(..1 << 48));
+        self.secrets.push(secret.clone());
+        secret
+    }
+
+    /// Somebody of whom everything is secret.
+    fn someone(&mut self) -> TokenTemplate {
+        let [subject, name, nonce, code] = [(); 4].map(|()| self.secret());
+        let email = format!("{name}@example.com");
+        TokenTemplate::native()
+            .audience("com.example.app")
+            .subject(&format!("001999.{subject}.0918"))
+            .claim("email", email)
+            .nonce(&nonce)
+            .code(&code)
+    }
+
+    /// The header line that presents `token`, of which no part may be told but the name of its key.
+    fn bearer(&mut self, token: &str) -> String {
+        self.secrets.extend(token.split('.').skip(1).map(str::to_owned));
+        format!("Authorization: Bearer {token}")
+    }
+
+    fn token(&mut self, change: impl FnOnce(TokenTemplate) -> TokenTemplate) -> String {
+        let template = change(self.someone());
+        let token = self.apple.mint(&template);
+        self.bearer(&token)
+    }
+
+    fn good(&mut self) -> String {
+        self.token(|it| it)
+    }
+
+    fn signed_by(&mut self, key: &SigningKey) -> String {
+        let template = self.someone();
+        let token = self.apple.mint_with(key, &template);
+        self.bearer(&token)
+    }
+
+    /// A request with these `lines`, and secrets wherever else they fit.
+    fn request(&mut self, line: &str, lines: &[&str]) -> String {
+        let [query, cookie, custom, forwarded, state] = [(); 5].map(|()| self.secret());
+        let target = format!("{line}?token={query}");
+        format!(
+            "{target} HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nCookie: session={cookie}\r\n\
+             X-Custom: {custom}\r\nX-Forwarded-Proto: {forwarded}\r\ntracestate: a={state}\r\n{}\r\n\r\n",
+            lines.join("\r\n")
+        )
+    }
+}
+
+/// What is sent, what comes of it (nothing, if it is no request), and how it is made.
+type Row = (&'static str, Option<&'static str>, fn(&mut Scene) -> String);
+
+#[rustfmt::skip] // A table is read as a table.
+const ROWS: &[Row] = &[
+    ("a good token",               Some("forwarded"),            |s| { let t = s.good(); s.request("GET /", &[&t]) }),
+    ("a path",                     Some("forwarded"),            |s| { let (t, path) = (s.good(), s.secret()); s.request(&format!("GET /{path}"), &[&t]) }),
+    ("a body",                     Some("forwarded"),            |s| { let (t, body) = (s.good(), s.secret()); s.request("POST /", &[&t, &format!("Content-Length: {}", body.len())]) + &body }),
+    ("spoofed headers",            Some("forwarded"),            |s| { let (t, who) = (s.good(), s.secret()); s.request("GET /", &[&t, &format!("X-Apple-Sub: {who}"), &format!("x_apple_email: {who}")]) }),
+    ("an upgrade",                 Some("forwarded"),            |s| { let (t, key) = (s.good(), s.secret()); s.request("GET /", &[&t, "Connection: upgrade", "Upgrade: websocket", &format!("Sec-WebSocket-Key: {key}")]) }),
+    ("another scheme, public",     Some("forwarded"),            |s| { let word = s.secret(); s.request("GET /public/a", &[&format!("Authorization: Basic {word}")]) }),
+    ("another scheme",             Some("no_credential"),        |s| { let word = s.secret(); s.request("GET /", &[&format!("Authorization: Basic {word}")]) }),
+    ("a token elsewhere",          Some("no_credential"),        |s| { let t = s.good(); s.request("GET /", &[&t.replace("Authorization: Bearer ", "X-Token: ")]) }),
+    ("two credentials",            Some("several_credentials"),  |s| { let (one, other) = (s.good(), s.good()); s.request("GET /", &[&one, &other]) }),
+    ("no token at all",            Some("token_malformed"),      |s| { let word = s.secret(); s.request("GET /", &[&format!("Authorization: Bearer {word}")]) }),
+    ("no JSON in the token",       Some("token_malformed"),      |s| { let word = s.secret(); let t = s.token(|it| it.header_text(&format!("{{\"kid\":\"{word}\""))); s.request("GET /", &[&t]) }),
+    ("a token that is too long",   Some("token_oversized"),      |s| { let word = s.secret().repeat(600); s.request("GET /", &[&format!("Authorization: Bearer {word}.a.b")]) }),
+    ("another algorithm",          Some("token_algorithm"),      |s| { let t = s.token(|it| it.header("alg", "none")); s.request("GET /", &[&t]) }),
+    ("an unsupported header",      Some("token_unsupported_header"), |s| { let word = s.secret(); let t = s.token(|it| it.header("crit", word)); s.request("GET /", &[&t]) }),
+    ("an unknown key",             Some("token_unknown_key"),    |s| { let t = s.signed_by(&SigningKey::generate()); s.request("GET /", &[&t]) }),
+    ("a forged signature",         Some("token_signature"),      |s| { let key = SigningKey::generate().with_kid(s.apple.keys().signing().kid()); let t = s.signed_by(&key); s.request("GET /", &[&t]) }),
+    ("an expired token",           Some("token_expired"),        |s| { let t = s.token(|it| it.issued_at(UnixTime::from_secs(1_600_000_000))); s.request("GET /", &[&t]) }),
+    ("a token of tomorrow",        Some("token_not_yet_valid"),  |s| { let t = s.token(|it| it.issued_at(UnixTime::from_secs(4_000_000_000))); s.request("GET /", &[&t]) }),
+    ("another app's token",        Some("token_audience"),       |s| { let t = s.token(|it| it.audience("com.other.app")); s.request("GET /", &[&t]) }),
+    ("another issuer's token",     Some("token_issuer"),         |s| { let t = s.token(|it| it.claim("iss", "https://other.example")); s.request("GET /", &[&t]) }),
+    ("a claim of the wrong kind",  Some("token_claim"),          |s| { let word = s.secret(); let t = s.token(|it| it.claim("email_verified", word)); s.request("GET /", &[&t]) }),
+    ("who may not pass",           Some("not_allowed_not_listed"),  |s| { let t = s.good(); s.request("GET /staff/a", &[&t]) }),
+    ("an ambiguous path",          Some("bad_request"),          |s| { let (t, path) = (s.good(), s.secret()); s.request(&format!("GET /public/%2e%2e/{path}"), &[&t]) }),
+    ("a user in the host",         Some("bad_request"),          |s| { let (t, word) = (s.good(), s.secret()); s.request("GET /", &[&t]).replace("Host: app", &format!("Host: {word}@app")) }),
+    ("an odd transfer coding",     Some("unsupported"),          |s| { let (t, word) = (s.good(), s.secret()); s.request("POST /", &[&t, &format!("Transfer-Encoding: {word}, chunked")]) + "0\r\n\r\n" }),
+    ("a body that is too long",    Some("body_too_large"),       |s| { let t = s.good(); s.request("POST /", &[&t, "Content-Length: 99999999"]) }),
+    ("a made-up method",           Some("forwarded"),            |s| { let (t, method) = (s.good(), s.secret()); s.request(&format!("{} /", method.to_uppercase()), &[&t]) }),
+    ("an application that is down", Some("upstream_unreachable"), |s| { let t = s.good(); s.request("GET /nowhere/a", &[&t]) }),
+    ("auth_request, yes",          Some("allowed"),              |s| { let (t, path) = (s.good(), s.secret()); s.request("GET /auth/apple/verify", &[&t, &format!("X-Original-URI: /{path}"), "X-Original-Method: GET"]) }),
+    ("auth_request, no",           Some("token_malformed"),      |s| { let (word, path) = (s.secret(), s.secret()); s.request("GET /auth/apple/verify", &[&format!("Authorization: Bearer {word}"), &format!("X-Original-URI: /{path}")]) }),
+    ("forward_auth, yes",          Some("allowed"),              |s| { let (t, path) = (s.good(), s.secret()); s.request("GET /auth/apple/forward-auth", &[&t, &format!("X-Forwarded-Uri: /{path}"), "X-Forwarded-Method: GET", "X-Forwarded-Host: app.example"]) }),
+    ("forward_auth, no",           Some("no_credential"),        |s| { let path = s.secret(); s.request("GET /auth/apple/forward-auth", &[&format!("X-Forwarded-Uri: /{path}")]) }),
+    ("userinfo, yes",              Some("allowed"),              |s| { let t = s.good(); s.request("GET /auth/apple/userinfo", &[&t]) }),
+    ("userinfo, no",               Some("token_expired"),        |s| { let t = s.token(|it| it.issued_at(UnixTime::from_secs(1_600_000_000))); s.request("GET /auth/apple/userinfo", &[&t]) }),
+    ("no HTTP",                    None,                         |s| format!("{} {}\r\n\r\n", s.secret(), s.secret())),
+    ("a head that is too long",    None,                         |s| { let (t, word) = (s.good(), s.secret().repeat(4000)); s.request("GET /", &[&t, &format!("X-Long: {word}")]) }),
+    ("keys that cannot be had",    Some("keys_unavailable"),     |s| { s.apple.fail_with(Fault::Reset); let t = s.signed_by(&SigningKey::generate()); s.request("GET /", &[&t]) }),
+];
+
+/// Everything is open, and there is a limit to run into.
+fn configuration() -> String {
+    format!(
+        "jwks.unknown_key_cooldown = '10ms'\n\
+         server.max_body_bytes = '1MiB'\n\
+         server.trusted_peers = ['127.0.0.1']\n\
+         [doors]\nauth_request = ['/auth/apple/verify']\nforward_auth = ['/auth/apple/forward-auth']\n\
+         userinfo = ['/auth/apple/userinfo']\n\
+         [upstreams.nowhere]\nurl = 'http://{}'\n\
+         [[route]]\npath = '/public/*'\naccess = 'public'\n\
+         [[route]]\npath = '/staff/*'\npolicy = {{ allow_subjects = ['001999.staff.0918'] }}\n\
+         [[route]]\npath = '/nowhere/*'\nupstream = 'nowhere'\n",
+        free_address()
+    )
+}
+
+/// Sends `bytes`, whatever comes of them.
+async fn send(program: &Program, bytes: &str) {
+    let mut stream = open(program.address).await;
+    // The other side may have refused, and hung up, before it has read everything.
+    drop(stream.write_all(bytes.as_bytes()).await);
+    let mut answer = Vec::new();
+    drop(timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end in time"));
+}
+
+/// The same over HTTP/2, whose frames are traced by other crates.
+async fn send_h2(scene: &mut Scene, program: &Program) {
+    let (good, cookie, path) = (scene.good(), scene.secret(), scene.secret());
+    let expired = scene.token(|it| it.issued_at(UnixTime::from_secs(1_600_000_000)));
+    for authorization in [good, expired] {
+        let value = authorization.strip_prefix("Authorization: ").unwrap();
+        let request = http::Request::post(format!("http://app.example/{path}"))
+            .header("authorization", value)
+            .header("cookie", &cookie)
+            .header("content-type", "application/grpc")
+            .body(cookie.clone())
+            .unwrap();
+        exchange_h2(program.address, request).await;
+    }
+}
+
+/// The application has secrets of its own.
+fn answer_with_secrets(scene: &mut Scene, application: &Recorder) {
+    let [cookie, location, body] = [(); 3].map(|()| scene.secret());
+    application.answer(&format!(
+        "HTTP/1.1 302 Found\r\nSet-Cookie: a={cookie}\r\nLocation: /{location}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+}
+
+/// What the crates that we stand on trace is not written, whatever the filter says.
+fn assert_all_is_ours(log: &LogFile) {
+    let mut own = 0;
+    for line in log.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let (level, target) = (line["level"].as_str().unwrap(), line["target"].as_str().unwrap());
+        let is_ours = target == "access" || target.starts_with("siwa_proxy");
+        assert!(is_ours || !matches!(level, "TRACE" | "DEBUG"), "{line}");
+        own += usize::from(is_ours && level == "DEBUG");
+    }
+    assert!(own > 0, "the filter lets our own through");
+}
+
+#[tokio::test]
+async fn no_secret_of_any_request_is_told_to_the_log_the_metrics_or_the_traces() {
+    let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
+    let mut scene = Scene { apple, secrets: Vec::new() };
+    let application = Recorder::start().await;
+    answer_with_secrets(&mut scene, &application);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    fs::write(&file, configuration()).unwrap();
+    let exports = Exports::start().await;
+    let arguments = ["--config", &*file.display().to_string(), "--log", "trace"];
+    let (program, log) =
+        Program::start_logging(&scene.apple, application.address, &arguments, &exports.variables())
+            .await;
+
+    send_h2(&mut scene, &program).await;
+    let mut earlier = 2;
+    for (name, outcome, make) in ROWS {
+        send(&program, &make(&mut scene)).await;
+        if let Some(outcome) = outcome {
+            earlier += 1;
+            let told = log.requests(earlier).await.pop().unwrap();
+            assert_eq!(told["outcome"], *outcome, "{name}: {told}");
+        }
+    }
+    let metrics = get(program.admin, "/metrics", &[]).await.body;
+    program.signal(Signal::TERM);
+    assert_eq!(program.exit_code().await, Some(0));
+
+    assert_all_is_ours(&log);
+    let told = [("log", log.text()), ("metrics", metrics), ("traces", exports.text())];
+    assert!(scene.secrets.len() > 300, "{} secrets", scene.secrets.len());
+    for (place, text) in &told {
+        for secret in &scene.secrets {
+            let found =
+                text.lines().find(|line| line.to_lowercase().contains(&secret.to_lowercase()));
+            assert_eq!(found, None, "{place} tells {secret}");
+        }
+    }
+}
+
+/// Where traces go, if this build has any.
+struct Exports {
+    #[cfg(feature = "otlp")]
+    collector: crate::support::collector::Collector,
+}
+
+impl Exports {
+    #[cfg(feature = "otlp")]
+    async fn start() -> Self {
+        Self { collector: crate::support::collector::Collector::start().await }
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    async fn start() -> Self {
+        Self {}
+    }
+
+    #[cfg(feature = "otlp")]
+    fn variables(&self) -> Vec<(&str, &str)> {
+        vec![("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector.url)]
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    fn variables(&self) -> Vec<(&str, &str)> {
+        Vec::new()
+    }
+
+    #[cfg(feature = "otlp")]
+    fn text(&self) -> String {
+        let spans = self.collector.spans();
+        assert!(spans.len() > ROWS.len(), "{} spans", spans.len());
+        format!("{spans:#?}")
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    fn text(&self) -> String {
+        String::new()
+    }
+}
