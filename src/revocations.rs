@@ -1,6 +1,7 @@
 //! `siwa-proxy revocations`: the list of a running proxy, by way of its admin listener.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{self, Read, Write},
     net::SocketAddr,
@@ -184,7 +185,8 @@ fn listed(lines: &str) -> anyhow::Result<String> {
         let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
         let apps = line["client_id"].as_str().unwrap_or("all apps");
         let state = if line["lifted"] == true { "lifted " } else { "refused" };
-        page.push_str(&format!("{}  {state}  {}  {apps}\n", text("revoked_at"), text("sub")));
+        let (at, subject) = (text("revoked_at"), text("sub"));
+        writeln!(page, "{at}  {state}  {subject}  {apps}")?;
     }
     Ok(page)
 }

@@ -251,8 +251,8 @@ async fn an_operator_adds_lists_and_lifts() {
     assert_eq!(listed.json()["sub"], SUBJECT);
     assert_eq!(listed.json().get("lifted"), None);
 
-    let lifted = send(house.admin, "DELETE", "/revocations", token, &line).await;
-    assert_eq!(lifted.status, 200);
+    let reply = send(house.admin, "DELETE", "/revocations", token, &line).await;
+    assert_eq!(reply.status, 200);
     assert_eq!(status(&house, &bearer).await, 200);
     assert_eq!(send(house.admin, "GET", "/revocations", token, "").await.json()["lifted"], true);
 

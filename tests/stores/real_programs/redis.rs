@@ -84,10 +84,10 @@ impl Redis {
     /// Sends a command by hand, and returns what comes back.
     pub(super) async fn command(&self, words: &[&str]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let words: String =
+        let words: Vec<_> =
             words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
-        let count = words.matches('$').count();
-        stream.write_all(format!("*{count}\r\n{words}").as_bytes()).await.unwrap();
+        let command = format!("*{}\r\n{}", words.len(), words.concat());
+        stream.write_all(command.as_bytes()).await.unwrap();
         let mut answer = vec![0; 4096];
         let read = stream.read(&mut answer).await.unwrap();
         String::from_utf8_lossy(&answer[..read]).into_owned()
