@@ -58,7 +58,7 @@
 //! | `webhooks` | whom we tell |
 //! | [`authn`] | one request head meets the verifier; who may pass; the one table of rejections; the headers that carry an identity |
 //! | `upstream` | the application behind us; `UpstreamRequest`, stripped and rebuilt by construction |
-//! | `endpoints` | the doors; the proxy is the first |
+//! | `endpoints` | the doors: the proxy, and those at which other gateways ask; one decision behind all of them |
 //! | `server` | sockets, limits, drain; the admin listener |
 //! | [`config`] | what the operator wrote, settled |
 //! | [`app`] | the composition root |
@@ -82,7 +82,8 @@
 //! 3. The upstream client takes an `UpstreamRequest` and nothing else, and both its constructors strip every identity
 //!    header in every spelling; one of them then sets those of an identity, the other none. There is no "forward as is".
 //! 4. *Could not judge* is never yes, and never 401: it is 503. There is no fail-open, and no setting for one. A key id
-//!    that nobody knows is 401 only when the key set was fetched within the cooldown.
+//!    that nobody knows is 401 only when the key set was fetched within the cooldown. To a gateway that asks, no refusal
+//!    is what it could take for a yes: a 2xx where it goes by the status, or a failure of ours where it forgives those.
 //! 5. No request waits for Apple while its key is in memory. Unknown key ids cost one fetch per cooldown, whatever the
 //!    set holds, and never delay the scheduled refresh.
 //! 6. No token, code, secret or email address reaches a log, a metric or a trace: the types that hold them do not print them,
@@ -113,7 +114,9 @@
 //! 7. **answer**: hop-by-hop headers off, streamed back for as long as the client takes it; one log line, one counter, one
 //!    histogram.
 //!
-//! Any early exit is a [`Rejection`], and one table renders it.
+//! Any early exit is a [`Rejection`], and one table renders it. Where another gateway asks, steps 5 to 7 are its own: steps 2
+//! to 4 are about the original request that it reports, if it is a listed one, and the answer is 200 with the identity
+//! headers or the rejection (`endpoints/gate.rs`, `endpoints/doors/`).
 
 pub mod apple;
 pub mod authn;

@@ -3,31 +3,42 @@
 //! | code | meaning (`sysexits.h`) |
 //! |---|---|
 //! | 0 | asked to end, and ended well |
-//! | 1 | `explain`: the token is not good |
+//! | 1 | `explain`: the token is not good; `healthcheck`: the proxy is not ready |
 //! | 64 | the command line or the settings are wrong |
-//! | 69 | an address cannot be listened on; `explain`: the keys cannot be had |
+//! | 69 | an address cannot be listened on; `explain`, `check --online`: the keys or an application cannot be had |
 //! | 70 | something else failed |
 
+mod check;
 mod demo;
 mod explain;
+mod healthcheck;
+mod options;
 mod revocations;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use siwa_proxy::{
     app::{self, App, AppError},
     clock::SystemClock,
-    config::{Flags, Problems, Settings},
+    config::{self, Flags, Problems, Settings},
     sim::{Apple, StartError},
     telemetry,
     verify::FetchFault,
 };
 
+use options::SettingsOptions;
+
 /// The auth proxy for Sign in with Apple: verifies Apple's identity tokens in front of any HTTP application.
 #[derive(Parser, Debug)]
-#[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(version, long_version = env!("BUILT_VERSION"), arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,67 +47,28 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Serve(Box<ServeOptions>),
+    Check(Box<check::CheckOptions>),
     Explain(explain::ExplainOptions),
     Revocations(revocations::RevocationsOptions),
+    Healthcheck(healthcheck::HealthcheckOptions),
     Demo(demo::DemoOptions),
     Sim(SimOptions),
+    /// Print the JSON Schema of the settings file, which editors find by `#:schema FILE` in its first line.
+    Schema,
+    Completions(CompletionsOptions),
 }
 
 /// Verify the token of every request, and forward those that prove somebody.
 ///
-/// What a flag does not say, the environment may (`--jwks-url` is SIWA_JWKS__URL), then the file (`url` below [jwks]), then
-/// the default. Everything that is wrong with them is reported at once.
+/// What a flag does not say, the environment may (`--jwks-url` is SIWA_JWKS__URL; SIWA_JWKS__URL_FILE names a file that
+/// holds the value), then the file (`url` below [jwks]), then the default. Everything that is wrong with them is reported
+/// at once.
 #[derive(Args, Debug)]
 #[command(after_help = SERVE_EXAMPLE)]
 #[expect(clippy::doc_markdown, reason = "the command prints these comments as they are")]
 struct ServeOptions {
-    /// The settings, in TOML; SIWA_CONFIG names them too. None are read unless named.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Where your application listens, such as http://127.0.0.1:3000. Only the proxy should be able to reach it.
-    #[arg(long, value_name = "URL")]
-    upstream: Option<String>,
-
-    /// The bundle id or Services ID of your app; repeat it for several. Tokens for other apps are refused.
-    #[arg(long, value_name = "ID")]
-    client_id: Vec<String>,
-
-    /// Where callers connect to: an address, unix:PATH or systemd; repeat it for several [default: 0.0.0.0:4180].
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Vec<String>,
-
-    /// Where /livez, /readyz and /metrics are served, for you alone [default: 127.0.0.1:4181].
-    #[arg(long, value_name = "ADDRESS")]
-    admin_listen: Option<String>,
-
-    /// The certificate that callers see, in PEM; with it callers connect by TLS.
-    #[arg(long, value_name = "FILE")]
-    tls_cert: Option<String>,
-
-    /// The certificate's private key, in PEM.
-    #[arg(long, value_name = "FILE")]
-    tls_key: Option<String>,
-
-    /// Where to fetch the keys, instead of from Apple: https, or http to loopback for the simulator.
-    #[arg(long, value_name = "URL")]
-    jwks_url: Option<String>,
-
-    /// A file to read the keys from, instead of fetching them.
-    #[arg(long, value_name = "FILE")]
-    jwks_file: Option<String>,
-
-    /// Who signs tokens, instead of Apple: for a simulator [default: https://appleid.apple.com].
-    #[arg(long, value_name = "ISSUER")]
-    issuer: Option<String>,
-
-    /// What is logged: a level (error, warn, info, debug, trace) or target=level pairs [default: info].
-    #[arg(long, value_name = "FILTER")]
-    log: Option<String>,
-
-    /// How the log looks: text, json, or auto for text on a terminal and JSON elsewhere [default: auto].
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
+    #[command(flatten)]
+    settings: SettingsOptions,
 }
 
 /// Run a toy Apple on loopback: keys, tokens, rotation and faults on request, for trying and testing.
@@ -108,10 +80,19 @@ struct SimOptions {
     listen: SocketAddr,
 }
 
+/// Print what makes a shell complete these commands: put it where your shell looks for such.
+#[derive(Args, Debug)]
+#[command(after_help = COMPLETIONS_EXAMPLE)]
+struct CompletionsOptions {
+    /// For which shell.
+    shell: Shell,
+}
+
 const EXIT_CODES: &str = "\
-Exit codes: 0 ended as asked, 1 the token is not good (explain), 64 the command
-line or the settings are wrong, 69 an address cannot be listened on or the keys
-cannot be had (explain), 70 something else failed.";
+Exit codes: 0 ended as asked, 1 the token is not good (explain) or the proxy is
+not ready (healthcheck), 64 the command line or the settings are wrong, 69 an
+address cannot be listened on, or the keys or an application cannot be had
+(explain, check --online), 70 something else failed.";
 
 const SERVE_EXAMPLE: &str = "\
 Example:
@@ -129,6 +110,10 @@ Example, in three terminals:
   curl -d '{}' http://127.0.0.1:4190/sim/token
 
 `curl http://127.0.0.1:4190/` lists what else it does.";
+
+const COMPLETIONS_EXAMPLE: &str = "\
+Example:
+  siwa-proxy completions bash > ~/.local/share/bash-completion/completions/siwa-proxy";
 
 const EX_USAGE: u8 = 64;
 const EX_UNAVAILABLE: u8 = 69;
@@ -166,20 +151,36 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         .context("cannot start the runtime")?;
     match command {
         Command::Serve(options) => runtime.block_on(serve(*options))?,
+        Command::Check(options) => return runtime.block_on(check::run(*options)),
         Command::Explain(options) => return runtime.block_on(explain::run(options)),
         Command::Revocations(options) => runtime.block_on(revocations::run(options))?,
+        Command::Healthcheck(options) => return Ok(runtime.block_on(healthcheck::run(options))),
+        Command::Schema => print_schema()?,
+        Command::Completions(CompletionsOptions { shell }) => complete(shell),
         Command::Demo(options) => runtime.block_on(demo::run(options))?,
         Command::Sim(options) => runtime.block_on(sim(options))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn print_schema() -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &config::schema())?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn complete(shell: Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "siwa-proxy", &mut io::stdout());
+}
+
 async fn serve(options: ServeOptions) -> anyhow::Result<()> {
-    let settings = Settings::load(&options.into())?;
+    let flags = Flags::from(options.settings);
+    let settings = Settings::load(&flags)?;
     // Dropped last: what is left of the traces goes out then.
     let _telling = telemetry::init(settings.log(), settings.traces())
         .context("cannot set up log and traces")?;
-    App::bind(settings).await?.run_until_signalled().await?;
+    App::bind(settings).await?.with_reloads(flags).run_until_signalled().await?;
     Ok(())
 }
 
@@ -197,37 +198,6 @@ async fn sim(options: SimOptions) -> anyhow::Result<()> {
     );
     app::signalled().await?;
     Ok(())
-}
-
-impl From<ServeOptions> for Flags {
-    fn from(options: ServeOptions) -> Self {
-        let ServeOptions {
-            config,
-            upstream,
-            client_id,
-            listen,
-            admin_listen,
-            tls_cert,
-            tls_key,
-            jwks_url,
-            jwks_file,
-            issuer,
-            log,
-            log_format,
-        } = options;
-        Self::new(config)
-            .with("--upstream", ("upstream", "url"), upstream)
-            .with("--client-id", ("apple", "client_ids"), client_id)
-            .with("--listen", ("server", "listen"), listen)
-            .with("--admin-listen", ("server", "admin_listen"), admin_listen)
-            .with("--tls-cert", ("tls", "certificate"), tls_cert)
-            .with("--tls-key", ("tls", "key"), tls_key)
-            .with("--jwks-url", ("jwks", "url"), jwks_url)
-            .with("--jwks-file", ("jwks", "file"), jwks_file)
-            .with("--issuer", ("apple", "issuer"), issuer)
-            .with("--log", ("log", "filter"), log)
-            .with("--log-format", ("log", "format"), log_format)
-    }
 }
 
 /// Tells what went wrong, causes and all, and says it in a number.

@@ -65,6 +65,11 @@ impl FromIterator<PeerRange> for Peers {
 }
 
 impl Peers {
+    /// The networks in the list.
+    pub(crate) fn nets(&self) -> &[IpNet] {
+        &self.nets
+    }
+
     /// Whether `peer` is listed.
     pub(crate) fn contains(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();

@@ -1,11 +1,15 @@
 //! The door for nginx's `auth_request`, as its subrequests come in: status and headers, never a body or a redirect.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use http::Request;
 use siwa_proxy::sim::{faults::Fault, presets, token::TokenTemplate};
 
-use crate::support::{House, Reply, exchange, exchange_h2, get};
+use crate::support::{House, PATIENCE, Reply, exchange, exchange_h2, get, program::BINARY};
 
 const VERIFY: &str = "/auth/apple/verify";
 
@@ -363,4 +367,49 @@ async fn without_an_application_there_is_nothing_elsewhere() {
     assert_eq!((reply.status, reply.json()["code"].as_str()), (404, Some("not_found")));
     assert_eq!(get(house.address, "/public/", &[]).await.status, 404);
     assert_eq!(get(house.address, "/", &[]).await.status, 401);
+}
+
+/// What the program says until it listens.
+async fn said_at_start(settings: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("siwa-proxy.toml");
+    let keys =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/jwks/2026-06-30-three-keys.json");
+    let base = format!(
+        "apple.client_ids = ['com.example.app', 'com.example.web']\njwks.file = '{keys}'\n"
+    );
+    std::fs::write(&file, base + settings).unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"]);
+    let mut child = command.arg(&file).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let reading = tokio::task::spawn_blocking(move || {
+        let lines = lines.map_while(Result::ok);
+        let until = |line: &String| !line.contains("\"message\":\"listening\"");
+        lines.take_while(until).collect::<Vec<_>>().concat()
+    });
+    let said = tokio::time::timeout(PATIENCE, reading).await.expect("it listens").unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said
+}
+
+#[tokio::test]
+async fn what_no_gateway_can_report_is_warned_of_at_start() {
+    const WARNING: &str = "what gateways report is ignored";
+    const NO_APPLICATION: &str = "no application is configured";
+
+    let beside = "upstream.url = 'http://127.0.0.1:9'\ndoors.auth_request = ['/ask']\n";
+    for (settings, warned, alone) in [
+        (ROUTES.to_owned(), true, true),
+        (format!("{beside}{ROUTES}"), true, false),
+        (listed(), false, true),
+        (String::new(), false, true),
+        (format!("doors.auth_request = []\ndoors.forward_auth = []\n{ROUTES}"), false, true),
+        (format!("upstream.url = 'http://127.0.0.1:9'\n{ROUTES}"), false, false),
+    ] {
+        let said = said_at_start(&settings).await;
+        assert_eq!(said.contains(WARNING), warned, "{settings}: {said}");
+        assert_eq!(said.contains(NO_APPLICATION), alone, "{settings}: {said}");
+    }
 }

@@ -22,8 +22,10 @@ mod properties;
 mod verification;
 
 mod auth_request;
+mod ext_authz;
 mod faults;
 mod forward_auth;
+mod header_names;
 mod header_spoofing;
 mod http2;
 mod limits;
@@ -50,10 +52,14 @@ mod upstream;
 mod userinfo;
 mod webhooks;
 
+mod check;
+mod command_line;
 mod configuration;
 mod demo;
 mod drill;
 mod library_use;
+mod reload;
+mod schema;
 
 mod floors;
 mod readme;

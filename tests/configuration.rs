@@ -1,21 +1,12 @@
 //! What the command says about settings that it cannot use, and how it ends.
 
 use std::{
-    env, fs, io,
+    fs, io,
     net::TcpListener,
     process::{Command, Output},
 };
 
-/// The command, without settings from the environment of whoever runs the tests.
-fn siwa_proxy() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_siwa-proxy"));
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("SIWA_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
+use crate::support::program::command as siwa_proxy;
 
 /// How it ended, and what it said on standard error.
 fn end_of(command: &mut Command) -> io::Result<(Option<i32>, String)> {

@@ -7,7 +7,6 @@ use std::{
     fmt::Write as _,
     fs,
     io::Write as _,
-    path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
 };
@@ -22,6 +21,8 @@ use siwa_proxy::{
         explain::{Explainer, Explanation, ListedKeys, Outcome},
     },
 };
+
+use crate::support::fixture::check_against;
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 const KID: &str = "TestKey001";
@@ -107,16 +108,6 @@ impl Desk {
                 ),
             ),
         ]
-    }
-}
-
-#[track_caller]
-fn check_against(file: &str, actual: &str) {
-    let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
-    if fs::read_to_string(&expected).unwrap_or_default() != actual {
-        let written = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
-        fs::write(&written, actual).unwrap();
-        panic!("{} differs: compare it with {}", expected.display(), written.display());
     }
 }
 

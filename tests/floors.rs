@@ -34,7 +34,15 @@ const FLOORS: &[&str] = &[
 const SIMULATOR: &str = "sim";
 
 /// The files of the binary, which uses the library from outside.
-const BINARY: &[&str] = &["main.rs", "demo.rs", "explain.rs", "revocations.rs"];
+const BINARY: &[&str] = &[
+    "main.rs",
+    "options.rs",
+    "check.rs",
+    "demo.rs",
+    "explain.rs",
+    "healthcheck.rs",
+    "revocations.rs",
+];
 
 /// How long a file may be before its tests.
 const MOST_LINES: usize = 350;

@@ -3,14 +3,15 @@
 
 use siwa_proxy::sim::{faults::Fault, presets, token::TokenTemplate};
 
+use crate::header_spoofing::{NAMES, spellings};
 use crate::support::{House, Reply, exchange};
 
 const DOOR: &str = "/auth/apple/forward-auth";
 
 const ROUTES: &str = r#"
-    server.trusted_peers = ["127.0.0.1"]
-    cors.allow_origins = ["https://app.example"]
-    cors.forward_preflight = true
+    [cors]
+    allow_origins = ["https://app.example"]
+    forward_preflight = true
     [[route]]
     path = "/public/*"
     access = "public"
@@ -23,6 +24,12 @@ const ROUTES: &str = r#"
     hosts = ["open.example"]
     access = "public"
 "#;
+
+/// A verifier with the settings that we ship for Traefik.
+async fn beside_traefik() -> House {
+    let shipped = include_str!("../deploy/traefik/siwa-proxy.toml");
+    House::verifier(&(shipped.replace("127.0.0.1:4180", "127.0.0.1:0") + ROUTES)).await
+}
 
 /// What Traefik 3 sends about a request (<https://doc.traefik.io/traefik/middlewares/http/forwardauth/>): the client's own
 /// headers, and who asked for what. Caddy sends the same, but for its own `Host`.
@@ -41,7 +48,7 @@ async fn traefik(house: &House, line: &str, host: &str, headers: &[(&str, &str)]
 
 #[tokio::test]
 async fn traefiks_documented_requests_are_answered_as_it_expects() {
-    let house = House::verifier(ROUTES).await;
+    let house = beside_traefik().await;
     let bearer = house.bearer();
     let with_token = [("Authorization", bearer.as_str())];
 
@@ -69,6 +76,27 @@ async fn traefiks_documented_requests_are_answered_as_it_expects() {
         assert_eq!(reply.status, expected, "{line} {host}");
         assert_eq!(reply.header("x-apple-sub"), [""; 0], "{line} {host}");
     }
+}
+
+#[test]
+fn the_configuration_for_traefik_asks_at_the_door_and_strips_what_it_sets() {
+    let text = include_str!("../deploy/traefik/dynamic.yml");
+    assert!(text.contains(&format!("address: http://127.0.0.1:4180{DOOR}\n")));
+    // Go's expression and this one agree on what stands here.
+    assert!(text.contains("authResponseHeadersRegex: (?i)^x[^a-z0-9](apple|siwa)[^a-z0-9]\n"));
+    let matches = |name: &str| {
+        let name = name.to_lowercase();
+        let rest = name.strip_prefix('x').and_then(|rest| rest.strip_prefix(is_separator));
+        let rest = rest.and_then(|it| it.strip_prefix("apple").or_else(|| it.strip_prefix("siwa")));
+        rest.is_some_and(|rest| rest.starts_with(is_separator))
+    };
+    for spelling in NAMES.into_iter().flat_map(spellings) {
+        assert!(matches(&spelling), "{spelling}");
+    }
+}
+
+fn is_separator(character: char) -> bool {
+    !character.is_ascii_alphanumeric()
 }
 
 #[tokio::test]
@@ -114,7 +142,7 @@ async fn without_keys_it_is_503_for_the_client() {
 
 #[tokio::test]
 async fn pages_of_listed_origins_may_read_refusals() {
-    let house = House::verifier(ROUTES).await;
+    let house = beside_traefik().await;
     for (origin, readable) in [("https://app.example", 1), ("https://evil.example", 0)] {
         let reply = traefik(&house, "GET /", "app.example", &[("Origin", origin)]).await;
         assert_eq!(reply.status, 401);
@@ -124,7 +152,7 @@ async fn pages_of_listed_origins_may_read_refusals() {
 
 #[tokio::test]
 async fn a_preflight_passes_as_nobody_unless_some_application_might_take_it_for_more() {
-    let house = House::verifier(ROUTES).await;
+    let house = beside_traefik().await;
     let preflight =
         [("Origin", "https://app.example"), ("Access-Control-Request-Method", "DELETE")];
     let reply = traefik(&house, "OPTIONS /orders", "app.example", &preflight).await;

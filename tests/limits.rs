@@ -268,12 +268,9 @@ async fn it_recovers_by_itself_when_descriptors_run_out() {
 
 /// What the metrics say, asked on a connection that is there already.
 async fn accept_errors(admin: &mut TcpStream) -> u64 {
-    admin
-        .write_all(
-            b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: application/openmetrics-text\r\n\r\n",
-        )
-        .await
-        .unwrap();
+    let accept = "application/openmetrics-text"; // It says where it ends.
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n");
+    admin.write_all(request.as_bytes()).await.unwrap();
     let mut page = Vec::new();
     while !page.ends_with(b"# EOF\n") {
         assert_ne!(admin.read_buf(&mut page).await.unwrap(), 0);

@@ -129,7 +129,7 @@ async fn a_token_that_is_refused_was_judged_too_and_one_with_an_unknown_key_is_c
 async fn the_state_of_the_keys_is_empty_then_fresh_then_stale() {
     let often = "jwks.refresh_every = '20ms'";
     let house = House::build(often, Arc::new(SystemClock), |apple| {
-        apple.fail_with(Fault::Status(http::StatusCode::SERVICE_UNAVAILABLE))
+        apple.fail_with(Fault::Status(http::StatusCode::SERVICE_UNAVAILABLE));
     })
     .await;
     let state = |state: &str| format!("siwa_jwks_state{{state=\"{state}\"}}");

@@ -30,6 +30,7 @@ const REACHED: &[Row] = &[
     ("limits.max_requests", &["max_requests_is_reached_and_the_next_one_is_shed"]),
     ("limits.rate_per_second", &["rate_per_second_is_reached_by_one_address_alone"]),
     ("limits.rate_burst", &["rate_per_second_is_reached_by_one_address_alone", "after_the_burst_a_request_must_wait_for_its_turn"]),
+    ("ext_authz.timeout", &["a_decision_that_takes_too_long_is_a_no_in_time", "a_gateway_that_waits_less_is_answered_sooner"]),
     ("upstream.connect_timeout", &["a_connection_that_is_not_made_in_time_is_504", "a_handshake_that_does_not_end_is_504"]),
     ("upstream.response_timeout", &["an_application_that_does_not_answer_is_504"]),
     ("upstream.idle_timeout", &["an_answer_that_falls_silent_breaks_off"]),
@@ -51,6 +52,7 @@ const REACHED: &[Row] = &[
     ("revocations.max_staleness", &["a_list_that_was_not_read_or_is_too_old_judges_nobody_good", "a_list_that_may_not_grow_old_fails_closed_and_recovers"]),
     ("webhooks.keep", &["an_event_is_given_up_when_its_time_is_over"]),
     ("webhooks.timeout", &["a_receiver_that_does_not_answer_is_tried_again"]),
+    ("reload.watch_every", &["a_config_map_that_is_swapped_is_noticed_and_sighup_is_heard_by_the_program", "a_symlink_that_is_swapped_as_kubernetes_does_is_a_change"]),
     ("verdicts.capacity", &["without_room_for_verdicts_every_request_is_judged_anew"]),
 ];
 

@@ -36,6 +36,9 @@ const FORWARDING_HEADERS: &[&str] = &[
     "x-request-id",
 ];
 
+/// Names that an application may have had before it had a proxy, of those that presets and examples set.
+const OTHER_NAMES: &[&str] = &["x-forwarded-user", "x-forwarded-email", "x-user-id"];
+
 /// A span of code that ends like this names a file of the repository, if it also names its folder.
 const FILE_ENDINGS: &[&str] =
     &[".rs", ".toml", ".md", ".yaml", ".yml", ".json", ".conf", ".sh", "/"];
@@ -315,7 +318,10 @@ fn header_names(text: &str) -> Vec<String> {
 /// Known in any case, and with `_` for `-`: a page may show how a spoofed spelling is stripped.
 fn is_known_header(name: &str) -> bool {
     let name = name.to_lowercase().replace('_', "-");
-    IDENTITY_HEADERS.iter().chain(FORWARDING_HEADERS).any(|known| *known == name)
+    [IDENTITY_HEADERS, FORWARDING_HEADERS, OTHER_NAMES]
+        .into_iter()
+        .flatten()
+        .any(|known| *known == name)
 }
 
 #[test]

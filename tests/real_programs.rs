@@ -2,6 +2,7 @@
 //! `.ci/run` installs them and runs these tests, which fail when one is missing.
 
 mod caddy;
+mod envoy;
 mod gateway;
 mod haproxy;
 mod nginx;

@@ -21,7 +21,7 @@ async fn a_caller_is_told_who_it_is() {
     assert_eq!(
         told,
         json!({
-            "sub": presets::SUBJECT, "email": presets::RELAY_EMAIL, "email_verified": true,
+            "iss": "https://appleid.apple.com", "sub": presets::SUBJECT, "email": presets::RELAY_EMAIL, "email_verified": true,
             "is_private_email": true, "real_user_status": 2, "aud": ["com.example.app"],
             "iat": null, "exp": null,
         })

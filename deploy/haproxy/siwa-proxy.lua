@@ -1,7 +1,7 @@
 -- Asks siwa-proxy whether a request may pass, and as whom: `http-request lua.siwa_proxy`.
 --
--- Sets txn.siwa_status to the answer's status, and after a 200 txn.siwa_allowed, and txn.siwa_sub and txn.siwa_email to
--- what was told. Whatever goes wrong, txn.siwa_allowed is not set.
+-- Sets txn.siwa_status to the answer's status, and after a 200 txn.siwa_allowed, and txn.siwa_sub, txn.siwa_email and
+-- txn.siwa_issuer to what was told. Whatever goes wrong, txn.siwa_allowed is not set.
 
 local ASKED_AT = "abns@siwa-proxy-asks"
 local DOOR = "http://siwa-proxy/auth/apple/verify"
@@ -11,6 +11,9 @@ local SHOWN = {
     "authorization", "origin", "access-control-request-method", "x-http-method-override",
     "x-method-override", "x-http-method",
 }
+
+-- Of the answer, what the application is told: X-Apple-Sub and so on. haproxy.cfg sets it.
+local TOLD = { "sub", "email", "issuer" }
 
 local function question(txn)
     local headers = {
@@ -46,12 +49,11 @@ core.register_action("siwa_proxy", { "http-req" }, function(txn)
     if answer.status ~= 200 then
         return
     end
-    local subject, email = told("x-apple-sub"), told("x-apple-email")
-    if subject then
-        txn:set_var("txn.siwa_sub", subject)
-    end
-    if email then
-        txn:set_var("txn.siwa_email", email)
+    for _, header in ipairs(TOLD) do
+        local value = told("x-apple-" .. header)
+        if value then
+            txn:set_var("txn.siwa_" .. header, value)
+        end
     end
     txn:set_var("txn.siwa_allowed", true)
 end)

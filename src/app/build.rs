@@ -5,24 +5,23 @@ use std::sync::Arc;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::info;
 
 use crate::{
-    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Policy, Rejection},
+    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Destination, Doors, DoorsParts, Gate, NotificationSurroundings, Notifications, Page, Pages,
-        Proxy, ProxyBody, ProxyParts, Recorder, Router,
+        Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, NotificationSettings,
+        NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody, ProxyParts,
+        Recorder, Router,
     },
-    server::Limit,
+    server::{Limit, Readiness},
     telemetry::Metrics,
-    upstream::{
-        CredentialForwarding, ForwardingRules, HostForwarding, Streams, TlsError, Upstream,
-    },
+    upstream::{ForwardingRules, HostForwarding, Streams, TlsError, Upstream},
     verify::{
-        BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Revocations,
-        Verifier, VerifierBuilder,
+        BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Verifier,
+        VerifierBuilder,
     },
 };
 
@@ -39,18 +38,23 @@ pub(super) fn refusal(
     }
 }
 
+/// Which verifier judges after one that judged by other settings.
+#[derive(Clone, Copy)]
+pub(super) enum Earlier<'a> {
+    /// There was none, or its keys come from elsewhere.
+    None,
+    /// This one, by other rules: its keys are as good as before, and its verdicts are not.
+    Keys(&'a Verifier),
+    /// This very one.
+    Same(&'a Verifier),
+}
+
 pub(super) fn build_verifier(
     settings: &Settings,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-    tasks: &TaskTracker,
-    revocations: Option<Revocations>,
+    earlier: Earlier<'_>,
+    surroundings: &Surroundings,
 ) -> Result<Verifier, BuildError> {
-    if !settings.jwks_from.is_apple() {
-        warn!(
-            "the keys do not come from Apple: whoever provides them can be anybody to the application"
-        );
-    }
+    let Surroundings { clock, metrics, tasks, recorder, .. } = surroundings;
     let mut builder = Verifier::builder(settings.client_ids.clone())
         .issuer(settings.issuer.clone())
         .jwks_settings(settings.jwks.clone())
@@ -62,17 +66,24 @@ pub(super) fn build_verifier(
     if let Some(age) = settings.max_token_age {
         builder = builder.max_token_age(age);
     }
-    if let Some(revocations) = revocations {
-        builder = builder.revocations(revocations);
+    if let Some(recorder) = recorder {
+        builder = builder.revocations(recorder.revocations.clone());
     }
+    match earlier {
+        Earlier::None => with_canary(with_sources(builder, settings)?, settings).build(),
+        Earlier::Keys(verifier) => builder.keys_of(verifier).build(),
+        Earlier::Same(verifier) => Ok(verifier.clone()),
+    }
+}
+
+fn with_sources(
+    mut builder: VerifierBuilder,
+    settings: &Settings,
+) -> Result<VerifierBuilder, BuildError> {
     for keys in &settings.additional_keys {
-        warn!(
-            issuer = keys.issuer.as_str(),
-            "tokens of a further issuer are accepted: it can name any subject"
-        );
         builder = builder.add_source(additional_source(keys, &settings.jwks_https)?);
     }
-    with_canary(with_source(builder, settings)?, settings).build()
+    with_source(builder, settings)
 }
 
 fn with_source(
@@ -107,83 +118,60 @@ fn with_canary(builder: VerifierBuilder, settings: &Settings) -> VerifierBuilder
     }
 }
 
-/// A list of denied addresses looks as if it kept people out, and keeps out only those who show a verified address.
-fn warn_of_missed_denials(settings: &Settings) {
-    for (route, policy) in missed_denials(settings) {
-        warn!(
-            route,
-            policy,
-            "deny_emails bars nobody without a verified address: set require_verified_email, or deny subjects"
-        );
-    }
-}
-
-/// The routes of which that is true, and which policy it is: a route's own, or the one of all.
-fn missed_denials(settings: &Settings) -> Vec<(&str, &'static str)> {
-    let all = &settings.policy;
-    let missed_by = |here: &Policy| {
-        if here.may_miss_denied_emails() && !all.requires_verified_email() {
-            Some("route.policy")
-        } else if all.may_miss_denied_emails() && !here.requires_verified_email() {
-            Some("policy")
-        } else {
-            None
-        }
-    };
-    let routes = settings.routes.policies();
-    routes.filter_map(|(name, here)| Some((name, missed_by(here)?))).collect()
-}
-
 /// What every room of one running proxy shares.
+#[derive(Clone, Debug)]
 pub(super) struct Surroundings {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
     pub(super) tasks: TaskTracker,
     pub(super) streams: Streams,
+    pub(super) readiness: Readiness,
+    /// The store, and the list that every verifier asks; as the process was started with.
+    pub(super) recorder: Option<Recorder>,
+    /// Where Apple's notifications are taken; as the process was started with.
+    pub(super) notifications: Option<NotificationSettings>,
+}
+
+/// The clients of all applications. Where an application is spoken to as by the `earlier` settings, its connections stay.
+pub(super) fn build_upstreams(
+    settings: &Settings,
+    earlier: Option<(&Settings, &[Upstream])>,
+    surroundings: &Surroundings,
+) -> Result<Vec<Upstream>, TlsError> {
+    let Surroundings { tasks, streams, metrics, .. } = surroundings;
+    let kept = |entry: &UpstreamEntry| {
+        let (earlier, upstreams) = earlier?;
+        let same = earlier.upstreams.iter().position(|it| it.settings == entry.settings)?;
+        upstreams.get(same).cloned()
+    };
+    let new = |entry: &UpstreamEntry| {
+        Upstream::new(entry.settings.clone(), tasks.clone(), streams.clone(), metrics.clone())
+    };
+    let entries = settings.upstreams.iter();
+    entries.map(|entry| kept(entry).map_or_else(|| new(entry), Ok)).collect()
 }
 
 pub(super) fn build_router(
     settings: &Settings,
     verifier: Verifier,
-    recorder: Option<&Recorder>,
+    upstreams: &[Upstream],
     surroundings: &Surroundings,
-) -> Result<Router, TlsError> {
-    warn_of_missed_denials(settings);
-    let entries = settings.upstreams.iter();
-    let applications = entries
-        .map(|entry| build_destination(settings, entry, surroundings))
-        .collect::<Result<Vec<_>, _>>()?;
-    let elsewhere =
-        Destination { upstream: None, rules: Arc::new(rules_of_the_doors(settings, surroundings)) };
-    let routes = settings.routes.clone().map(|to| match applications.get(to.upstream) {
-        None => elsewhere.clone(),
-        Some(Destination { upstream, rules }) => {
-            let with_timeouts =
-                |it: &Upstream| it.with_timeouts(to.response_timeout, to.idle_timeout);
-            let upstream = upstream.as_ref().map(with_timeouts);
-            Destination { upstream, rules: Arc::clone(rules) }
-        }
-    });
-    warn_of_ignored_reports(settings);
-    let authenticator = Authenticator::new(verifier.clone(), settings.realm.clone())
-        .with_policy(settings.policy.clone());
-    let gate = Arc::new(Gate { authenticator, routes, cors: settings.cors.clone() });
+) -> Router {
+    say_who_forwards(settings);
+    let gate = Arc::new(build_gate(settings, verifier.clone(), upstreams, surroundings));
     let doors = Doors::new(DoorsParts {
         gate: Arc::clone(&gate),
         paths: settings.doors.clone(),
         trusted_peers: settings.trusted_peers.clone(),
         metrics: surroundings.metrics.clone(),
     });
-    let notifications = settings.notifications.clone().zip(recorder.cloned());
-    let notifications = notifications.map(|(door, recorder)| {
-        let surroundings = NotificationSurroundings {
-            verifier,
-            recorder,
-            trusted_peers: settings.trusted_peers.clone(),
-            realm: settings.realm.clone(),
-            metrics: surroundings.metrics.clone(),
-        };
-        Notifications::new(door, surroundings)
+    let readiness = surroundings.readiness.clone();
+    let ext_authz = ExtAuthz::new(ExtAuthzParts {
+        gate: Arc::clone(&gate),
+        settings: settings.ext_authz.clone(),
+        trusted_peers: settings.trusted_peers.clone(),
+        metrics: surroundings.metrics.clone(),
+        is_ready: Box::new(move || readiness.is_ready()),
     });
     let proxy = Proxy::new(ProxyParts {
         gate,
@@ -197,49 +185,89 @@ pub(super) fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    let pages = Pages::new(published.map(page));
-    Ok(Router::new(pages, doors, proxy).with_notifications(notifications))
+    Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy)
+        .with_notifications(build_notifications(settings, verifier, surroundings))
+}
+
+/// The door for Apple's notifications, if there is to be one.
+fn build_notifications(
+    settings: &Settings,
+    verifier: Verifier,
+    surroundings: &Surroundings,
+) -> Option<Notifications> {
+    let Surroundings { recorder, notifications, metrics, .. } = surroundings;
+    let (door, recorder) = notifications.clone().zip(recorder.clone())?;
+    let surroundings = NotificationSurroundings {
+        verifier,
+        recorder,
+        trusted_peers: settings.trusted_peers.clone(),
+        realm: settings.realm.clone(),
+        metrics: metrics.clone(),
+    };
+    Some(Notifications::new(door, surroundings))
+}
+
+/// The one decision of all doors.
+fn build_gate(
+    settings: &Settings,
+    verifier: Verifier,
+    upstreams: &[Upstream],
+    surroundings: &Surroundings,
+) -> Gate {
+    let applications: Vec<Destination> = settings
+        .upstreams
+        .iter()
+        .zip(upstreams)
+        .map(|(entry, upstream)| build_destination(settings, entry, upstream, surroundings))
+        .collect();
+    let elsewhere =
+        Destination { upstream: None, rules: Arc::new(rules_of_the_doors(settings, surroundings)) };
+    let routes = settings.routes.clone().map(|to| match applications.get(to.upstream) {
+        None => elsewhere.clone(),
+        Some(Destination { upstream, rules }) => {
+            let with_timeouts =
+                |it: &Upstream| it.with_timeouts(to.response_timeout, to.idle_timeout);
+            let upstream = upstream.as_ref().map(with_timeouts);
+            Destination { upstream, rules: Arc::clone(rules) }
+        }
+    });
+    let authenticator =
+        Authenticator::new(verifier, settings.realm.clone()).with_policy(settings.policy.clone());
+    Gate { authenticator, routes, cors: settings.cors.clone() }
 }
 
 /// RFC 7517 §8.5.2.
 pub(super) const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json");
 
-/// A gateway whose word is not believed cannot tell on which route a request is.
-fn warn_of_ignored_reports(settings: &Settings) {
-    let ignored = settings.doors.takes_reports() && settings.trusted_peers.is_empty();
-    if ignored && settings.routes.differ() {
-        warn!(
-            "routes differ in who may pass, and server.trusted_peers lists no gateway: what gateways report is ignored, \
-             and a request passes only if it may pass on every route"
-        );
+/// That nothing is forwarded may be a forgotten setting.
+fn say_who_forwards(settings: &Settings) {
+    if settings.upstreams.is_empty() {
+        let doors = settings.doors.all().chain(settings.ext_authz.all());
+        let doors = doors.collect::<Vec<_>>().join(" ");
+        info!(doors, "no application is configured: other gateways ask, and nothing is forwarded");
     }
 }
 
 fn build_destination(
     settings: &Settings,
     entry: &UpstreamEntry,
+    upstream: &Upstream,
     surroundings: &Surroundings,
-) -> Result<Destination, TlsError> {
+) -> Destination {
     let rules = ForwardingRules {
         identity_headers: identity_headers(settings, Some(&entry.audience), surroundings),
         credential: entry.credential,
         host: entry.host.clone(),
         via: settings.via.clone(),
     };
-    let upstream = Upstream::new(
-        entry.settings.clone(),
-        surroundings.tasks.clone(),
-        surroundings.streams.clone(),
-        surroundings.metrics.clone(),
-    )?;
-    Ok(Destination { upstream: Some(upstream), rules: Arc::new(rules) })
+    Destination { upstream: Some(upstream.clone()), rules: Arc::new(rules) }
 }
 
 /// How identities are told to a gateway that forwards to an application of its own.
 fn rules_of_the_doors(settings: &Settings, surroundings: &Surroundings) -> ForwardingRules {
     ForwardingRules {
         identity_headers: identity_headers(settings, settings.audience.as_ref(), surroundings),
-        credential: CredentialForwarding::default(),
+        credential: settings.gateway_credential,
         host: HostForwarding::default(),
         via: settings.via.clone(),
     }
@@ -255,44 +283,13 @@ fn identity_headers(
         settings.identity_headers.clone(),
         settings.unverified_email,
         metrics.clone(),
-    );
+    )
+    .with_own(settings.own_headers.clone());
     match (&settings.assertion, audience) {
         (Some(AssertionSettings { keys, issuer, .. }), Some(audience)) => {
             let (keys, issuer, clock) = (keys.clone(), Arc::clone(issuer), Arc::clone(clock));
             identity_headers.with_assertion(Assertion::new(keys, issuer, audience.as_str(), clock))
         }
         _ => identity_headers,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The routes of which is said that their denials miss somebody.
-    fn said_of(more: &str) -> Vec<(String, &'static str)> {
-        let minimal = include_str!("../../config/minimal.toml");
-        let settings = Settings::from_toml(&format!("{minimal}\n{more}")).unwrap();
-        let missed = missed_denials(&settings);
-        missed.into_iter().map(|(route, policy)| (route.to_owned(), policy)).collect()
-    }
-
-    #[test]
-    fn it_is_said_at_the_start_where_a_denied_address_need_not_be_shown() {
-        let deny = "[policy]\ndeny_emails = ['example.com']\n";
-        let verified = "require_verified_email = true\n";
-        let route =
-            |policy: &str| format!("[[route]]\npath = '/a'\nname = 'a'\npolicy = {policy}\n");
-        let deny_here = route("{ deny_emails = ['example.com'] }");
-        let said =
-            |more: &str| said_of(more).into_iter().map(|(_, policy)| policy).collect::<Vec<_>>();
-        assert_eq!(said(""), Vec::<&str>::new());
-        assert_eq!(said(deny), ["policy"]);
-        assert_eq!(said(&format!("{deny}{verified}")), Vec::<&str>::new());
-        assert_eq!(said_of(&deny_here), [("a".to_owned(), "route.policy")]);
-        assert_eq!(said(&format!("[policy]\n{verified}{deny_here}")), Vec::<&str>::new());
-        // Where the route asks for a verified address, what holds everywhere misses nobody there.
-        let asked_here = route("{ require_verified_email = true }");
-        assert_eq!(said(&format!("{deny}{asked_here}")), ["policy"], "elsewhere it does");
     }
 }

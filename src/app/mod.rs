@@ -1,25 +1,37 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
 mod build;
+mod health;
+mod healthcheck;
+mod rehearsal;
+mod reload;
 mod revocation;
+mod rooms;
+mod swappable;
+mod watching;
 
-use std::{error::Error, io, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc};
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use self::{
-    build::{JWK_SET, Surroundings, build_router, build_verifier, refusal},
+    build::Surroundings,
+    health::{await_keys, describe},
+    reload::{Doors, LastReload, Reloader},
     revocation::build_recorder,
+    rooms::Rooms,
 };
 use crate::{
-    authn::AssertionKeys,
     clock::{Clock, SystemClock},
-    config::Settings,
+    config::{Flags, Settings},
     endpoints::RevocationsView,
     server::{
-        Admin, Drained, Inherited, Limits, ListenOn, Listener, Readiness, Server, ServerSettings,
+        Admin, Drained, Hangups, Inherited, ListenOn, Listener, Readiness, Server, ServerSettings,
         Signals, Tls,
     },
     telemetry::Metrics,
@@ -27,6 +39,10 @@ use crate::{
     verify::BuildError,
 };
 
+pub use self::{
+    healthcheck::{NotWell, Question, healthcheck},
+    rehearsal::{Finding, probe, rehearse},
+};
 pub use crate::{store::StoreError, upstream::TlsError, webhooks::PostError};
 
 /// A proxy with its sockets bound, ready to run.
@@ -38,6 +54,8 @@ pub struct App {
     metrics: Metrics,
     settings: Settings,
     clock: Arc<dyn Clock>,
+    flags: Option<Flags>,
+    reload: Arc<Notify>,
 }
 
 /// Why a proxy could not start or go on.
@@ -79,6 +97,9 @@ impl App {
     ///
     /// [`AppError::Listen`], [`AppError::Tls`].
     pub async fn bind(settings: Settings) -> Result<Self, AppError> {
+        for warning in settings.warnings().lines() {
+            warn!(warning, "doubtful settings");
+        }
         let metrics = Metrics::new();
         let tls = match settings.tls.clone() {
             None => None,
@@ -95,13 +116,20 @@ impl App {
         for on in &settings.listen {
             public.extend(listen(on, &mut inherited).await?);
         }
-        Ok(Self { public, admin, tls, metrics, settings, clock: Arc::new(SystemClock) })
+        let (clock, reload) = (Arc::new(SystemClock), Arc::default());
+        Ok(Self { public, admin, tls, metrics, settings, clock, flags: None, reload })
     }
 
     /// Tells the time by `clock`, for tests that move it.
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
+    }
+
+    /// Reads the settings again, as `flags` say, when their files change and on SIGHUP. Without this it never does.
+    #[must_use]
+    pub fn with_reloads(self, flags: Flags) -> Self {
+        Self { flags: Some(flags), ..self }
     }
 
     /// Where callers connect to: the first TCP address.
@@ -122,19 +150,24 @@ impl App {
         first_address(&self.admin)
     }
 
-    /// Runs until SIGTERM or SIGINT, then finishes what is in flight; a second signal drops it.
+    /// Runs until SIGTERM or SIGINT, then finishes what is in flight; a second signal drops it. SIGHUP has the settings
+    /// read again, if they ever are.
     ///
     /// # Errors
     ///
     /// [`AppError`] when it cannot start.
     pub async fn run_until_signalled(self) -> Result<(), AppError> {
         let mut signals = Signals::install().map_err(AppError::Signals)?;
+        let hangups = self.flags.as_ref().map(|_| Hangups::install());
+        let hangups = hangups.transpose().map_err(AppError::Signals)?;
+        let reloading = pass_on(hangups, Arc::clone(&self.reload));
         let shutdown = CancellationToken::new();
         let running = self.run(shutdown.clone());
         tokio::pin!(running);
         tokio::select! {
             ended = &mut running => return ended,
             signal = signals.next() => info!(signal, "shutting down"),
+            never = reloading => match never {},
         }
         shutdown.cancel();
         tokio::select! {
@@ -150,60 +183,60 @@ impl App {
     ///
     /// # Errors
     ///
-    /// [`AppError::Verifier`] when it cannot start.
+    /// [`AppError`] when it cannot start.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let Self { public, admin, tls, metrics, settings, clock } = self;
-        let (readiness, tasks) = (Readiness::default(), TaskTracker::new());
+        let Self { public, admin, tls, metrics, settings, clock, flags, reload } = self;
+        let (readiness, tasks, streams) =
+            (Readiness::default(), TaskTracker::new(), Streams::default());
+        let _none_outlives_this_future = streams.end_on_drop();
         let stop_admin = CancellationToken::new();
         let recorder = build_recorder(&settings, &clock, &metrics, &tasks)?;
-        let list = recorder.as_ref().map(|recorder| recorder.revocations.clone());
-        let verifier = build_verifier(&settings, &clock, &metrics, &tasks, list)?;
-
-        let keys = readiness.latch("keys");
-        let waiting = verifier.clone();
-        tasks.spawn(shutdown.clone().run_until_cancelled_owned(async move {
-            waiting.ready().await;
-            keys.open();
-            info!("ready");
-        }));
-
-        let streams = Streams::default();
-        let _none_outlives_this_future = streams.end_on_drop();
+        let admin_token = settings.admin_token.clone();
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             streams: streams.clone(),
+            readiness: readiness.clone(),
+            recorder: recorder.clone(),
+            notifications: settings.notifications.clone(),
         };
-        let router = build_router(&settings, verifier, recorder.as_ref(), &surroundings)?;
+        let (server, drain_delay) = (settings.server.clone(), settings.drain_delay);
+        let rooms = Rooms::new(settings, &surroundings)?;
+        let serving = rooms.serving(&surroundings);
+        let (verifier, verifiers) = watch::channel(rooms.verifier.clone());
+        let first_keys = await_keys(verifiers, readiness.latch("keys"));
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(first_keys));
         if let Some(recorder) = &recorder {
             revocation::start(recorder, readiness.latch("revocations"), &tasks, &stop_admin)?;
         }
-        let mut door = Admin::new(readiness.clone(), metrics.clone(), clock);
-        if let Some(assertion) = &settings.assertion {
-            door = door.with_page(AssertionKeys::PATH, JWK_SET, assertion.keys.page());
-        }
+
+        let last = LastReload::started(clock.now());
+        describe(&readiness, &public, &surroundings, &last);
+        let door = Admin::new(readiness.clone(), metrics.clone(), clock);
+        let admin_pages = door.pages();
+        admin_pages.set(rooms.admin_pages());
         // The second server's connections are nobody's concern, and health is told until the last request is done.
-        let door = RevocationsView::new(door, settings.admin_token.clone().zip(recorder));
+        let door = RevocationsView::new(door, admin_token.zip(recorder));
         tasks.spawn({
             let server = Server::new(ServerSettings::default(), Metrics::new());
             let serving = server.serve(admin, door, CancellationToken::new());
             stop_admin.clone().run_until_cancelled_owned(serving)
         });
-
-        let limits = Limits::new(settings.limits.clone(), metrics.clone());
-        tasks.spawn(stop_admin.clone().run_until_cancelled_owned(limits.clone().keep_small()));
+        let doors = Doors { serving: serving.clone(), admin_pages, verifier, last };
+        let reloader = Reloader::new(rooms, doors, surroundings);
+        tasks.spawn(stop_admin.clone().run_until_cancelled_owned(reloader.run(flags, reload)));
         if let Some(tls) = tls.clone() {
             tasks.spawn(stop_admin.clone().run_until_cancelled_owned(tls.keep_fresh()));
         }
         let close = CancellationToken::new();
         tasks.spawn({
-            let (close, delay) = (close.clone(), settings.drain_delay);
+            let close = close.clone();
             async move {
                 shutdown.cancelled().await;
                 readiness.drain();
                 // Whoever balances load needs a moment to notice; until then we go on as before.
-                sleep(delay).await;
+                sleep(drain_delay).await;
                 close.cancel();
             }
         });
@@ -211,10 +244,9 @@ impl App {
         for listener in &public {
             info!(address = listener.describe(), "listening");
         }
-        let refuse = refusal(router.clone());
-        let drain_timeout = settings.server.drain_timeout;
-        let server = Server::new(settings.server, metrics).with_tls(tls);
-        let serving = server.serve(public, limits.in_front_of(router, refuse), close.clone());
+        let drain_timeout = server.drain_timeout;
+        let server = Server::new(server, metrics).with_tls(tls);
+        let serving = server.serve(public, serving, close.clone());
         let deadline = async {
             close.cancelled().await;
             Instant::now() + drain_timeout
@@ -229,6 +261,15 @@ impl App {
         tasks.close();
         tasks.wait().await;
         Ok(())
+    }
+}
+
+/// Has every SIGHUP told to whoever reloads.
+async fn pass_on(hangups: Option<Hangups>, reload: Arc<Notify>) -> Infallible {
+    let Some(mut hangups) = hangups else { return std::future::pending().await };
+    loop {
+        hangups.next().await;
+        reload.notify_one();
     }
 }
 

@@ -51,12 +51,7 @@ fn open(
     tasks: &TaskTracker,
 ) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match settings {
-        StoreSettings::Memory => {
-            warn!(
-                "revocations are kept in memory: a restart forgets them, and lets in whom they refuse"
-            );
-            Arc::new(MemoryStore::new(Arc::clone(clock)))
-        }
+        StoreSettings::Memory => Arc::new(MemoryStore::new(Arc::clone(clock))),
         StoreSettings::File(path) => {
             Arc::new(FileStore::open(path, Arc::clone(clock), tasks.clone())?)
         }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -25,7 +26,7 @@ pin_project! {
     #[project = KindProjection]
     #[derive(Debug)]
     enum Kind<B> {
-        Rejected { #[pin] text: Full<Bytes> },
+        Rejected { #[pin] text: Full<Bytes>, trailers: Option<HeaderMap> },
         Inner { #[pin] body: B },
     }
 }
@@ -34,7 +35,13 @@ impl<B> RejectionBody<B> {
     /// A rejection's text.
     #[must_use]
     pub fn rejected(text: Bytes) -> Self {
-        Self { kind: Kind::Rejected { text: Full::new(text) } }
+        Self { kind: Kind::Rejected { text: Full::new(text), trailers: None } }
+    }
+
+    /// A text, and behind it `trailers`: an answer in gRPC.
+    #[cfg_attr(not(feature = "ext-authz"), expect(dead_code, reason = "for the gRPC form alone"))]
+    pub(crate) fn with_trailers(text: Bytes, trailers: HeaderMap) -> Self {
+        Self { kind: Kind::Rejected { text: Full::new(text), trailers: Some(trailers) } }
     }
 
     /// The body of a service that was let answer.
@@ -53,23 +60,24 @@ impl<B: Body<Data = Bytes>> Body for RejectionBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            KindProjection::Rejected { text } => text
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
+            KindProjection::Rejected { text, trailers } => text.poll_frame(cx).map(|frame| {
+                let frame = frame.map(|frame| frame.map_err(|never| match never {}));
+                frame.or_else(|| trailers.take().map(Frame::trailers).map(Ok))
+            }),
             KindProjection::Inner { body } => body.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Rejected { text } => text.is_end_stream(),
+            Kind::Rejected { text, trailers } => text.is_end_stream() && trailers.is_none(),
             Kind::Inner { body } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Rejected { text } => text.size_hint(),
+            Kind::Rejected { text, .. } => text.size_hint(),
             Kind::Inner { body } => body.size_hint(),
         }
     }

@@ -78,10 +78,27 @@ pub enum UnverifiedEmail {
     Forward,
 }
 
+/// Names of the application's own for what our headers say: what it believes already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnHeaders {
+    /// The names that are set, and what each of them says.
+    pub set: Vec<(HeaderName, IdentityHeader)>,
+    /// Names that are never set, and stripped: the application would believe them just as well.
+    pub stripped: Vec<HeaderName>,
+}
+
+impl OwnHeaders {
+    fn has(&self, name: &str) -> bool {
+        let set = self.set.iter().map(|(name, _)| name);
+        set.chain(&self.stripped).any(|own| reads_as(name, own.as_str()))
+    }
+}
+
 /// Which headers are set, and how.
 #[derive(Clone, Debug)]
 pub struct IdentityHeaders {
     set: Vec<IdentityHeader>,
+    own: OwnHeaders,
     unverified_email: UnverifiedEmail,
     assertion: Option<Assertion>,
     metrics: Metrics,
@@ -106,7 +123,14 @@ impl IdentityHeaders {
         {
             set.push(IdentityHeader::EmailVerified);
         }
-        Self { set, unverified_email, assertion: None, metrics, told: Arc::new(Once::new()) }
+        let (own, told) = (OwnHeaders::default(), Arc::new(Once::new()));
+        Self { set, own, unverified_email, assertion: None, metrics, told }
+    }
+
+    /// Sets the headers of `own` besides, and strips them like all others.
+    #[must_use]
+    pub fn with_own(self, own: OwnHeaders) -> Self {
+        Self { own, ..self }
     }
 
     /// Sets [`IdentityHeader::Assertion`] besides, made by `assertion`.
@@ -122,19 +146,33 @@ impl IdentityHeaders {
     /// Removes every identity header in every spelling that some application might read as one.
     pub fn strip(&self, headers: &mut HeaderMap) {
         // Hardly any request carries one, so that nothing is allocated until one does.
-        while let Some(name) = headers.keys().find(|name| is_identity_name(name.as_str())).cloned()
-        {
+        while let Some(name) = headers.keys().find(|name| self.is_ours(name)).cloned() {
             self.metrics.spoofed_headers_stripped.inc();
             headers.remove(name);
         }
     }
 
+    /// The names of all identity headers in every spelling, where somebody else is to remove them.
+    pub(crate) fn spoofed_in(&self, headers: &HeaderMap) -> Vec<HeaderName> {
+        let mut spoofed = Vec::new();
+        for name in headers.keys().filter(|name| self.is_ours(name)) {
+            self.metrics.spoofed_headers_stripped.inc();
+            spoofed.push(name.clone());
+        }
+        spoofed
+    }
+
+    fn is_ours(&self, name: &HeaderName) -> bool {
+        is_identity_name(name.as_str()) || self.own.has(name.as_str())
+    }
+
     /// Strips, then sets what `identity` says. One act, so that setting without stripping is not on offer.
     pub fn replace(&self, headers: &mut HeaderMap, identity: &Identity) {
         self.strip(headers);
-        for header in &self.set {
-            if let Some(value) = self.value(*header, identity) {
-                headers.insert(HeaderName::from_static(header.name()), value);
+        let ours = self.set.iter().map(|it| (HeaderName::from_static(it.name()), *it));
+        for (name, header) in ours.chain(self.own.set.iter().cloned()) {
+            if let Some(value) = self.value(header, identity) {
+                headers.insert(name, value);
             }
         }
     }
@@ -161,10 +199,15 @@ impl IdentityHeaders {
             }
             IdentityHeader::Issuer => HeaderValue::from_str(identity.issuer().as_str()).ok(),
             IdentityHeader::Assertion => {
-                let email = email.filter(|_| self.set.contains(&IdentityHeader::Email));
+                let email = email.filter(|_| self.tells_email());
                 self.assertion.as_ref()?.of(identity, email)
             }
         }
+    }
+
+    fn tells_email(&self) -> bool {
+        let own = self.own.set.iter().map(|(_, header)| header);
+        self.set.iter().chain(own).any(|header| *header == IdentityHeader::Email)
     }
 
     fn may_forward(&self, email: &Email) -> bool {

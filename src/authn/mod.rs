@@ -20,7 +20,7 @@ pub use self::{
     assertion::{Assertion, AssertionKeys, InvalidAssertionKey},
     body::RejectionBody,
     email_pattern::{EmailPattern, InvalidEmailPattern},
-    identity_headers::{IdentityHeader, IdentityHeaders, UnverifiedEmail},
+    identity_headers::{IdentityHeader, IdentityHeaders, OwnHeaders, UnverifiedEmail},
     layer::{OptionalIdentity, OptionalIdentityLayer, RequireIdentity, RequireIdentityLayer},
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
     rejection::{Dialect, Realm, Rejection},

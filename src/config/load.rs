@@ -21,12 +21,17 @@ use super::{
     problems::{Place, Problems},
     sections::known_keys,
 };
-use crate::telemetry::{InvalidVariable, TraceSettings};
+use crate::{
+    server::ListenOn,
+    telemetry::{InvalidVariable, TraceSettings},
+};
 
 /// What begins the name of each of our variables.
 const PREFIX: &str = "SIWA_";
 /// Names the file, as `--config` does.
 const FILE_VARIABLE: &str = "SIWA_CONFIG";
+/// Ends the name of a variable that holds not the value, but the name of a file with it.
+const FILE_SUFFIX: &str = "_FILE";
 /// Names the file.
 const FILE_FLAG: &str = "--config";
 
@@ -67,6 +72,12 @@ impl Flags {
         }
         self
     }
+
+    /// Where health and metrics are served, as far as settings can be read; by default otherwise.
+    #[must_use]
+    pub(crate) fn admin_listen(&self) -> ListenOn {
+        gather(self, environment()).admin_listen()
+    }
 }
 
 /// The environment of the process.
@@ -80,22 +91,31 @@ pub(super) fn load(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Settings, Problems> {
     let environment: Vec<_> = environment.into_iter().collect();
-    let mut merged = Merged::new();
+    let mut merged = gather(flags, environment.iter().cloned());
     let traces = traces(&mut merged, &environment);
+    Ok(Settings { traces, ..merged.settle()? })
+}
+
+fn gather(flags: &Flags, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Merged {
+    let mut merged = Merged::new();
     let variables: Vec<Variable> = environment.into_iter().filter_map(Variable::new).collect();
     if let Some((file, place)) = file(flags, &variables) {
         match fs::read_to_string(&file) {
-            Ok(text) => add_text(&mut merged, &file.display().to_string(), &text),
+            Ok(text) => {
+                add_text(&mut merged, &file.display().to_string(), &text);
+                merged.has_read(file, &text);
+            }
             Err(error) => note_unreadable(&mut merged, &file, place, &error),
         }
     }
+    note_doubles(&mut merged, &variables);
     for variable in variables {
         add_variable(&mut merged, variable);
     }
     for Flag { name, section, key, values } in flags.given.clone() {
         merged.put_words(section, key, values, Place::Flag(name));
     }
-    Ok(Settings { traces, ..merged.settle()? })
+    merged
 }
 
 /// Settles a file alone.
@@ -262,20 +282,63 @@ fn add_variable(merged: &mut Merged, Variable { name, value }: Variable) {
     if name == FILE_VARIABLE {
         return;
     }
-    let known = known_keys();
-    let mut all =
-        known.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, *key)));
-    let Some((section, key)) = all.find(|(section, key)| variable_of(section, key) == name) else {
-        return note_no_variable(merged, &name);
-    };
     let place = Place::Variable(name.clone());
-    match value.into_string() {
-        Ok(text) => merged.put_text(section, key, &text, place),
-        Err(_bytes) => {
-            merged.problems().excuse(&format!("{section}.{key}"));
-            merged.problems().note_at(place, &format!("{section}.{key}"), "must be UTF-8");
+    if let Some((section, key)) = key_of(&name) {
+        match value.into_string() {
+            Ok(text) => merged.put_text(section, key, &text, place),
+            Err(_bytes) => note_unreadable_value(merged, (section, key), place, "must be UTF-8"),
+        }
+    } else if let Some((section, key)) = name.strip_suffix(FILE_SUFFIX).and_then(key_of) {
+        let file = PathBuf::from(value);
+        match fs::read_to_string(&file) {
+            Ok(text) => {
+                // Editors end a file with a line break that nobody means.
+                merged.put_text(section, key, text.trim_end_matches(['\r', '\n']), place);
+                merged.has_read(file, &text);
+            }
+            Err(error) => {
+                let what = format!("cannot be read from {}: {error}", file.display());
+                note_unreadable_value(merged, (section, key), place, what);
+            }
+        }
+    } else {
+        note_no_variable(merged, &name);
+    }
+}
+
+/// Nothing more is said about a key whose value could not be read.
+fn note_unreadable_value(
+    merged: &mut Merged,
+    (section, key): (&str, &str),
+    place: Place,
+    what: impl Into<String>,
+) {
+    let name = format!("{section}.{key}");
+    merged.problems().excuse(&name);
+    merged.problems().note_at(place, &name, what);
+}
+
+/// Nobody can mean a variable and its file both.
+fn note_doubles(merged: &mut Merged, variables: &[Variable]) {
+    for Variable { name, .. } in variables {
+        let file = format!("{name}{FILE_SUFFIX}");
+        if let Some((section, key)) = key_of(name)
+            && key_of(&file).is_none()
+            && variables.iter().any(|other| other.name == file)
+        {
+            let what = format!("is set beside {file}: remove one of them");
+            let place = Place::Variable(name.clone());
+            merged.problems().note_at(place, &format!("{section}.{key}"), what);
         }
     }
+}
+
+/// The section and the key that the variable `name` stands for.
+fn key_of(name: &str) -> Option<(&'static str, &'static str)> {
+    let all = known_keys()
+        .into_iter()
+        .flat_map(|(section, keys)| keys.iter().map(move |key| (section, *key)));
+    all.into_iter().find(|(section, key)| variable_of(section, key) == name)
 }
 
 /// The variable that stands for `key` of `section`.
@@ -530,6 +593,56 @@ filter = "debug"
         let name = OsString::from("SIWA_APPLE__ISSUER");
         let problems = lines(load(&flags(), [(name, OsString::from_vec(vec![0xff]))]));
         assert_eq!(problems, ["apple.issuer: must be UTF-8 (from env SIWA_APPLE__ISSUER)"]);
+    }
+
+    #[test]
+    fn a_variable_with_file_at_its_end_names_a_file_that_holds_the_value() {
+        let (_folder, path) = written("com.example.app\n");
+        let (_folder, keys_file) = written("");
+        let environment = vec![
+            ("SIWA_APPLE__CLIENT_IDS_FILE".into(), path.clone().into()),
+            ("SIWA_UPSTREAM__URL".into(), "http://app".into()),
+            // A key of its own, and not the file of a key called `cache`.
+            ("SIWA_JWKS__CACHE_FILE".into(), keys_file.clone().into()),
+        ];
+        let settings = load(&Flags::new(None), environment.clone()).unwrap();
+        assert!(settings.client_ids.iter().map(ClientId::as_str).eq(["com.example.app"]));
+        assert_eq!(settings.jwks_cache_file, Some(keys_file));
+        assert_eq!(settings.source.files, [(path, blake3::hash(b"com.example.app\n"))]);
+
+        let mut both = environment;
+        both.push(("SIWA_APPLE__CLIENT_IDS".into(), "com.other".into()));
+        both.push(("SIWA_APPLE__LEEWAY_FILE".into(), "/no/such".into()));
+        assert_eq!(
+            lines(load(&Flags::new(None), both)),
+            [
+                "apple.client_ids: is set beside SIWA_APPLE__CLIENT_IDS_FILE: remove one of them (from env \
+                 SIWA_APPLE__CLIENT_IDS)",
+                "apple.leeway: cannot be read from /no/such: No such file or directory (os error 2) (from env \
+                 SIWA_APPLE__LEEWAY_FILE)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_in_the_environment_has_commas_or_is_written_as_in_toml() {
+        for text in ["com.a, com.b,", "[\"com.a\", 'com.b']", " ['com.a','com.b'] "] {
+            let environment = variables(&[
+                ("SIWA_APPLE__CLIENT_IDS", text),
+                ("SIWA_UPSTREAM__URL", "http://app"),
+            ]);
+            let settings = load(&Flags::new(None), environment).unwrap();
+            assert!(
+                settings.client_ids.iter().map(ClientId::as_str).eq(["com.a", "com.b"]),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_algorithm_to_expect_is_not_asked_for() {
+        let problem = problem_of("[jwks]\nalgorithms = ['ES256']");
+        assert!(problem.contains("Apple signs identity tokens with RS256"), "{problem}");
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! One pile of values, each with the place where it was last set, and what it settles to.
 
+use std::path::PathBuf;
+
 use serde_path_to_error::{Path, Segment};
 use toml::{Table, Value};
 
 use super::{
-    Settings,
+    Settings, Source, lints,
     names::nearest,
     problems::{Place, Problems},
     sections::{Sections, example_of, known_groups, known_keys, route},
+    written::Written,
 };
+use crate::server::ListenOn;
 
 /// What tells a section from others that are written alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,7 @@ pub(super) struct Merged {
     /// What stands where nothing was written; it also shows of which kind a value must be.
     defaults: Table,
     problems: Problems,
+    files: Vec<(PathBuf, blake3::Hash)>,
 }
 
 impl Merged {
@@ -58,11 +63,16 @@ impl Merged {
     pub(super) fn new() -> Self {
         let defaults =
             Table::try_from(Sections::default()).expect("the defaults can be written as TOML");
-        Self { values: Table::new(), defaults, problems: Problems::default() }
+        Self { values: Table::new(), defaults, problems: Problems::default(), files: Vec::new() }
     }
 
     pub(super) const fn problems(&mut self) -> &mut Problems {
         &mut self.problems
+    }
+
+    /// Remembers that the file was read, and what was in it.
+    pub(super) fn has_read(&mut self, file: PathBuf, text: &str) {
+        self.files.push((file, blake3::hash(text.as_bytes())));
     }
 
     /// Whether there is a section of this name, which is written once.
@@ -116,13 +126,12 @@ impl Merged {
         self.put_at(section, &Spot::Only, key, value, place);
     }
 
-    /// Sets `key` to what `text` means where it stands: a list has commas.
+    /// Sets `key` to what `text` means where it stands: a list has commas, or is written as in TOML.
     pub(super) fn put_text(&mut self, section: &str, key: &str, text: &str, place: Place) {
-        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         // A key without a default is of the kind of its example.
         let example = || example_of(&format!("{section}.{key}"));
         let value = match self.default_of(section, key).cloned().or_else(example) {
-            Some(Value::Array(_)) => items.map(Value::from).collect::<Vec<_>>().into(),
+            Some(Value::Array(_)) => list(text),
             Some(like) => typed(text, &like),
             None => text.into(),
         };
@@ -152,8 +161,19 @@ impl Merged {
     /// Turns the pile into settings.
     pub(super) fn settle(mut self) -> Result<Settings, Problems> {
         let sections = self.read_sections();
+        let written = Written::new(&sections, &self.problems);
         let settings = sections.check(&mut self.problems);
-        self.problems.or(settings)
+        if let Some(settings) = &settings {
+            lints::look(settings, &mut self.problems);
+        }
+        let (settings, warnings) = self.problems.or(settings)?;
+        let source = Source { written, warnings, files: self.files };
+        Ok(Settings { source, ..settings })
+    }
+
+    /// Where health and metrics are served, whatever else is wrong.
+    pub(super) fn admin_listen(mut self) -> ListenOn {
+        self.read_sections().admin_listen()
     }
 
     /// Reads all sections. A value of the wrong kind is noted and taken off the pile, until the rest can be read.
@@ -217,7 +237,11 @@ impl Merged {
 
     fn note_no_key(&mut self, group: &str, section: &str, key: &str, place: Place) {
         let keys = keys_of(group);
-        let what = if let Some(meant) = nearest(key, keys.iter().copied()) {
+        let what = if matches!(key, "alg" | "algs" | "algorithm" | "algorithms") {
+            "is no key, and needs none: Apple signs identity tokens with RS256, and no other algorithm is ever accepted \
+             (ES256 is for client secrets, which Apple verifies); remove it"
+                .to_owned()
+        } else if let Some(meant) = nearest(key, keys.iter().copied()) {
             self.problems.excuse(&format!("{section}.{meant}"));
             format!("is no key: did you mean `{meant}`?")
         } else if let Some(meant) = section_with(key) {
@@ -257,6 +281,17 @@ fn keys_of(name: &str) -> &'static [&'static str] {
 /// The section that has a key of exactly this name.
 fn section_with(key: &str) -> Option<&'static str> {
     known_keys().into_iter().find(|(_, keys)| keys.contains(&key)).map(|(section, _)| section)
+}
+
+/// `one, two`, or `["one", "two"]` for items that have commas themselves.
+fn list(text: &str) -> Value {
+    if text.trim_start().starts_with('[')
+        && let Ok(list @ Value::Array(_)) = text.trim().parse()
+    {
+        return list;
+    }
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(Value::from).collect::<Vec<_>>().into()
 }
 
 /// What `text` means where `like` could stand. If it cannot be that, it stays text, and the section complains.

@@ -5,11 +5,14 @@
 //! place. The sections (`sections/`) are the manual of the keys, and `config/reference.toml` is tested against them.
 
 mod byte_size;
+mod lints;
 mod load;
 mod merge;
 mod names;
 mod problems;
+mod schema;
 mod sections;
+mod written;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,10 +22,15 @@ use std::{
 
 use bytes::Bytes;
 
-pub use self::{load::Flags, problems::Problems};
+pub use self::{
+    load::Flags,
+    problems::{Problems, Warnings},
+    schema::schema,
+    written::Written,
+};
 use crate::{
-    authn::{AssertionKeys, IdentityHeader, Policy, Realm, UnverifiedEmail},
-    endpoints::{AdminToken, Cors, DoorPaths, NotificationSettings, Routes},
+    authn::{AssertionKeys, IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
+    endpoints::{AdminToken, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes},
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     store::RedisSettings,
@@ -80,6 +88,10 @@ pub struct Settings {
     pub(crate) routes: Routes<RouteDestination>,
     /// Where other gateways ask.
     pub(crate) doors: DoorPaths,
+    /// Where Envoy asks.
+    pub(crate) ext_authz: ExtAuthzSettings,
+    /// What becomes of a credential that another gateway forwards.
+    pub(crate) gateway_credential: CredentialForwarding,
     /// What the application of another gateway calls itself.
     pub(crate) audience: Option<String>,
     /// What pages of other origins may do.
@@ -102,6 +114,8 @@ pub struct Settings {
     pub(crate) assertion: Option<AssertionSettings>,
     /// The identity headers that are set.
     pub(crate) identity_headers: Vec<IdentityHeader>,
+    /// The names of the application's own that are set besides.
+    pub(crate) own_headers: OwnHeaders,
     /// What becomes of an unverified email address.
     pub(crate) unverified_email: UnverifiedEmail,
     /// What challenges name.
@@ -114,11 +128,28 @@ pub struct Settings {
     pub(crate) log: LogSettings,
     /// Where traces are exported to, if they are. The variables of OpenTelemetry say so, and no key.
     pub(crate) traces: Option<TraceSettings>,
+    /// Time between two looks at the files; none to be told by a signal only.
+    pub(crate) watch_every: Option<Duration>,
+    /// Where all this was written.
+    pub(crate) source: Source,
+}
+
+/// Where settings were written, and what is to be said about that.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Source {
+    /// The values as somebody would write them.
+    pub(crate) written: Written,
+    /// What is probably not meant.
+    pub(crate) warnings: Warnings,
+    /// The files that were read, and what was in them: whether that changes can be seen.
+    pub(crate) files: Vec<(PathBuf, blake3::Hash)>,
 }
 
 /// An application, and how it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UpstreamEntry {
+    /// The section that describes it.
+    pub(crate) section: String,
     /// Where it is, and how long it may take.
     pub(crate) settings: UpstreamSettings,
     /// What becomes of the credential.
@@ -214,6 +245,24 @@ impl Settings {
     /// All [`Problems`] at once.
     pub fn load(flags: &Flags) -> Result<Self, Problems> {
         load::load(flags, load::environment())
+    }
+
+    /// What can be used and is probably not meant.
+    #[must_use]
+    pub const fn warnings(&self) -> &Warnings {
+        &self.source.warnings
+    }
+
+    /// `what` about `key`, as [`Problems`] say it.
+    #[must_use]
+    pub(crate) fn problem(&self, key: &str, what: String) -> String {
+        self.source.written.problem(key, what)
+    }
+
+    /// The settled values, each with its place.
+    #[must_use]
+    pub const fn written(&self) -> &Written {
+        &self.source.written
     }
 
     /// Settles a file with this `text`, and nothing else.

@@ -31,9 +31,17 @@ impl fmt::Display for Place {
 /// `key: what is wrong and the mend (from FILE:LINE | env NAME | flag --name)`.
 #[derive(Debug, Default)]
 pub struct Problems {
-    found: Vec<Problem>,
+    found: Vec<Finding>,
+    /// What can be used, and deserves a second look.
+    doubted: Vec<Finding>,
     /// Where each key that was set was set last, by its full name: `jwks.url`.
     places: BTreeMap<String, Place>,
+    silenced: Box<Silenced>,
+}
+
+/// Of what nothing more is said.
+#[derive(Debug, Default)]
+struct Silenced {
     /// Keys whose value is unusable: a default stands in for it, of which nothing can be said.
     spoiled: BTreeSet<String>,
     /// Keys and sections that are probably there, under a wrong name: nothing can be said if they seem not to be set.
@@ -42,14 +50,18 @@ pub struct Problems {
     unread: bool,
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Problem {
-    places: Vec<Place>,
-    key: String,
-    what: String,
+/// What deserves a second look in settings that can be used, one finding a line, in the manner of [`Problems`].
+#[derive(Clone, Debug, Default)]
+pub struct Warnings(Vec<Finding>);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Finding {
+    pub(super) places: Vec<Place>,
+    pub(super) key: String,
+    pub(super) what: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.what)?;
         let places: Vec<String> = self.places.iter().map(Place::to_string).collect();
@@ -59,17 +71,25 @@ impl fmt::Display for Problem {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.found.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{problem}")?;
-        }
-        Ok(())
+        f.write_str(&self.lines().collect::<Vec<_>>().join("\n"))
     }
 }
 
 impl Error for Problems {}
 
+impl Warnings {
+    /// Each, as a line.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.iter().map(Finding::to_string)
+    }
+}
+
 impl Problems {
+    /// Each, as a line.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.found.iter().map(Finding::to_string)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -90,30 +110,41 @@ impl Problems {
         if keys.iter().any(|key| self.is_unknowable(key)) {
             return;
         }
+        let finding = self.finding(key, keys, what);
+        self.found.push(finding);
+    }
+
+    /// Notes that the value of `key` can be used, and why it is probably not what is meant.
+    pub(super) fn doubt(&mut self, key: &str, what: impl Into<String>) {
+        let finding = self.finding(key, &[key], what.into());
+        self.doubted.push(finding);
+    }
+
+    fn finding(&self, key: &str, keys: &[&str], what: String) -> Finding {
         let places = keys.iter().filter_map(|key| self.place_at_or_above(key).cloned()).collect();
-        self.found.push(Problem { places, key: key.to_owned(), what });
+        Finding { places, key: key.to_owned(), what }
     }
 
     /// Notes a problem with something that is no key, or not a known one.
     pub(super) fn note_at(&mut self, place: Place, name: &str, what: impl Into<String>) {
-        self.found.push(Problem { places: vec![place], key: name.to_owned(), what: what.into() });
+        self.found.push(Finding { places: vec![place], key: name.to_owned(), what: what.into() });
     }
 
     /// Notes that the value of `key` is not even of the right kind. Its default stands in for it from here on, and
     /// nothing more is said about it.
     pub(super) fn note_unusable(&mut self, key: &str, what: impl Into<String>) {
         self.note(key, what);
-        self.spoiled.insert(key.to_owned());
+        self.silenced.spoiled.insert(key.to_owned());
     }
 
     /// Does not call `key`, or the keys of a whole section, missing: it was written under a wrong name.
     pub(super) fn excuse(&mut self, key: &str) {
-        self.excused.insert(key.to_owned());
+        self.silenced.excused.insert(key.to_owned());
     }
 
     /// Does not call any key missing: it may be in what could not be read.
-    pub(super) const fn excuse_all(&mut self) {
-        self.unread = true;
+    pub(super) fn excuse_all(&mut self) {
+        self.silenced.unread = true;
     }
 
     /// Remembers that `key` was set at `place`.
@@ -133,20 +164,26 @@ impl Problems {
 
     fn is_unknowable(&self, key: &str) -> bool {
         let section = key.split('.').next().unwrap_or(key);
-        let is_excused =
-            self.unread || self.excused.contains(key) || self.excused.contains(section);
-        self.spoiled.contains(key) || (is_excused && !self.places.contains_key(key))
+        let is_excused = self.silenced.unread
+            || self.silenced.excused.contains(key)
+            || self.silenced.excused.contains(section);
+        self.silenced.spoiled.contains(key) || (is_excused && !self.places.contains_key(key))
     }
 
-    /// `settings`, if nothing was found.
-    pub(super) fn or<T>(mut self, settings: Option<T>) -> Result<T, Self> {
+    /// What is doubted besides, whether or not there are problems.
+    #[must_use]
+    pub fn warnings(&self) -> Warnings {
+        Warnings(self.doubted.clone())
+    }
+
+    /// `settings` and what is doubted about them, if nothing was found.
+    pub(super) fn or<T>(mut self, settings: Option<T>) -> Result<(T, Warnings), Self> {
+        // In the order in which an operator walks through a file; what has no place comes first.
+        self.found.sort();
+        self.doubted.sort();
         match settings {
-            Some(settings) if self.found.is_empty() => Ok(settings),
-            _ => {
-                // In the order in which an operator walks through a file; what has no place comes first.
-                self.found.sort();
-                Err(self)
-            }
+            Some(settings) if self.found.is_empty() => Ok((settings, Warnings(self.doubted))),
+            _ => Err(self),
         }
     }
 }

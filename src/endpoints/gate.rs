@@ -54,7 +54,7 @@ impl Gate {
     /// Decides about `original`, whose credential is in `headers`, and tells `exchange` its route.
     pub(super) async fn decide(
         &self,
-        original: &OriginalRequest,
+        original: &OriginalRequest<'_>,
         headers: &HeaderMap,
         exchange: &mut Exchange,
     ) -> Result<Passage<'_>, Rejection> {

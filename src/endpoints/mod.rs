@@ -25,7 +25,7 @@ use tower::Service;
 
 pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
-    doors::{DoorPaths, Doors, DoorsParts},
+    doors::{DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, ExtAuthzSettings},
     gate::Gate,
     notifications::{
         NotificationSettings, Notifications, Recorder, Surroundings as NotificationSurroundings,
@@ -44,13 +44,14 @@ pub(crate) struct Router {
     pages: Pages,
     notifications: Option<Notifications>,
     doors: Doors,
+    ext_authz: ExtAuthz,
     proxy: Proxy,
 }
 
 impl Router {
-    /// Answers at `pages` and `doors`, and gives everything else to `proxy`.
-    pub(crate) const fn new(pages: Pages, doors: Doors, proxy: Proxy) -> Self {
-        Self { pages, notifications: None, doors, proxy }
+    /// Answers at `pages`, `doors` and `ext_authz`, and gives everything else to `proxy`.
+    pub(crate) const fn new(pages: Pages, doors: Doors, ext_authz: ExtAuthz, proxy: Proxy) -> Self {
+        Self { pages, notifications: None, doors, ext_authz, proxy }
     }
 
     /// Takes notifications besides.
@@ -64,8 +65,12 @@ impl Router {
         request: &Request<B>,
         rejection: Rejection,
     ) -> Response<ProxyBody> {
-        match self.doors.find(request.uri().path()) {
-            Some(door) => self.doors.refuse(door, request, rejection).map(ProxyBody::rejected),
+        let path = request.uri().path();
+        if let Some(door) = self.doors.find(path) {
+            return self.doors.refuse(door, request, rejection).map(ProxyBody::rejected);
+        }
+        match self.ext_authz.find(path) {
+            Some(form) => self.ext_authz.refuse(form, request, &rejection),
             None => self.proxy.refuse(request, &rejection),
         }
     }
@@ -89,8 +94,11 @@ impl Service<Request<Incoming>> for Router {
         if let Some(page) = self.pages.answer(request.method(), path) {
             return Box::pin(std::future::ready(Ok(page.map(ProxyBody::rejected))));
         }
-        match self.doors.find(path) {
-            Some(door) => self.doors.answer(door, request),
+        if let Some(door) = self.doors.find(path) {
+            return self.doors.answer(door, request);
+        }
+        match self.ext_authz.find(path) {
+            Some(form) => self.ext_authz.answer(form, request),
             None => self.proxy.call(request),
         }
     }

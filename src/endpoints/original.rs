@@ -1,5 +1,7 @@
 //! The request that is judged: the one at hand, or the one that a listed gateway reports.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, uri::PathAndQuery};
 
 use crate::{
@@ -10,10 +12,10 @@ use crate::{
 
 /// Of the request that somebody sent, what routes are chosen by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OriginalRequest {
-    method: Method,
+pub(crate) struct OriginalRequest<'a> {
+    method: Cow<'a, Method>,
     host: HeaderValue,
-    target: Uri,
+    target: Cow<'a, Uri>,
 }
 
 /// What a gateway says that it was sent, as it says it.
@@ -27,30 +29,36 @@ pub(crate) struct Report<'a> {
     pub(crate) target: &'a [u8],
 }
 
-impl OriginalRequest {
+impl<'a> OriginalRequest<'a> {
     /// The request at hand, for which nobody else speaks.
-    pub(super) fn at_hand<B>(request: &Request<B>) -> Result<Self, Rejection> {
+    pub(super) fn at_hand<B>(request: &'a Request<B>) -> Result<Self, Rejection> {
         Ok(Self {
-            method: request.method().clone(),
+            method: Cow::Borrowed(request.method()),
             host: host_of(request.uri(), request.headers())?,
-            target: request.uri().clone(),
+            target: Cow::Borrowed(request.uri()),
         })
     }
 
     /// The request that a listed gateway reports. Nobody else's word is taken for it: the proof says that somebody looked.
     pub(crate) fn reported(report: Report<'_>, _by: Listed) -> Result<Self, Rejection> {
+        Self::asked_about(report)
+    }
+
+    /// The request that is all that was asked about. Whoever asks wrote the question, and no client can have written into it:
+    /// unlike a header, which a gateway that does not report may pass on.
+    pub(super) fn asked_about(report: Report<'_>) -> Result<Self, Rejection> {
         const NO_METHOD: Rejection = Rejection::BadRequest("the reported method is no method");
         const NO_HOST: Rejection = Rejection::BadRequest("the reported host is no host");
 
         let Report { method, host, target } = report;
         Ok(Self {
-            method: Method::from_bytes(method).map_err(|_invalid| NO_METHOD)?,
+            method: Cow::Owned(Method::from_bytes(method).map_err(|_invalid| NO_METHOD)?),
             host: well_formed(HeaderValue::from_bytes(host).map_err(|_invalid| NO_HOST)?)?,
-            target: target_of(target)?,
+            target: Cow::Owned(target_of(target)?),
         })
     }
 
-    pub(super) const fn method(&self) -> &Method {
+    pub(super) fn method(&self) -> &Method {
         &self.method
     }
 

@@ -1,4 +1,4 @@
-//! The second listener's service: alive, ready, metrics. A listener of its own, so that none of it is ever published
+//! The second listener's service: alive, ready, metrics, under the names that the field knows them by. A listener of its own, so that none of it is ever published
 //! with the application by accident.
 
 use std::{
@@ -9,9 +9,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body_util::Full;
@@ -23,48 +24,69 @@ use crate::{
     telemetry::{Metrics, PageFormat},
 };
 
-use super::Readiness;
+use super::{Readiness, readiness::Standing};
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// Answers `/livez`, `/readyz` and `/metrics`, and the pages that it is given.
+/// Answers `/livez` (`/healthz`, `/ping`), `/readyz` (`/ready`) and `/metrics`, and the pages that it is given.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
-    pages: Vec<Page>,
+    pages: OwnPages,
     readiness: Readiness,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
 }
 
-/// A page that never changes.
+/// A page that is the same for everybody.
 #[derive(Clone, Debug)]
-struct Page {
-    path: &'static str,
-    kind: HeaderValue,
-    body: Bytes,
+pub(crate) struct OwnPage {
+    /// Where it is.
+    pub(crate) path: &'static str,
+    /// What it is.
+    pub(crate) kind: HeaderValue,
+    /// What it says.
+    pub(crate) body: Bytes,
+}
+
+/// The pages of an [`Admin`]. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnPages(Arc<ArcSwap<Vec<OwnPage>>>);
+
+impl OwnPages {
+    /// These from here on, and no others.
+    pub(crate) fn set(&self, pages: Vec<OwnPage>) {
+        self.0.store(Arc::new(pages));
+    }
+
+    fn at(&self, path: &str) -> Option<OwnPage> {
+        self.0.load().iter().find(|page| page.path == path).cloned()
+    }
 }
 
 impl Admin {
     /// Speaks for `readiness` and `metrics`; `clock` dates the ages among them.
     pub(crate) fn new(readiness: Readiness, metrics: Metrics, clock: Arc<dyn Clock>) -> Self {
-        Self { pages: Vec::new(), readiness, metrics, clock }
+        Self { pages: OwnPages::default(), readiness, metrics, clock }
     }
 
-    /// Answers `body` at `path` besides.
-    pub(crate) fn with_page(mut self, path: &'static str, kind: HeaderValue, body: Bytes) -> Self {
-        self.pages.push(Page { path, kind, body });
-        self
+    /// What it answers besides; empty, until they are set.
+    pub(crate) fn pages(&self) -> OwnPages {
+        self.pages.clone()
     }
 
-    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
-        let page: &dyn Fn(&Self) -> Response<Full<Bytes>> = match path {
+    fn answer(&self, method: &Method, target: &Uri, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let is_verbose = target.query().is_some_and(|query| query.split('&').any(is_verbose));
+        let page: &dyn Fn(&Self) -> Response<Full<Bytes>> = match target.path() {
             // We answer, so we live. What we depend on is the business of `/readyz`: here its outage would get us
             // restarted, which helps nobody.
-            "/livez" => &|_| text(StatusCode::OK, "ok\n"),
-            "/readyz" => &Self::readyz,
+            "/livez" | "/healthz" | "/ping" => &|_| text(StatusCode::OK, "ok\n"),
+            "/readyz" | "/ready" if is_verbose => &Self::readyz_verbose,
+            "/readyz" | "/ready" => &Self::readyz,
             "/metrics" => &|it| it.metrics(headers),
-            _ => match self.pages.iter().find(|page| page.path == path) {
-                Some(page) => &|_| respond(StatusCode::OK, page.kind.clone(), page.body.clone()),
+            path => match self.pages.at(path) {
+                Some(page) => {
+                    &move |_| respond(StatusCode::OK, page.kind.clone(), page.body.clone())
+                }
                 None => return text(StatusCode::NOT_FOUND, "not found\n"),
             },
         };
@@ -92,6 +114,22 @@ impl Admin {
         text(StatusCode::SERVICE_UNAVAILABLE, page)
     }
 
+    /// One line for each condition, in the manner of Kubernetes: `[+]keys ok: 3 keys`.
+    fn readyz_verbose(&self) -> Response<Full<Bytes>> {
+        let standings = self.readiness.standings();
+        let mut page = String::new();
+        for Standing { name, is_met, told } in &standings {
+            let verdict = if *is_met { "[+]" } else { "[-]" };
+            let outcome = if *is_met { "ok" } else { "not ready" };
+            let separator = if told.is_empty() { "" } else { ": " };
+            writeln!(page, "{verdict}{name} {outcome}{separator}{told}").ok();
+        }
+        let is_ready = standings.iter().all(|standing| standing.is_met);
+        page.push_str(if is_ready { "ready\n" } else { "not ready\n" });
+        let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        text(status, page)
+    }
+
     fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
         let format = PageFormat::accepted(accept);
@@ -117,8 +155,14 @@ impl<B> Service<Request<B>> for Admin {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.answer(request.method(), request.uri().path(), request.headers())))
+        ready(Ok(self.answer(request.method(), request.uri(), request.headers())))
     }
+}
+
+/// `?verbose`, `?verbose=1`.
+fn is_verbose(parameter: &str) -> bool {
+    matches!(parameter.split_once('='), Some(("verbose", value)) if !matches!(value, "0" | "false"))
+        || parameter == "verbose"
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -198,6 +242,39 @@ mod tests {
         admin.readiness.drain();
         let answer = ask(&admin, Method::GET, "/readyz").await;
         assert_eq!((answer.status, answer.body.as_str()), (503, "not ready: draining\n"));
+    }
+
+    #[tokio::test]
+    async fn verbose_tells_how_each_condition_stands() {
+        let admin = admin();
+        let keys = admin.readiness.latch("keys");
+        admin.readiness.describe("config", || "taken up".to_owned());
+        let answer = ask(&admin, Method::GET, "/readyz?verbose").await;
+        let expected = "[-]keys not ready\n[+]config ok: taken up\n[+]drain ok\nnot ready\n";
+        assert_eq!((answer.status, answer.body.as_str()), (503, expected));
+        keys.open();
+        let answer = ask(&admin, Method::GET, "/ready?verbose=1").await;
+        assert_eq!((answer.status, answer.body.ends_with("\nready\n")), (200, true));
+        assert_eq!(ask(&admin, Method::GET, "/readyz?verbose=0").await.body, "ok\n");
+    }
+
+    #[tokio::test]
+    async fn the_names_of_other_proxies_are_understood() {
+        let admin = admin();
+        admin.readiness.drain();
+        for (path, status) in [("/healthz", 200), ("/ping", 200), ("/ready", 503)] {
+            assert_eq!(ask(&admin, Method::GET, path).await.status, status, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_are_answered_as_they_were_set_last() {
+        let admin = admin();
+        let page = |body: &'static str| OwnPage { path: "/own", kind: PLAIN, body: body.into() };
+        assert_eq!(ask(&admin, Method::GET, "/own").await.status, 404);
+        admin.pages().set(vec![page("one")]);
+        admin.pages().set(vec![page("two")]);
+        assert_eq!(ask(&admin, Method::GET, "/own").await.body, "two");
     }
 
     #[tokio::test]

@@ -62,14 +62,14 @@ use self::{
     connection::{Connection, HttpService, Open, Shared, Stop},
 };
 pub(crate) use self::{
-    admin::Admin,
-    limits::{Limit, LimitSettings, Limits},
+    admin::{Admin, OwnPage, OwnPages},
+    limits::{Limit, LimitSettings, LimitedBody, Limits},
     listen_on::ListenOn,
     listener::{Inherited, Listener},
     rate::RateSettings,
     readiness::{Latch, Readiness},
     settings::ServerSettings,
-    signals::Signals,
+    signals::{Hangups, Signals},
     tls::{ClientCertificates, Tls, TlsSettings},
 };
 

@@ -1,6 +1,9 @@
-//! Ready when the last latch is open, until the drain begins.
+//! Ready when the last latch is open, until the drain begins; and what there is to tell about each condition.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Whether requests should be sent here. Clones share one state.
 #[derive(Clone, Debug, Default)]
@@ -8,15 +11,49 @@ pub(crate) struct Readiness(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    closed: Vec<&'static str>,
+    conditions: Vec<Condition>,
     draining: bool,
+}
+
+struct Condition {
+    name: &'static str,
+    is_met: bool,
+    tell: Option<Tell>,
+}
+
+/// What there is to tell about a condition now, in a few words.
+type Tell = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// How a condition stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    /// Whether it keeps nobody away.
+    pub(crate) is_met: bool,
+    /// What there is to tell about it; often nothing.
+    pub(crate) told: String,
 }
 
 impl Readiness {
     /// Holds readiness back until the latch is opened. `name` says what is awaited, e.g. `keys`.
     pub(crate) fn latch(&self, name: &'static str) -> Latch {
-        self.state().closed.push(name);
+        self.state().conditions.push(Condition { name, is_met: false, tell: None });
         Latch { name, readiness: self.clone() }
+    }
+
+    /// Has `tell` asked whenever somebody wants to know about the condition `name`. If nothing waits for it, it is met.
+    pub(crate) fn describe(
+        &self,
+        name: &'static str,
+        tell: impl Fn() -> String + Send + Sync + 'static,
+    ) {
+        let tell: Option<Tell> = Some(Arc::new(tell));
+        let mut state = self.state();
+        match state.conditions.iter_mut().find(|condition| condition.name == name) {
+            Some(condition) => condition.tell = tell,
+            None => state.conditions.push(Condition { name, is_met: true, tell }),
+        }
     }
 
     /// Not ready from here on: the process is going away, and whoever balances load should look elsewhere.
@@ -25,7 +62,6 @@ impl Readiness {
     }
 
     /// Whether every latch is open and the drain has not begun.
-    #[cfg(test)]
     pub(crate) fn is_ready(&self) -> bool {
         self.reasons().is_empty()
     }
@@ -33,16 +69,40 @@ impl Readiness {
     /// Why not, one reason each: `draining`, and the names of closed latches in the order they were made.
     pub(crate) fn reasons(&self) -> Vec<&'static str> {
         let state = self.state();
-        state
-            .draining
-            .then_some("draining")
-            .into_iter()
-            .chain(state.closed.iter().copied())
-            .collect()
+        let unmet = state.conditions.iter().filter(|condition| !condition.is_met);
+        let draining = state.draining.then_some("draining");
+        draining.into_iter().chain(unmet.map(|condition| condition.name)).collect()
+    }
+
+    /// How every condition stands, in the order they were made.
+    pub(crate) fn standings(&self) -> Vec<Standing> {
+        let (mut asked, draining) = {
+            let state = self.state();
+            let asked = state.conditions.iter();
+            let asked: Vec<_> = asked.map(|it| (it.name, it.is_met, it.tell.clone())).collect();
+            (asked, state.draining)
+        };
+        asked.push(("drain", !draining, None));
+        // Not under the lock: what is told may take others.
+        let standing = |(name, is_met, tell): (_, _, Option<Tell>)| {
+            let told = tell.map_or_else(String::new, |tell| tell());
+            Standing { name, is_met, told }
+        };
+        asked.into_iter().map(standing).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, is_met, .. } = self;
+        f.debug_struct("Condition")
+            .field("name", name)
+            .field("is_met", is_met)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,8 +120,9 @@ impl Latch {
     /// It has happened; what comes later does not close it again.
     pub(crate) fn open(self) {
         let mut state = self.readiness.state();
-        if let Some(at) = state.closed.iter().position(|name| *name == self.name) {
-            state.closed.remove(at);
+        let is_it = |condition: &&mut Condition| condition.name == self.name && !condition.is_met;
+        if let Some(condition) = state.conditions.iter_mut().find(is_it) {
+            condition.is_met = true;
         }
     }
 }
@@ -106,5 +167,22 @@ mod tests {
         assert_eq!(readiness.reasons(), ["draining"]);
         readiness.latch("keys").open();
         assert!(!readiness.is_ready());
+    }
+
+    #[test]
+    fn a_description_is_of_its_condition_and_keeps_nobody_away() {
+        let readiness = Readiness::default();
+        let keys = readiness.latch("keys");
+        readiness.describe("keys", || "none yet".to_owned());
+        readiness.describe("config", || "as at the start".to_owned());
+        assert_eq!(readiness.reasons(), ["keys"]);
+        keys.open();
+        let standings: Vec<_> = readiness.standings();
+        let told = standings.iter().map(|it| (it.name, it.is_met, it.told.as_str()));
+        assert!(told.eq([
+            ("keys", true, "none yet"),
+            ("config", true, "as at the start"),
+            ("drain", true, ""),
+        ]));
     }
 }

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT: the first asks to finish, the second to stop.
+//! SIGTERM and SIGINT, of which the first asks to finish and the second to stop; SIGHUP, which asks to read the settings
+//! again.
 
 use std::io;
 
@@ -30,6 +31,28 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// SIGHUP. From its installation on it no longer ends the process.
+#[derive(Debug)]
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// Takes the signal over. Needs a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The system refused a handler.
+    pub(crate) fn install() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Resolves on the next SIGHUP; never if there can be none any more.
+    pub(crate) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
         }
     }
 }

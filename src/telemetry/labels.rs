@@ -212,3 +212,10 @@ pub struct DeliveryLabels {
     /// `ok`, `refused` (a status that is none of success), `unreachable` or `given_up`.
     pub result: &'static str,
 }
+
+/// How one attempt to read the settings again ended: the label of `siwa_config_reloads_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReloadLabels {
+    /// `ok` or `failed`.
+    pub result: &'static str,
+}

@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use prometheus_client::{
@@ -35,7 +36,8 @@ pub use self::{
     labels::{
         BrokenResponseLabels, BuildLabels, CertificateLabels, DeliveryLabels, DriftCheckLabels,
         DriftLabels, EvictionLabels, FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState,
-        KeyStateLabels, NotificationLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
+        KeyStateLabels, NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, StatusLabels,
+        VerdictLabels,
     },
     log::{
         InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,
@@ -134,6 +136,12 @@ pub struct Handles {
     pub webhook_deliveries: Family<DeliveryLabels, Counter>,
     /// Events that wait to be delivered.
     pub webhook_queue: Gauge,
+    /// Attempts to read the settings again, by result.
+    pub config_reloads: Family<ReloadLabels, Counter>,
+    /// 1 while the settings that were last read are in use, 0 while they are refused.
+    pub config_last_reload_successful: Gauge,
+    /// When settings were last taken up, the start included, in Unix time.
+    pub config_last_reload_success: Gauge,
     /// Email claims that could not be a header field value and were left out.
     pub emails_left_out: Counter,
     jwks_state: Family<KeyStateLabels, Gauge>,
@@ -190,6 +198,9 @@ impl Default for Handles {
             notifications: add(r, "notifications", "Notifications received, by event and by what became of them", Family::default()),
             webhook_deliveries: add(r, "webhook_deliveries", "Attempts to deliver an event to a webhook, by result", Family::default()),
             webhook_queue: add(r, "webhook_queue", "Events that wait to be delivered", Gauge::default()),
+            config_reloads: add(r, "config_reloads", "Attempts to read the settings again, by result", Family::default()),
+            config_last_reload_successful: add(r, "config_last_reload_successful", "1 while the settings that were last read are in use, 0 while they are refused", Gauge::default()),
+            config_last_reload_success: seconds(r, "config_last_reload_success_timestamp", "When settings were last taken up, the start included, in Unix time", Gauge::default()),
             emails_left_out: add(r, "emails_left_out", "Email claims that cannot be a header field value", Counter::default()),
             jwks_state: add(r, "jwks_state", "1 for how good the keys are, the worst if there are several sources", Family::default()),
             jwks_age: seconds(r, "jwks_age", "Since the last successful fetch of the key set, the oldest if there are several; -1 before the first", Gauge::default()),
@@ -219,16 +230,29 @@ impl Metrics {
         }
     }
 
+    /// How old the key set in use is at `now`, the oldest if there are several; none before the first.
+    #[must_use]
+    pub fn jwks_age(&self, now: UnixTime) -> Option<Duration> {
+        match self.jwks_fetched_at.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(now.saturating_since(UnixTime::from_secs(at))),
+        }
+    }
+
+    /// Notes that settings were taken up.
+    pub fn settings_taken_up(&self, at: UnixTime) {
+        self.config_last_reload_successful.set(1);
+        self.config_last_reload_success.set(i64::try_from(at.as_secs()).unwrap_or(i64::MAX));
+    }
+
     /// All metrics in the `OpenMetrics` text format, as Prometheus scrapes them.
     ///
     /// # Errors
     ///
     /// Never in practice: writing into a `String` cannot fail.
     pub fn render(&self, now: UnixTime) -> Result<String, fmt::Error> {
-        self.jwks_age.set(match self.jwks_fetched_at.load(Ordering::Relaxed) {
-            0 => -1,
-            at => i64::try_from(now.as_secs().saturating_sub(at)).unwrap_or(i64::MAX),
-        });
+        let age = self.jwks_age(now);
+        self.jwks_age.set(age.map_or(-1, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
         let mut page = String::new();
         text::encode(&mut page, &self.registry)?;
         Ok(page)
@@ -250,7 +274,7 @@ impl Metrics {
 
 fn build_info() -> Family<BuildLabels, Gauge> {
     let family = Family::<BuildLabels, Gauge>::default();
-    let commit = option_env!("SIWA_COMMIT").unwrap_or("unknown");
+    let commit = option_env!("BUILT_COMMIT").unwrap_or("unknown");
     family.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION"), commit }).set(1);
     family
 }

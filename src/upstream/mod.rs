@@ -32,7 +32,7 @@ use http::{
     uri::Authority,
 };
 use http_body::Body;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -40,7 +40,7 @@ pub use self::tls::TlsError;
 use self::{
     account::Exchanged,
     body::Activity,
-    connect::Connector,
+    connect::{ConnectError, Connector},
     pool::{Connection, Leased, Pool, PoolSettings},
     tasks::Tasks,
     tunnel::Tunnel,
@@ -104,6 +104,15 @@ impl Upstream {
         settings.response_timeout = response.unwrap_or(settings.response_timeout);
         settings.idle_timeout = idle.unwrap_or(settings.idle_timeout);
         Self { settings: Arc::new(settings), ..self.clone() }
+    }
+
+    /// Connects, TLS and all, and says nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`].
+    pub(crate) async fn probe(&self) -> Result<(), ConnectError> {
+        self.pool.connector().connect().await.map(drop)
     }
 
     /// Sends `request` and returns the response with its body still to come.
@@ -194,7 +203,7 @@ impl Upstream {
         let connected = Connected(dialled.elapsed());
         let request = self.addressed(request, &fresh)?;
         let leased = fresh.send(request, &self.pool).await;
-        let (mut response, lease) = leased.map_err(|failed| failed.into_error())?;
+        let (mut response, lease) = leased.map_err(TrySendError::into_error)?;
         response.extensions_mut().insert(connected);
         Ok((response, lease))
     }

@@ -1,6 +1,6 @@
 //! Where the application is, and which protocol is spoken there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use http::{
     HeaderValue,
@@ -95,7 +95,7 @@ impl UpstreamUrl {
     }
 
     /// The host of the address; of a socket there is none.
-    pub(super) fn host(&self) -> Option<&str> {
+    pub(crate) fn host(&self) -> Option<&str> {
         match &self.place {
             Place::Tcp(authority) => {
                 Some(authority.host().trim_start_matches('[').trim_end_matches(']'))
@@ -113,6 +113,23 @@ impl UpstreamUrl {
             Place::Unix(_) => "localhost",
         };
         HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static("localhost"))
+    }
+
+    /// The port that is connected to; of a socket there is none.
+    pub(crate) fn port(&self) -> Option<u16> {
+        let standard = if self.is_tls() { 443 } else { 80 };
+        match &self.place {
+            Place::Tcp(authority) => Some(authority.port_u16().unwrap_or(standard)),
+            Place::Unix(_) => None,
+        }
+    }
+
+    /// The socket that is connected to, if it is one.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Tcp(_) => None,
+            Place::Unix(path) => Some(path),
+        }
     }
 
     /// The address as text.

@@ -30,6 +30,7 @@ pub struct VerifierBuilder {
     source: Option<Arc<dyn JwksSource>>,
     cache_file: Option<PathBuf>,
     further_sources: Vec<KeySource>,
+    keys: Option<JwksCache>,
     canary: Option<CanarySettings>,
     jwks: JwksSettings,
     leeway: Duration,
@@ -56,6 +57,7 @@ impl VerifierBuilder {
             source: None,
             cache_file: None,
             further_sources: Vec::new(),
+            keys: None,
             canary: None,
             jwks: JwksSettings::default(),
             leeway: Self::LEEWAY,
@@ -94,6 +96,13 @@ impl VerifierBuilder {
     /// [`PolicyRules::issuers`]: crate::PolicyRules::issuers
     pub fn add_source(mut self, source: KeySource) -> Self {
         self.further_sources.push(source);
+        self
+    }
+
+    /// Judges by the keys of `other`, which stay as fresh as they are: for new rules without a new fetch. Whatever else says
+    /// where keys come from, how they are kept fresh and what they are compared with is not looked at then.
+    pub fn keys_of(mut self, other: &Verifier) -> Self {
+        self.keys = Some(other.keys.clone());
         self
     }
 
@@ -158,27 +167,12 @@ impl VerifierBuilder {
     /// # Errors
     ///
     /// [`BuildError`] outside a runtime, when a duration makes no sense, or when TLS cannot be set up.
-    pub fn build(self) -> Result<Verifier, BuildError> {
+    pub fn build(mut self) -> Result<Verifier, BuildError> {
         Handle::try_current()?;
-        self.jwks.check()?;
-        if let Some(canary) = &self.canary {
-            canary.check()?;
-        }
-        let source = match self.source {
-            Some(source) => source,
-            None => Arc::new(HttpsJwks::new(TrustedUrl::apple_keys())?),
+        let keys = match self.keys.take() {
+            Some(keys) => keys,
+            None => self.start_fetching()?,
         };
-        let first = KeySource::of(self.issuer.clone(), source, self.cache_file);
-        let sources = [first].into_iter().chain(self.further_sources).collect();
-        let surroundings = Surroundings {
-            clock: Arc::clone(&self.clock),
-            metrics: self.metrics.clone(),
-            tasks: self.tasks,
-        };
-        let keys = JwksCache::start(sources, &self.jwks, &surroundings);
-        if let Some(canary) = self.canary {
-            keys.watch(canary, self.issuer, &surroundings)?;
-        }
         let mut rules = ClaimRules::new(self.client_ids, self.leeway);
         let remembered = self.revocations.as_ref().map(Revocations::kept_for);
         if let Some(age) = self.max_token_age.into_iter().chain(remembered).min() {
@@ -193,6 +187,29 @@ impl VerifierBuilder {
             clock: self.clock,
             metrics: self.metrics,
         })
+    }
+
+    fn start_fetching(&mut self) -> Result<JwksCache, BuildError> {
+        self.jwks.check()?;
+        if let Some(canary) = &self.canary {
+            canary.check()?;
+        }
+        let source = match self.source.take() {
+            Some(source) => source,
+            None => Arc::new(HttpsJwks::new(TrustedUrl::apple_keys())?),
+        };
+        let first = KeySource::of(self.issuer.clone(), source, self.cache_file.take());
+        let sources = [first].into_iter().chain(self.further_sources.drain(..)).collect();
+        let surroundings = Surroundings {
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.clone(),
+            tasks: self.tasks.clone(),
+        };
+        let keys = JwksCache::start(sources, &self.jwks, &surroundings);
+        if let Some(canary) = self.canary.take() {
+            keys.watch(canary, self.issuer.clone(), &surroundings)?;
+        }
+        Ok(keys)
     }
 }
 

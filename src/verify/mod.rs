@@ -46,6 +46,7 @@ pub use self::{
     jwks::{
         CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions,
         InvalidDuration, Issuer, JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl,
+        usable_keys,
     },
     notification::SignedNotification,
     printable::Printable,

@@ -22,3 +22,9 @@ const CADDY: Kind = Kind {
 };
 
 gateway::tests!("needs caddy", super::CADDY);
+
+#[tokio::test]
+#[ignore = "needs caddy"]
+async fn trailers_are_dropped() {
+    gateway::lets_no_spoofed_trailer_through(&CADDY).await;
+}

@@ -31,3 +31,9 @@ const NGINX: Kind = Kind {
 };
 
 gateway::tests!("needs nginx", super::NGINX);
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn trailers_are_dropped() {
+    gateway::lets_no_spoofed_trailer_through(&NGINX).await;
+}

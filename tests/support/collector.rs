@@ -70,9 +70,7 @@ impl Collector {
         let batches = self.received.lock().unwrap();
         let resource = batches.first()?.resource_spans.first()?.resource.clone()?;
         let attribute = resource.attributes.into_iter().find(|it| it.key == key)?;
-        match attribute.value?.value? {
-            Value::StringValue(text) => Some(text),
-            _ => None,
-        }
+        let Value::StringValue(text) = attribute.value?.value? else { return None };
+        Some(text)
     }
 }

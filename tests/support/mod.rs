@@ -5,6 +5,7 @@ mod application;
 mod client;
 #[cfg(feature = "otlp")]
 pub(crate) mod collector;
+pub(crate) mod fixture;
 mod log;
 pub(crate) mod notifying;
 pub(crate) mod program;
@@ -30,7 +31,7 @@ pub(crate) use self::{
 };
 
 /// How long anything may take before a test gives up. Never reached when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running proxy, its Apple and its application.
 pub(crate) struct House {

@@ -1,9 +1,10 @@
 //! The real program as a child process, with signals.
 
 use std::{
-    fs,
+    env, fs,
     net::SocketAddr,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +17,17 @@ use super::{PATIENCE, get};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_siwa-proxy");
+
+/// The binary, without settings from the environment of whoever runs the tests.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(BINARY);
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("SIWA_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
 
 pub(crate) struct Program {
     child: Option<Child>,
@@ -91,7 +103,8 @@ impl Program {
                 {
                     return;
                 }
-                tokio::task::yield_now().await;
+                // Whoever tries every port of its own against one that nobody listens on yet meets itself in the end.
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::time::timeout(PATIENCE, ready).await.expect("the program becomes ready");

@@ -63,6 +63,9 @@ pub enum Rejection {
         /// Those methods, as `Allow` lists them.
         allow: &'static str,
     },
+    /// No decision was come to, as there was no time or nothing to decide about. Never a yes.
+    #[error("{0}")]
+    Undecided(&'static str),
     /// Too many requests are being worked on.
     #[error("too many requests are being worked on")]
     Shed,
@@ -140,12 +143,18 @@ impl Rejection {
             Self::Unsupported(_)         => Row { status: S::NOT_IMPLEMENTED,     oauth_error: None,                    grpc: G::Unimplemented,     fault: Caller,   code: "unsupported",          title: "Not a request that can be forwarded" },
             Self::NotFound               => Row { status: S::NOT_FOUND,           oauth_error: None,                    grpc: G::Unimplemented,     fault: Caller,   code: "not_found",            title: "Nothing is here" },
             Self::MethodNotAllowed { .. } => Row { status: S::METHOD_NOT_ALLOWED, oauth_error: None,                    grpc: G::Unimplemented,     fault: Caller,   code: "method_not_allowed",   title: "Another method is needed" },
+            Self::Undecided(_)           => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Us,       code: "undecided",            title: "No decision could be made" },
             Self::Shed                   => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Us,       code: "shed",                 title: "Too many requests at once" },
             Self::RateLimited { .. }     => Row { status: S::TOO_MANY_REQUESTS,   oauth_error: None,                    grpc: G::ResourceExhausted, fault: Caller,   code: "rate_limited",         title: "Too many requests" },
             Self::RequestTimedOut { .. } => Row { status: S::GATEWAY_TIMEOUT,     oauth_error: None,                    grpc: G::DeadlineExceeded,  fault: Upstream, code: "request_timed_out",    title: "The request took too long" },
             Self::UpstreamUnreachable    => Row { status: S::BAD_GATEWAY,         oauth_error: None,                    grpc: G::Unavailable,       fault: Upstream, code: "upstream_unreachable", title: "The application cannot be reached" },
             Self::UpstreamTimedOut       => Row { status: S::GATEWAY_TIMEOUT,     oauth_error: None,                    grpc: G::DeadlineExceeded,  fault: Upstream, code: "upstream_timed_out",   title: "The application did not answer in time" },
         }
+    }
+
+    /// The status for callers who speak gRPC.
+    pub(crate) const fn grpc_code(&self) -> u16 {
+        self.row().grpc as u16
     }
 
     /// The status for callers who speak plain HTTP.

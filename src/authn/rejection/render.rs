@@ -73,11 +73,10 @@ impl Rejection {
 
     /// A `Trailers-Only` response: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses>
     fn grpc_response(&self) -> Response<Bytes> {
-        let row = self.row();
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", HeaderValue::from(row.grpc as u16));
+        headers.insert("grpc-status", HeaderValue::from(self.grpc_code()));
         // Our messages are visible ASCII; a percent sign is all that has to be encoded.
         if let Ok(message) = HeaderValue::from_str(&self.to_string().replace('%', "%25")) {
             headers.insert("grpc-message", message);

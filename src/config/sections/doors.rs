@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::super::{AssertionSettings, Published, problems::Problems};
-use crate::{authn::AssertionKeys, endpoints::DoorPaths};
+use crate::{
+    authn::AssertionKeys,
+    endpoints::{DoorPaths, ExtAuthzSettings},
+};
 
 /// `[doors]`: where other gateways ask whether a request may pass, and as whom. Without an application (no `[upstream]`) all
 /// of these doors are open at the paths below; with one, a door is open only where its paths are written, and these are then
@@ -56,6 +59,7 @@ impl DoorsSection {
         self,
         problems: &mut Problems,
         has_application: bool,
+        ext_authz: &ExtAuthzSettings,
         assertion: Option<&AssertionSettings>,
     ) -> Checked {
         let Self { auth_request, forward_auth, userinfo, audience } = self;
@@ -74,7 +78,7 @@ impl DoorsSection {
             forward_auth: check("doors.forward_auth", forward_auth, &FORWARD_AUTH),
             userinfo: check("doors.userinfo", userinfo, &USERINFO),
         };
-        if !has_application && paths.all().next().is_none() {
+        if !has_application && paths.all().next().is_none() && !ext_authz.is_open() {
             let what =
                 "there is neither an application nor a door: set upstream.url, or open a door";
             problems.note("doors", what);
@@ -154,7 +158,8 @@ mod tests {
 
     #[test]
     fn neither_an_application_nor_a_door_is_a_mistake() {
-        let none = "[doors]\nauth_request = []\nforward_auth = []\nuserinfo = []";
+        let none = "[ext_authz]\ngrpc = false\npath_prefixes = []\n\
+                    [doors]\nauth_request = []\nforward_auth = []\nuserinfo = []";
         assert!(problem(none).starts_with("doors: there is neither an application nor a door"));
     }
 

@@ -7,6 +7,8 @@ mod apple;
 mod assertion;
 mod cors;
 mod doors;
+mod ext_authz;
+mod header_names;
 mod headers;
 mod identity;
 mod jwks;
@@ -16,6 +18,7 @@ mod notifications;
 mod peers;
 mod places;
 mod policy;
+mod reload;
 mod revocations;
 pub(super) mod route;
 mod server;
@@ -35,6 +38,7 @@ use self::{
     assertion::AssertionSection,
     cors::CorsSection,
     doors::{AUTH_REQUEST, DoorsSection, FORWARD_AUTH, USERINFO},
+    ext_authz::{ExtAuthzSection, PATH_PREFIXES},
     headers::HeadersSection,
     identity::IdentitySection,
     jwks::JwksSection,
@@ -42,6 +46,7 @@ use self::{
     log::LogSection,
     notifications::NotificationsSection,
     policy::PolicySection,
+    reload::ReloadSection,
     revocations::RevocationsSection,
     route::RouteSection,
     server::ServerSection,
@@ -51,10 +56,10 @@ use self::{
     verdicts::VerdictsSection,
     webhooks::WebhooksSection,
 };
-use super::{AdditionalKeys, Settings, UpstreamEntry, names::keys_of, problems::Problems};
+use super::{AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
     authn::{IdentityHeader, Policy},
-    server::ServerSettings,
+    server::{ListenOn, ServerSettings},
     upstream::HeaderCase,
     verify::{Issuer, TrustedUrl},
 };
@@ -70,6 +75,7 @@ pub(super) struct Sections {
     upstreams: BTreeMap<String, UpstreamSection>,
     route: Vec<RouteSection>,
     doors: DoorsSection,
+    ext_authz: ExtAuthzSection,
     apple: AppleSection,
     jwks: JwksSection,
     verdicts: VerdictsSection,
@@ -83,16 +89,18 @@ pub(super) struct Sections {
     revocations: RevocationsSection,
     webhooks: WebhooksSection,
     log: LogSection,
+    reload: ReloadSection,
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 18] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 20] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
         ("limits", keys_of::<LimitsSection>()),
         ("upstream", keys_of::<UpstreamSection>()),
         ("doors", keys_of::<DoorsSection>()),
+        ("ext_authz", keys_of::<ExtAuthzSection>()),
         ("apple", keys_of::<AppleSection>()),
         ("jwks", keys_of::<JwksSection>()),
         ("verdicts", keys_of::<VerdictsSection>()),
@@ -106,6 +114,7 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 18] {
         ("revocations", keys_of::<RevocationsSection>()),
         ("webhooks", keys_of::<WebhooksSection>()),
         ("log", keys_of::<LogSection>()),
+        ("reload", keys_of::<ReloadSection>()),
     ]
 }
 
@@ -132,8 +141,9 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
         "doors.auth_request" => list(&AUTH_REQUEST),
         "doors.forward_auth" => list(&FORWARD_AUTH),
         "doors.userinfo" => list(&USERINFO),
-        "doors.audience" => text("my-app"),
-        "upstream.audience" => text("my-app"),
+        "doors.audience" | "upstream.audience" => text("my-app"),
+        "ext_authz.grpc" => Value::Boolean(true),
+        "ext_authz.path_prefixes" => list(&PATH_PREFIXES),
         "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
         "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
         "store.file" => text("/var/lib/siwa-proxy/store"),
@@ -169,6 +179,11 @@ pub(super) fn example_of(key: &str) -> Option<Value> {
 }
 
 impl Sections {
+    /// Where health and metrics are served.
+    pub(super) fn admin_listen(self) -> ListenOn {
+        self.server.admin_listen()
+    }
+
     /// Turns what was written into settings; `None` only with a problem noted.
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
@@ -180,6 +195,7 @@ impl Sections {
             upstreams,
             route,
             doors,
+            ext_authz,
             apple,
             jwks,
             verdicts,
@@ -193,6 +209,7 @@ impl Sections {
             revocations,
             webhooks,
             log,
+            reload,
         } = self;
 
         let server = server.check(problems);
@@ -213,7 +230,8 @@ impl Sections {
         let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
-        let doors = doors.check(problems, has_application, assertion.as_ref());
+        let ext_authz = ext_authz.check(problems, has_application);
+        let doors = doors.check(problems, has_application, &ext_authz.settings, assertion.as_ref());
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
@@ -225,6 +243,7 @@ impl Sections {
             problems.note("webhooks.urls", what);
         }
         let log = log.check(problems);
+        let watch_every = reload.check(problems);
 
         let (server, apple, jwks) = (server?, apple?, jwks?);
         let (policy, identity) = (policy?, identity?);
@@ -252,6 +271,8 @@ impl Sections {
             upstreams: upstreams?,
             routes: routes?,
             doors: doors.paths,
+            ext_authz: ext_authz.settings,
+            gateway_credential: ext_authz.credential,
             audience: doors.audience,
             cors,
             store: store?,
@@ -262,14 +283,17 @@ impl Sections {
             webhooks,
             via,
             assertion,
-            identity_headers: tell_issuer(identity.headers, &jwks.additional),
+            identity_headers: tell_issuer(identity.headers.ours, &jwks.additional),
             additional_keys: jwks.additional,
+            own_headers: identity.headers.own,
             unverified_email: identity.unverified_email,
             realm: identity.realm,
             request_body: server.request_body,
             trusted_peers: server.trusted_peers,
             log: log?,
             traces: None,
+            watch_every,
+            source: Source::default(),
         })
     }
 }
@@ -445,6 +469,9 @@ mod tests {
             ("[verdicts]\ncapacity = -1", "verdicts.capacity"),
             ("[identity]\nheaders = ['X-Siwa-Assertion']", "identity.headers"),
             ("[identity]\nheaders = ['X-User']", "identity.headers"),
+            ("[identity]\nheaders = 'oauth3-proxy'", "identity.headers"),
+            ("[identity]\nheaders = ['X-User=name']", "identity.headers"),
+            ("[identity]\nheaders = ['Host=sub']", "identity.headers"),
             ("[identity]\nunverified_email = 'trust'", "identity.unverified_email"),
             ("[identity]\nrealm = 'a\"b'", "identity.realm"),
             ("[store]\nfile = '/'", "store.file"),
@@ -469,6 +496,7 @@ mod tests {
             ("[webhooks]\ntimeout = '0s'", "webhooks.timeout"),
             ("[log]\nfilter = 'debgu'", "log.filter"),
             ("[log]\nformat = 'xml'", "log.format"),
+            ("[reload]\nwatch_every = '2years'", "reload.watch_every"),
         ] {
             let problem = problem_of(more);
             assert!(problem.starts_with(&format!("{key}: ")), "{more}: {problem}");

@@ -225,6 +225,10 @@ impl ServerSection {
         Some(Checked { listen, admin_listen, settings, drain_delay, request_body, trusted_peers })
     }
 
+    pub(super) fn admin_listen(self) -> ListenOn {
+        self.admin_listen.0
+    }
+
     fn check_header_bytes(problems: &mut Problems, ByteSize(bytes): ByteSize) -> Option<usize> {
         let bytes = usize::try_from(bytes)
             .ok()

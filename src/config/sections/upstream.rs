@@ -204,7 +204,7 @@ impl UpstreamSection {
             header_case: header_case.into(),
             upgrades: upgrades.into(),
         };
-        Some(UpstreamEntry { settings, credential, host, audience })
+        Some(UpstreamEntry { section: at.to_owned(), settings, credential, host, audience })
     }
 }
 

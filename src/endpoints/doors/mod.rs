@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`auth_request`] | nginx, HAProxy | 200, identity headers | 401, 403 or 503, without a body |
 //! | [`forward_auth`] | Traefik, Caddy | 200, identity headers | the proxy's own answer, for the client |
+//! | [`ext_authz`] | Envoy, Istio, Envoy Gateway | what to set and to remove | the answer for the client |
 //! | [`userinfo`] | the client itself | 200, who it is as JSON | the proxy's own answer |
 //!
 //! The gateway reports the *original request*, and its word counts if it is one of `server.trusted_peers` and says all of
@@ -11,6 +12,7 @@
 //! route.
 
 mod auth_request;
+mod ext_authz;
 mod forward_auth;
 mod userinfo;
 
@@ -24,6 +26,7 @@ use http::{
 };
 use tracing::Instrument;
 
+pub(crate) use self::ext_authz::{ExtAuthz, ExtAuthzParts, ExtAuthzSettings};
 use super::{
     cors::overrides_the_method,
     exchange::Exchange,
@@ -231,7 +234,11 @@ impl DoorsParts {
 }
 
 /// The request that a listed gateway reports at `door`; none unless it says all of it.
-fn original_of(door: Door, head: &Parts, by: Listed) -> Result<Option<OriginalRequest>, Rejection> {
+fn original_of(
+    door: Door,
+    head: &Parts,
+    by: Listed,
+) -> Result<Option<OriginalRequest<'static>>, Rejection> {
     let report = match door {
         Door::AuthRequest => auth_request::report(head)?,
         Door::ForwardAuth => forward_auth::report(head)?,

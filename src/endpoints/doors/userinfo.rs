@@ -13,11 +13,15 @@ use http::{
 use serde::Serialize;
 
 use super::super::{cors::is_preflight, exchange::Exchange, gate::Gate};
-use crate::{authn::Rejection, verify::Identity};
+use crate::{
+    authn::Rejection,
+    verify::{ClientId, Email, Identity, RealUserStatus, Subject},
+};
 
 /// What is told of the caller, and left out where Apple said nothing.
 #[derive(Serialize)]
 struct UserInfo<'a> {
+    iss: &'a str,
     sub: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
@@ -40,13 +44,14 @@ impl<'a> UserInfo<'a> {
     fn of(identity: &'a Identity, gate: &Gate) -> Self {
         let email = gate.told_email_of(identity);
         Self {
+            iss: identity.issuer().as_str(),
             sub: identity.subject().as_str(),
-            email: email.map(|email| email.address()),
-            email_verified: email.map(|email| email.is_verified()),
-            is_private_email: email.map(|email| email.is_private()),
-            real_user_status: identity.real_user_status().map(|status| status.as_wire()),
-            transfer_sub: identity.transfer_subject().map(|subject| subject.as_str()),
-            aud: identity.audience().map(|id| id.as_str()).collect(),
+            email: email.map(Email::address),
+            email_verified: email.map(Email::is_verified),
+            is_private_email: email.map(Email::is_private),
+            real_user_status: identity.real_user_status().map(RealUserStatus::as_wire),
+            transfer_sub: identity.transfer_subject().map(Subject::as_str),
+            aud: identity.audience().map(ClientId::as_str).collect(),
             iat: identity.issued_at().as_secs(),
             exp: identity.expires_at().as_secs(),
         }

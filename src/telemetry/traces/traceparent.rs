@@ -64,7 +64,6 @@ impl fmt::Display for TraceParent {
 }
 
 /// Capitals are no digits here (§3.2.2).
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as `Iterator::all` passes it")]
 fn is_hex(field: &&str) -> bool {
     field.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }

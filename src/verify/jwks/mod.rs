@@ -54,7 +54,7 @@ pub(super) use self::{
     key::VerifyingKey,
     set::{JwkSet, listed},
 };
-use super::error::{TokenFault, VerifyError};
+use super::error::{FetchFault, TokenFault, VerifyError};
 use crate::{
     clock::Clock,
     telemetry::{Metrics, traces::spans},
@@ -89,6 +89,15 @@ impl KeySource {
     pub fn cache_file(self, path: impl Into<PathBuf>) -> Self {
         Self { cache_file: Some(path.into()), ..self }
     }
+}
+
+/// How many keys of the JWK Set `text` can verify the tokens of `issuer`.
+///
+/// # Errors
+///
+/// [`FetchFault`]: it is no JWK Set, or none of its keys can.
+pub fn usable_keys(text: &[u8], issuer: &Issuer) -> Result<usize, FetchFault> {
+    JwkSet::parse(text, issuer).map(|set| set.len())
 }
 
 /// The current keys of all sources, each kept fresh by a task of its own. Clones share them; the tasks end with the last.

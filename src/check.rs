@@ -1,0 +1,90 @@
+//! `siwa-proxy check`: whether the proxy would start with these settings, and what is doubtful about them.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use siwa_proxy::{
+    app::{self, Finding},
+    config::{Flags, Problems, Settings},
+};
+
+use crate::{EX_UNAVAILABLE, EX_USAGE, options::SettingsOptions};
+
+/// Say everything that is wrong or doubtful about the settings, each with its place and what to do.
+///
+/// Settings come from flags, the environment and a file, as for `serve`. What keeps the proxy from starting is a problem;
+/// what it would start with, and is probably not meant, is a warning. Files that settings name are read; nothing is
+/// connected to, unless by --online.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(crate) struct CheckOptions {
+    #[command(flatten)]
+    settings: SettingsOptions,
+
+    /// Print the settled values as TOML, each with the place that it comes from, and without secrets.
+    #[arg(long)]
+    show: bool,
+
+    /// Fetch the keys, and connect to each application.
+    #[arg(long)]
+    online: bool,
+}
+
+const EXAMPLE: &str = "\
+Exit codes: 0 the proxy would start, 64 it would not, 69 the keys or an
+application cannot be had (--online).
+
+Example:
+  siwa-proxy check --config siwa-proxy.toml --show";
+
+/// Reports on standard error; what is shown goes to standard output.
+pub(crate) async fn run(options: CheckOptions) -> anyhow::Result<ExitCode> {
+    let CheckOptions { settings, show, online } = options;
+    let settings = match Settings::load(&Flags::from(settings)) {
+        Ok(settings) => settings,
+        Err(problems) => return Ok(report_problems(&problems)),
+    };
+    for warning in settings.warnings().lines() {
+        say(&format!("warning: {warning}"));
+    }
+    if show {
+        write!(io::stdout().lock(), "{}", settings.written())?;
+    }
+    let rehearsed = app::rehearse(&settings).await;
+    if tell(&rehearsed) {
+        return Ok(ExitCode::from(EX_USAGE));
+    }
+    if online && tell(&app::probe(&settings).await) {
+        return Ok(ExitCode::from(EX_UNAVAILABLE));
+    }
+    say("the settings can be used");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report_problems(problems: &Problems) -> ExitCode {
+    for problem in problems.lines() {
+        say(&problem);
+    }
+    for warning in problems.warnings().lines() {
+        say(&format!("warning: {warning}"));
+    }
+    ExitCode::from(EX_USAGE)
+}
+
+/// Tells what was found, and whether anything is wrong with it.
+fn tell(findings: &[Finding]) -> bool {
+    for finding in findings {
+        match finding {
+            Finding::Works(what) => say(&format!("ok: {what}")),
+            Finding::Fails(what) => say(what),
+        }
+    }
+    findings.iter().any(|finding| matches!(finding, Finding::Fails(_)))
+}
+
+#[expect(clippy::print_stderr, reason = "this is a program speaking to its operator")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}

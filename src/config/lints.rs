@@ -1,0 +1,383 @@
+//! Settings that can be used and are probably not what is meant. Said by `check`, and in the log at the start.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{JwksFrom, Settings, StoreSettings, UpstreamEntry, problems::Problems};
+use crate::{
+    authn::Policy,
+    peers::Peers,
+    server::ListenOn,
+    upstream::UpstreamUrl,
+    verify::{ClientId, Issuer},
+};
+
+/// Notes what is doubtful about `settings`.
+pub(super) fn look(settings: &Settings, problems: &mut Problems) {
+    for id in settings.client_ids.iter() {
+        look_at_client_id(id, problems);
+    }
+    look_at_keys(settings, problems);
+    look_at_peers("server.trusted_peers", &settings.trusted_peers, problems);
+    look_at_peers("server.proxy_protocol_peers", &settings.server.proxy_protocol_peers, problems);
+    for entry in &settings.upstreams {
+        look_at_upstream(settings, entry, problems);
+    }
+    look_at_denials(settings, problems);
+    look_at_reports(settings, problems);
+    look_at_store(settings, problems);
+}
+
+/// The app in which all projects of Expo Go run.
+const EXPO_GO: &str = "host.exp.Exponent";
+
+fn look_at_client_id(id: &ClientId, problems: &mut Problems) {
+    let id = id.as_str();
+    if id == EXPO_GO {
+        let what = format!(
+            "`{id}` is Expo Go, which every project of everybody shares: anybody can make tokens for it; build a \
+             development client with a bundle id of your own"
+        );
+        problems.doubt("apple.client_ids", what);
+    } else if is_team_id(id) {
+        let what = format!(
+            "`{id}` looks like a Team ID, which is no token's audience: name a bundle id or a Services ID, such as \
+             com.example.app"
+        );
+        problems.doubt("apple.client_ids", what);
+    }
+}
+
+/// Ten capitals and digits; bundle ids and Services IDs are domain names in reverse.
+fn is_team_id(id: &str) -> bool {
+    id.len() == 10 && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+fn look_at_keys(settings: &Settings, problems: &mut Problems) {
+    match &settings.jwks_from {
+        from if from.is_apple() => {}
+        JwksFrom::File(_) => problems.doubt(
+            "jwks.file",
+            "the keys do not come from Apple: whoever writes the file can be anybody to the application, and must \
+             follow Apple's rotation",
+        ),
+        JwksFrom::Url(url) if url.as_url().scheme() == "http" => problems.doubt(
+            "jwks.url",
+            "the keys come over plain http, from this machine: that is for a simulator, and whoever listens there can \
+             be anybody to the application",
+        ),
+        JwksFrom::Url(_) => problems.doubt(
+            "jwks.url",
+            "the keys do not come from Apple: whoever provides them can be anybody to the application",
+        ),
+    }
+    for keys in &settings.additional_keys {
+        let what = format!(
+            "tokens of {} are accepted besides: it can name any subject",
+            keys.issuer.as_str()
+        );
+        problems.doubt("jwks.additional", what);
+    }
+    if settings.issuer != Issuer::apple() {
+        problems.doubt(
+            "apple.issuer",
+            "is not Apple: that is for a simulator, and every token of Apple's is refused",
+        );
+    }
+}
+
+/// Networks with more addresses than any operator has proxies.
+fn look_at_peers(key: &str, peers: &Peers, problems: &mut Problems) {
+    for net in peers.nets().iter().filter(|net| is_a_great_part_of_the_internet(net)) {
+        let what = format!(
+            "`{net}` is a great part of the Internet, and anybody in it can forge a caller's address: list the proxies \
+             in front of this one"
+        );
+        problems.doubt(key, what);
+    }
+}
+
+fn is_a_great_part_of_the_internet(net: &IpNet) -> bool {
+    match net {
+        // 10.0.0.0/8 is the largest network that is private.
+        IpNet::V4(net) => (1..8).contains(&net.prefix_len()),
+        // Nobody is given more than a /20.
+        IpNet::V6(net) => (1..19).contains(&net.prefix_len()) && !is_private(net.network().into()),
+    }
+}
+
+fn look_at_upstream(settings: &Settings, entry: &UpstreamEntry, problems: &mut Problems) {
+    let url = &entry.settings.url;
+    let key = format!("{}.url", entry.section);
+    if is_ourselves(settings, url) {
+        let what = "is where the proxy itself listens: every request would go round in circles; name the application's \
+                    own address";
+        return problems.doubt(&key, what);
+    }
+    let proves_itself = entry.settings.tls.client_certificate.is_some();
+    if let Some(host) = url.host()
+        && !is_nearby(host)
+        && !proves_itself
+    {
+        let what = format!(
+            "`{host}` is not on this machine or a private network: if others can reach it too, they can send it any \
+             identity; close it to all but the proxy, or let it ask for a client certificate (client_certificate_file)"
+        );
+        problems.doubt(&key, what);
+    }
+}
+
+/// Whether what is connected to is one of our own listeners.
+fn is_ourselves(settings: &Settings, url: &UpstreamUrl) -> bool {
+    let ours = settings.listen.iter().chain([&settings.admin_listen]);
+    ours.into_iter().any(|on| match on {
+        ListenOn::Unix { path, .. } => url.socket() == Some(path.as_path()),
+        ListenOn::Tcp(address) => {
+            url.port() == Some(address.port())
+                && url.host().is_some_and(|host| reaches(host, address.ip()))
+        }
+        ListenOn::Systemd(_) => false,
+    })
+}
+
+/// Whether connecting to `host` leads to a listener on `address` of this machine, as far as can be told from here.
+fn reaches(host: &str, address: IpAddr) -> bool {
+    let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+    match host.parse::<IpAddr>() {
+        Ok(ip) => ip == address || (is_here(ip) && address.is_unspecified()),
+        Err(_name) => host == "localhost" && is_here(address),
+    }
+}
+
+/// Whether only neighbours can reach `host`: an address that is not routed, a name that is not a public one.
+fn is_nearby(host: &str) -> bool {
+    const LOCAL_ZONES: [&str; 8] = [
+        ".localhost",
+        ".internal",
+        ".local",
+        ".lan",
+        ".home.arpa",
+        ".svc",
+        ".intranet",
+        ".private",
+    ];
+    match host.parse::<IpAddr>() {
+        Ok(ip) => is_private(ip),
+        // A single label is a neighbour's name: a container's, a Service's.
+        Err(_name) => !host.contains('.') || LOCAL_ZONES.iter().any(|zone| host.ends_with(zone)),
+    }
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            // RFC 6598: shared between carriers and clusters.
+            let is_shared = ip.octets()[0] == 100 && ip.octets()[1] & 0b1100_0000 == 64;
+            ip.is_loopback()
+                || ip.is_private()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || is_shared
+        }
+        IpAddr::V6(ip) => {
+            ip.is_loopback()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip.is_unspecified()
+        }
+    }
+}
+
+/// A list of denied addresses looks as if it kept people out, and keeps out only those who show a verified address.
+fn look_at_denials(settings: &Settings, problems: &mut Problems) {
+    for (route, key) in missed_denials(settings) {
+        let what = format!(
+            "bars nobody without a verified address, on route `{route}`: set require_verified_email, or deny subjects"
+        );
+        problems.doubt(key, what);
+    }
+}
+
+/// The routes of which that is true, and which policy it is: a route's own, or the one of all.
+fn missed_denials(settings: &Settings) -> Vec<(&str, &'static str)> {
+    let all = &settings.policy;
+    let missed_by = |here: &Policy| {
+        if here.may_miss_denied_emails() && !all.requires_verified_email() {
+            Some("route.policy")
+        } else if all.may_miss_denied_emails() && !here.requires_verified_email() {
+            Some("policy.deny_emails")
+        } else {
+            None
+        }
+    };
+    let routes = settings.routes.policies();
+    routes.filter_map(|(name, here)| Some((name, missed_by(here)?))).collect()
+}
+
+/// A gateway whose word is not believed cannot tell on which route a request is.
+fn look_at_reports(settings: &Settings, problems: &mut Problems) {
+    let ignored = settings.doors.takes_reports() && settings.trusted_peers.is_empty();
+    if ignored && settings.routes.differ() {
+        problems.doubt(
+            "server.trusted_peers",
+            "lists no gateway, and routes differ in who may pass: what gateways report is ignored, and a request passes \
+             only if it may pass on every route",
+        );
+    }
+}
+
+/// What is in memory is gone at the next start.
+fn look_at_store(settings: &Settings, problems: &mut Problems) {
+    let is_used = settings.notifications.is_some() || settings.admin_token.is_some();
+    if is_used && matches!(settings.store, StoreSettings::Memory) {
+        problems.doubt(
+            "store.file",
+            "is not set, nor is store.redis_url: a restart forgets the revocations, and lets in whom they refuse",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubts(text: &str) -> Vec<String> {
+        Settings::from_toml(text).unwrap().warnings().lines().collect()
+    }
+
+    /// What is doubted about an application at `url`, and `more`.
+    fn doubts_about(url: &str, more: &str) -> Vec<String> {
+        doubts(&format!("upstream.url = '{url}'\napple.client_ids = ['com.example.app']\n{more}"))
+    }
+
+    #[test]
+    fn the_minimal_file_leaves_no_doubt() {
+        assert_eq!(doubts(include_str!("../../config/minimal.toml")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn revocations_that_a_restart_forgets_are_doubted() {
+        let told = "notifications.path = '/auth/apple/notifications'";
+        let doubts = doubts_about("http://app", told);
+        assert!(doubts.len() == 1 && doubts[0].starts_with("store.file: is not set"), "{doubts:?}");
+        let kept = doubts_about("http://app", &format!("{told}\nstore.file = '/var/lib/store'"));
+        assert_eq!(kept, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_audience_that_everybody_shares_and_one_that_no_token_has_are_doubted() {
+        let text = "upstream.url = 'http://app'\napple.client_ids = ['host.exp.Exponent', 'A1B2C3D4E5', 'com.a']";
+        let doubts = doubts(text);
+        assert_eq!(doubts.len(), 2, "{doubts:?}");
+        assert!(doubts[0].contains("looks like a Team ID") && doubts[1].contains("is Expo Go"));
+        assert!(doubts.iter().all(|line| line.ends_with("(from config.toml:2)")), "{doubts:?}");
+    }
+
+    #[test]
+    fn keys_and_issuers_that_are_not_apple_s_are_doubted() {
+        for (more, expected) in [
+            (
+                "jwks.url = 'http://127.0.0.1:4190/auth/keys'",
+                "jwks.url: the keys come over plain http",
+            ),
+            ("jwks.url = 'https://keys.example/'", "jwks.url: the keys do not come from Apple"),
+            ("jwks.file = '/keys.json'", "jwks.file: the keys do not come from Apple"),
+            ("apple.issuer = 'https://sim'", "apple.issuer: is not Apple"),
+        ] {
+            let doubts = doubts_about("http://app", more);
+            assert!(doubts.len() == 1 && doubts[0].starts_with(expected), "{more}: {doubts:?}");
+        }
+        assert!(
+            doubts_about("http://app", "jwks.url = 'https://appleid.apple.com/auth/keys'")
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_list_of_peers_that_is_most_of_the_internet_is_doubted() {
+        for (list, count) in [
+            ("'0.0.0.0/1', '128.0.0.0/1'", 2),
+            ("'2000::/3'", 1),
+            ("'10.0.0.0/8', '2001:db8::/32', 'fc00::/7', 'unix'", 0),
+        ] {
+            let doubts = doubts_about("http://app", &format!("server.trusted_peers = [{list}]"));
+            assert_eq!(doubts.len(), count, "{list}: {doubts:?}");
+        }
+        assert_eq!(
+            doubts_about("http://app", "server.proxy_protocol_peers = ['64.0.0.0/2']").len(),
+            1
+        );
+    }
+
+    #[test]
+    fn an_application_that_strangers_may_reach_is_doubted() {
+        for url in ["http://app.example.com", "https://93.184.216.34", "http://[2606:4700::1]:80"] {
+            let doubts = doubts_about(url, "");
+            assert!(
+                doubts.len() == 1 && doubts[0].contains("private network"),
+                "{url}: {doubts:?}"
+            );
+        }
+        for url in [
+            "http://127.0.0.1:3000",
+            "http://localhost:3000",
+            "http://[::1]:3000",
+            "unix:/run/app.sock",
+            "http://app:3000",
+            "http://10.1.2.3",
+            "http://192.168.0.9",
+            "http://100.64.0.1",
+            "http://[fd00::1]",
+            "http://app.default.svc.cluster.local",
+            "https://app.internal",
+        ] {
+            assert_eq!(doubts_about(url, ""), Vec::<String>::new(), "{url}");
+        }
+        let proof = "[upstreams.b]\nurl = 'https://b.example.com'\nclient_certificate_file = 'c'\nclient_key_file = 'k'";
+        assert!(doubts_about("http://app", proof).is_empty());
+        let named = doubts_about("http://app", "[upstreams.b]\nurl = 'https://b.example.com'");
+        assert!(named[0].starts_with("upstreams.b.url: "), "{named:?}");
+    }
+
+    #[test]
+    fn a_denied_address_that_need_not_be_shown_is_doubted() {
+        let deny = "[policy]\ndeny_emails = ['example.com']\n";
+        let verified = "require_verified_email = true\n";
+        let route =
+            |policy: &str| format!("[[route]]\npath = '/a'\nname = 'a'\npolicy = {policy}\n");
+        let deny_here = route("{ deny_emails = ['example.com'] }");
+        let said = |more: &str| doubts_about("http://app", more);
+        assert_eq!(said(""), Vec::<String>::new());
+        assert!(said(deny)[0].starts_with("policy.deny_emails: bars nobody"));
+        assert_eq!(said(&format!("{deny}{verified}")), Vec::<String>::new());
+        assert!(
+            said(&deny_here)[0]
+                .starts_with("route.policy: bars nobody without a verified address, on route `a`")
+        );
+        assert_eq!(said(&format!("[policy]\n{verified}{deny_here}")), Vec::<String>::new());
+        // Where the route asks for a verified address, what holds everywhere misses nobody there.
+        let asked_here = route("{ require_verified_email = true }");
+        let elsewhere = said(&format!("{deny}{asked_here}"));
+        assert!(elsewhere.len() == 1 && elsewhere[0].contains("route `default`"), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn an_application_that_is_the_proxy_itself_is_doubted() {
+        for (url, more) in [
+            ("http://127.0.0.1:4180", ""),
+            ("http://localhost:4180", ""),
+            ("http://127.0.0.1:4181", ""),
+            ("http://[::1]:9", "server.listen = '[::]:9'"),
+            ("http://10.0.0.7:9", "server.listen = '10.0.0.7:9'"),
+            ("unix:/run/a.sock", "server.listen = 'unix:/run/a.sock'"),
+            ("http://127.0.0.1", "server.listen = '0.0.0.0:80'"),
+        ] {
+            let doubts = doubts_about(url, more);
+            assert!(doubts.len() == 1 && doubts[0].contains("itself listens"), "{url}: {doubts:?}");
+        }
+        for url in ["http://127.0.0.1:4182", "http://10.0.0.7:4180", "http://app:4180"] {
+            assert_eq!(doubts_about(url, ""), Vec::<String>::new(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What becomes of the client's request: the headers that the gateway sets and removes, or the answer to the client.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, Version,
+    header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN},
+};
+
+use super::{Admitted, Asked, Gate, Passage, overrides_the_method};
+use crate::{
+    authn::{Dialect, Rejection},
+    upstream::{Arrival, CredentialForwarding, X_REQUEST_ID},
+    verify::Identity,
+};
+
+/// A yes: what the gateway is to do to the request before the application sees it.
+#[derive(Debug)]
+pub(super) struct Allowed {
+    /// As whom, if as anybody.
+    #[cfg_attr(not(feature = "ext-authz"), expect(dead_code, reason = "for the gRPC form alone"))]
+    pub(super) identity: Option<Arc<Identity>>,
+    /// Set, whatever was there.
+    pub(super) set: HeaderMap,
+    /// Removed. None of those that are set: Envoy removes after it sets.
+    pub(super) remove: Vec<HeaderName>,
+}
+
+impl Allowed {
+    /// How the request that was `asked` about goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::BadRequest`] when a preflight names another method than `OPTIONS`.
+    pub(super) fn of(passage: Passage<'_>, asked: &Asked) -> Result<Self, Rejection> {
+        let rules = &passage.destination.rules;
+        let mut set = HeaderMap::new();
+        let (identity, credential) = match passage.admitted {
+            Admitted::As(identity) => {
+                rules.identity_headers.replace(&mut set, &identity);
+                (Some(identity), rules.credential)
+            }
+            Admitted::Anonymously(credential) => (None, credential),
+            Admitted::AsPreflight if overrides_the_method(&asked.headers) => {
+                return Err(Rejection::BadRequest("the preflight names another method"));
+            }
+            Admitted::AsPreflight => (None, CredentialForwarding::Remove),
+        };
+        let mut remove = rules.identity_headers.spoofed_in(&asked.headers);
+        remove.retain(|name| !set.contains_key(name));
+        if credential == CredentialForwarding::Remove && asked.headers.contains_key(AUTHORIZATION) {
+            remove.push(AUTHORIZATION);
+        }
+        Ok(Self { identity, set, remove })
+    }
+}
+
+/// Whom a no is told: what the answer to a client depends on.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// What it speaks.
+    dialect: Dialect,
+    /// The page that asks.
+    origin: Option<HeaderValue>,
+    /// What its request is called in every log.
+    id: Option<HeaderValue>,
+}
+
+impl Default for Client {
+    /// Of whom nothing is known.
+    fn default() -> Self {
+        Self { dialect: Dialect::Http, origin: None, id: None }
+    }
+}
+
+impl Client {
+    pub(super) fn of(arrival: &Arrival, method: &Method, headers: &HeaderMap) -> Self {
+        // In the eyes of a gateway gRPC is what says so, in whichever version of HTTP it came.
+        let dialect = Dialect::of(method, Version::HTTP_2, headers);
+        let (origin, id) = (headers.get(ORIGIN).cloned(), Some(arrival.id().value()));
+        Self { dialect, origin, id }
+    }
+}
+
+/// A no, as the client is to see it. To a gRPC client it is told by the gateway, which makes a gRPC status of the status and
+/// a message of the body.
+pub(super) fn denied(rejection: &Rejection, client: &Client, gate: &Gate) -> Response<Bytes> {
+    let mut response = rejection.render(Dialect::Http, gate.realm());
+    if client.dialect == Dialect::Grpc {
+        *response.body_mut() = rejection.to_string().into();
+        response.headers_mut().remove(CONTENT_TYPE);
+    }
+    let headers = response.headers_mut();
+    gate.open(headers, client.origin.as_ref());
+    if let Some(id) = &client.id {
+        headers.insert(X_REQUEST_ID, id.clone());
+    }
+    response
+}

@@ -1,0 +1,115 @@
+//! `siwa-proxy check`: everything that is wrong or doubtful, before anything is served.
+
+use std::{fs, process::Output, sync::Arc};
+
+use siwa_proxy::{clock::SystemClock, sim::Apple};
+
+use crate::support::{Recorder, fixture::check_against, program::command};
+
+/// How `siwa-proxy check ARGUMENTS` ended: its code, what it said, and what it showed.
+fn check(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } =
+        command().arg("check").args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stderr), text(stdout))
+}
+
+/// The path of a fixture, as it is named in findings.
+fn settings(name: &str) -> String {
+    format!("tests/fixtures/settings/{name}")
+}
+
+#[test]
+fn ten_mistakes_are_ten_findings_each_with_its_place_and_its_mend() {
+    let (code, said, shown) = check(&["--config", &settings("ten-mistakes.toml"), "--show"]);
+    assert_eq!((code, shown.as_str()), (Some(64), ""));
+    assert_eq!(said.lines().count(), 10, "{said}");
+    assert!(said.lines().all(|line| line.contains("ten-mistakes.toml:")), "{said}");
+    check_against("settings/ten-mistakes.txt", &said);
+}
+
+#[test]
+fn what_is_doubtful_is_said_and_can_be_used() {
+    let (code, said, _) = check(&["--config", &settings("doubtful.toml")]);
+    assert_eq!(code, Some(0), "{said}");
+    check_against("settings/doubtful.txt", &said);
+}
+
+#[test]
+fn what_is_shown_names_the_place_of_each_value_and_hides_secrets() {
+    let mut check = command();
+    check.args(["check", "--show", "--config", &settings("doubtful.toml"), "--log", "warn"]);
+    let output = check.env("SIWA_APPLE__LEEWAY", "1m").output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    check_against("settings/shown.toml", &without_most_defaults(&shown));
+
+    // It is a file like any other, but for the secret.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("again.toml");
+    fs::write(&file, shown.replace("(secret)@", "")).unwrap();
+    let mut again = command();
+    assert!(again.args(["check", "--config"]).arg(file).status().unwrap().success());
+}
+
+/// What is shown, without the values that are the same for everybody: they are in the reference. One section is whole.
+fn without_most_defaults(shown: &str) -> String {
+    let mut is_whole = false;
+    let mut is_kept = |line: &&str| {
+        if line.starts_with('[') {
+            is_whole = *line == "[apple]";
+        }
+        is_whole || !(line.ends_with("# default") || line.ends_with("is not set"))
+    };
+    shown.lines().filter(|line| is_kept(line)).map(|line| line.to_owned() + "\n").collect()
+}
+
+#[test]
+fn files_that_settings_name_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, config) = (folder.path().join("empty.pem"), folder.path().join("siwa.toml"));
+    fs::write(&empty, "").unwrap();
+    let pem = empty.display();
+    let text = format!(
+        "apple.client_ids = ['a']\n[upstream]\nurl = 'https://app'\nca_file = '{pem}'\n\
+         [jwks]\nca_file = '/no/such.pem'\n[tls]\ncertificate = '{pem}'\nkey = '{pem}'\n"
+    );
+    fs::write(&config, text).unwrap();
+    let (code, said, _) = check(&["--config", config.to_str().unwrap()]);
+    assert_eq!(code, Some(64), "{said}");
+    for (key, line) in [("tls.certificate", 8), ("jwks.ca_file", 6), ("upstream.url", 3)] {
+        let start = format!("{key}: cannot be used: ");
+        let found = said.lines().find(|line| line.starts_with(&start));
+        let place = format!("(from {}:{line})", config.display());
+        assert!(found.is_some_and(|line| line.ends_with(&place)), "{key} {place} in {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn online_the_keys_are_fetched_and_the_application_is_connected_to() {
+    let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
+    let application = Recorder::start().await;
+    let upstream = format!("http://{}", application.address);
+    let run = |jwks: String, upstream: String| async move {
+        let arguments =
+            ["--client-id", "a", "--jwks-url", &jwks, "--upstream", &upstream, "--online"]
+                .map(str::to_owned);
+        let run = move || check(&arguments.each_ref().map(String::as_str));
+        tokio::task::spawn_blocking(run).await.unwrap()
+    };
+
+    let (code, said, _) = run(apple.jwks_url(), upstream.clone()).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("ok: jwks: 3 usable keys") || said.contains("usable keys"), "{said}");
+    assert!(said.contains(&format!("ok: upstream.url: {upstream} can be connected to")), "{said}");
+
+    let (code, said, _) = run(apple.url(), upstream).await;
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("jwks.url: the keys cannot be had: "), "{said}");
+
+    let (code, said, _) = run(apple.jwks_url(), "http://127.0.0.1:1".to_owned()).await;
+    assert_eq!(code, Some(69), "{said}");
+    let refused =
+        "upstream.url: http://127.0.0.1:1 cannot be used: the address cannot be connected to";
+    assert!(said.contains(refused) && said.contains("(from flag --upstream)"), "{said}");
+}

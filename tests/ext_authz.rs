@@ -1,0 +1,9 @@
+//! Envoy's `ext_authz`, in both of its forms, without Envoy. With it: `real_programs::envoy`.
+
+#[cfg(feature = "ext-authz")]
+mod check;
+#[cfg(feature = "ext-authz")]
+mod health;
+mod http_form;
+#[cfg(feature = "ext-authz")]
+mod protocol;
