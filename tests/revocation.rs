@@ -79,6 +79,19 @@ async fn both_spellings_of_a_deletion_end_the_tokens_of_every_app() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_asks_by_ext_authz_is_told_no_for_whom_apple_revoked() {
+    let house =
+        House::with(&format!("{ON}\next_authz.path_prefixes = ['/auth/apple/ext-authz']")).await;
+    let bearer = bearer_issued(&house, -60);
+    let ask = async || house.get("/auth/apple/ext-authz/a", &[("Authorization", &bearer)]).await;
+    assert_eq!(ask().await.status, 200);
+    assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
+    let refused = ask().await;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (401, Some("token_revoked")));
+    assert!(house.application.requests().is_empty(), "nothing is forwarded");
+}
+
+#[tokio::test]
 async fn consent_is_withdrawn_from_the_group_of_the_app_alone() {
     let groups = "revocations.groups = [['com.example.app'], ['com.example.web']]";
     let house = House::with(&format!("{ON}\n{groups}")).await;
