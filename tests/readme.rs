@@ -46,6 +46,9 @@ const FILE_ENDINGS: &[&str] =
 /// The pages whose links and commands are checked; a page that is missing fails its test.
 const PAGES: &[&str] = &["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
 
+/// The pages of the deployment guide, whose links are relative to their folder.
+const DEPLOYMENT: &[&str] = &["deploy/README.md", "deploy/SCALE.md"];
+
 /// A claim that does not hold.
 #[derive(Debug, PartialEq, Eq)]
 struct Untrue {
@@ -181,6 +184,7 @@ fn untrue_test_commands(page: &Page, ci: &str) -> Vec<Untrue> {
 #[test]
 fn the_binary_understands_every_command_on_the_pages() {
     assert_true(PAGES, untrue_commands);
+    assert_true(DEPLOYMENT, untrue_commands);
 }
 
 #[test]
@@ -260,12 +264,16 @@ fn untrue_file_names(page: &Page, files: &[String], anywhere: bool) -> Vec<Untru
 fn every_link_on_the_pages_leads_somewhere() {
     let files = repository().expect("the repository can be read");
     assert_true(PAGES, |page| untrue_links(page, &files));
+    let deployment: Vec<String> =
+        files.iter().filter_map(|file| file.strip_prefix("deploy/")).map(str::to_owned).collect();
+    assert_true(DEPLOYMENT, |page| untrue_links(page, &deployment));
 }
 
 #[test]
 fn every_file_named_on_the_pages_exists() {
     let files = repository().expect("the repository can be read");
     assert_true(PAGES, |page| untrue_file_names(page, &files, false));
+    assert_true(DEPLOYMENT, |page| untrue_file_names(page, &files, false));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod names;
 mod problems;
 mod schema;
 mod sections;
+mod variables;
 mod written;
 
 use std::{

@@ -16,6 +16,7 @@ use super::{
     HttpsError, HttpsOptions, InvalidDuration, Issuer, JwkSet, TrustedUrl,
     cache::SourceCache,
     https::Document,
+    pace,
 };
 use crate::telemetry::{DriftCheckLabels, DriftLabels, Metrics};
 
@@ -119,7 +120,7 @@ impl Canary {
         }
         loop {
             self.look().await;
-            sleep(self.every.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+            sleep(pace::regular(self.every, fastrand::f64())).await;
         }
     }
 

@@ -22,6 +22,7 @@ mod fetched;
 mod https;
 mod kept;
 mod key;
+mod pace;
 mod progress;
 mod refresher;
 mod set;

@@ -16,6 +16,7 @@ use super::{
     disk::{Moment, Restored, SetFile, Snapshot},
     fetched::Fetched,
     kept::KeptSet,
+    pace,
     progress::Place,
     writer::Writer,
 };
@@ -54,10 +55,6 @@ pub(super) struct Refresher {
 impl Refresher {
     /// The longest that reading the last good set from disk may take.
     const LONGEST_LOAD: Duration = Duration::from_secs(2);
-    /// The first pause after a failure, doubled with each further one.
-    const FIRST_PAUSE: Duration = Duration::from_secs(1);
-    /// The longest pause after a failure.
-    const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
     pub(super) fn new(
         source: KeySource,
@@ -259,19 +256,12 @@ impl Refresher {
         Instant::now().checked_add(self.pause()).unwrap_or_else(Self::far_future)
     }
 
-    /// ± 10 % of the period when all is well; a doubling pause when not, half of it by chance; never past the moment at
-    /// which the set is too old.
+    /// A regular one when all is well; one that doubles when not; never past the moment at which the set is too old.
     fn pause(&self) -> Duration {
-        let period = self.settings.refresh_every;
-        let pause = match self.failures.checked_sub(1) {
-            None => period.mul_f64(0.9 + 0.2 * fastrand::f64()),
-            Some(earlier) => {
-                let longest = Self::LONGEST_PAUSE.min(period);
-                let doubled = Self::FIRST_PAUSE
-                    .min(period)
-                    .saturating_mul(1_u32.checked_shl(earlier).unwrap_or(u32::MAX));
-                doubled.min(longest).mul_f64(0.5 + 0.5 * fastrand::f64())
-            }
+        let (period, chance) = (self.settings.refresh_every, fastrand::f64());
+        let pause = match self.failures {
+            0 => pace::regular(period, chance),
+            failures => pace::after_failures(failures, period, chance),
         };
         match self.end.map(|end| end.saturating_duration_since(Instant::now())) {
             Some(left) if !left.is_zero() => pause.min(left),

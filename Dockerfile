@@ -1,0 +1,78 @@
+# Two images from one file: the default, and `--target scratch` with a program that needs no library.
+#
+#     docker build -t siwa-proxy .
+#     docker build -t siwa-proxy:scratch --target scratch .
+#
+# Both run as user 65532, hold no shell, write nothing to their root file system, and have the certificate authorities
+# by which Apple's keys are fetched. The same sources give the same program; with SOURCE_DATE_EPOCH and BuildKit's
+# rewrite-timestamp=true the same image.
+
+ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${RUST_IMAGE} AS toolchain
+WORKDIR /src
+# Not the base image's, so that it may be any with cargo and a C compiler on its path.
+ENV CARGO_HOME=/cargo CARGO_TERM_COLOR=never
+# A program that does nothing, for the dependencies: they change seldom, and are a layer of their own.
+COPY Cargo.toml Cargo.lock build.rs ./
+RUN mkdir -p src tests && echo 'fn main() {}' > src/main.rs && touch src/lib.rs tests/behaviour.rs
+
+FROM toolchain AS build
+# As for cargo: features beside the default ones, separated by commas, and flags such as --no-default-features.
+ARG FEATURES="otlp"
+ARG CARGO_FLAGS=""
+RUN cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS
+COPY config config
+COPY src src
+# What --version says, as there is no git in here.
+ARG SIWA_COMMIT=""
+RUN touch src/main.rs src/lib.rs \
+    && SIWA_COMMIT="$SIWA_COMMIT" cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS \
+    && install -D target/release/siwa-proxy /out/usr/local/bin/siwa-proxy
+
+FROM toolchain AS build-static
+ARG FEATURES="otlp"
+ARG CARGO_FLAGS=""
+# With a target the flag is for the program alone: build scripts and macros need the C library of this image.
+ENV RUSTFLAGS="-C target-feature=+crt-static"
+RUN rustc -vV | sed -n 's/^host: //p' > /target \
+    && cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target "$(cat /target)"
+COPY config config
+COPY src src
+ARG SIWA_COMMIT=""
+RUN touch src/main.rs src/lib.rs \
+    && SIWA_COMMIT="$SIWA_COMMIT" \
+        cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target "$(cat /target)" \
+    && install -D "target/$(cat /target)/release/siwa-proxy" /out/usr/local/bin/siwa-proxy \
+    && install -D -m 644 /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt \
+    && printf 'nonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' > /out/etc/passwd \
+    && printf 'nonroot:x:65532:\n' > /out/etc/group
+
+FROM scratch AS scratch
+COPY --from=build-static /out /
+USER 65532:65532
+EXPOSE 4180 4181
+ENTRYPOINT ["/usr/local/bin/siwa-proxy"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/usr/local/bin/siwa-proxy", "healthcheck"]
+ARG SIWA_COMMIT=""
+ARG VERSION=""
+LABEL org.opencontainers.image.title="siwa-proxy" \
+      org.opencontainers.image.description="The auth proxy for Sign in with Apple" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$SIWA_COMMIT"
+
+FROM ${RUNTIME_IMAGE} AS distroless
+COPY --from=build /out /
+USER 65532:65532
+EXPOSE 4180 4181
+ENTRYPOINT ["/usr/local/bin/siwa-proxy"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/usr/local/bin/siwa-proxy", "healthcheck"]
+ARG SIWA_COMMIT=""
+ARG VERSION=""
+LABEL org.opencontainers.image.title="siwa-proxy" \
+      org.opencontainers.image.description="The auth proxy for Sign in with Apple" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$SIWA_COMMIT"
