@@ -156,9 +156,8 @@ impl Sections {
         let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
-        if let (Some(apple), Some(jwks)) = (&apple, &jwks) {
-            check_issuers(problems, &apple.issuer, &jwks.additional, &policy);
-        }
+        let issuer = apple.as_ref().map(|apple| &apple.issuer);
+        check_issuers(problems, issuer, jwks.as_ref().map(|jwks| &*jwks.additional), &policy);
         let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
@@ -167,18 +166,13 @@ impl Sections {
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
-        let notifications = notifications.check(problems, &doors.paths);
+        let notifications = notifications.check(problems, &doors.paths, &ext_authz.settings);
         let revocations = revocations.check(problems, client_ids, store.as_ref());
-        let webhooks = webhooks.check(problems);
-        if notifications.is_none() && !webhooks.targets.is_empty() {
-            let what = "are told nothing without notifications.path: set it, or remove them";
-            problems.note("webhooks.urls", what);
-        }
+        let webhooks = webhooks.check(problems, notifications.as_ref());
         let log = log.check(problems);
         let watch_every = reload.check(problems);
 
-        let (server, apple, jwks) = (server?, apple?, jwks?);
-        let (policy, identity) = (policy?, identity?);
+        let (server, apple, jwks, policy, identity) = (server?, apple?, jwks?, policy?, identity?);
         Some(Settings {
             listen: server.listen,
             admin_listen: server.admin_listen,
@@ -238,10 +232,11 @@ fn any_preserves_header_case(upstreams: &[UpstreamEntry]) -> bool {
 /// With several issuers a subject alone says no longer who it is, so that their order of trust must be written down.
 fn check_issuers(
     problems: &mut Problems,
-    first: &Issuer,
-    additional: &[AdditionalKeys],
+    first: Option<&Issuer>,
+    additional: Option<&[AdditionalKeys]>,
     policy: &PolicySection,
 ) {
+    let (Some(first), Some(additional)) = (first, additional) else { return };
     if additional.iter().any(|keys| keys.issuer == *first) {
         let what = "names the issuer of [apple], whose keys come from one place: remove it";
         problems.note_clash("jwks.additional", "apple.issuer", what);
@@ -417,6 +412,10 @@ mod tests {
             ("[notifications]\npath = '/a/../b'", "notifications.path"),
             (
                 "[notifications]\npath = '/auth/apple/verify'\n[doors]\nauth_request = ['/auth/apple/verify']",
+                "notifications.path",
+            ),
+            (
+                "[notifications]\npath = '/ask/a'\n[ext_authz]\npath_prefixes = ['/ask']",
                 "notifications.path",
             ),
             ("[notifications]\nrate_per_second = 0", "notifications.rate_per_second"),

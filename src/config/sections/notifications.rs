@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use super::super::problems::Problems;
-use crate::endpoints::{DoorPaths, NotificationSettings};
+use crate::endpoints::{DoorPaths, ExtAuthzSettings, NotificationSettings};
 
 /// `[notifications]`: Apple's server-to-server notifications, posted to the public listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,7 @@ impl NotificationsSection {
         self,
         problems: &mut Problems,
         doors: &DoorPaths,
+        ext_authz: &ExtAuthzSettings,
     ) -> Option<NotificationSettings> {
         let Self { path, rate_per_second: per_second, rate_burst: burst } = self;
 
@@ -55,6 +56,11 @@ impl NotificationsSection {
         let taken = [auth_request, forward_auth, userinfo].into_iter().flatten();
         if taken.into_iter().any(|taken| **taken == *path) {
             problems.note("notifications.path", "is that of one of [doors]: it needs its own");
+        }
+        if ext_authz.find(&path).is_some() {
+            let what =
+                "is behind one of ext_authz.path_prefixes: it needs one that no gateway asks about";
+            problems.note("notifications.path", what);
         }
         Some(NotificationSettings { path, per_second, burst })
     }

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{super::problems::Problems, check_positive, store::read};
-use crate::webhooks::{Target, WebhookSecret, WebhookSettings};
+use crate::{
+    endpoints::NotificationSettings,
+    webhooks::{Target, WebhookSecret, WebhookSettings},
+};
 
 /// `[webhooks]`: who else is told of Apple's notifications: a signed JSON POST for each event, at least once, with the
 /// headers of Standard Webhooks.
@@ -43,7 +46,11 @@ impl Default for WebhooksSection {
 }
 
 impl WebhooksSection {
-    pub(super) fn check(self, problems: &mut Problems) -> WebhookSettings {
+    pub(super) fn check(
+        self,
+        problems: &mut Problems,
+        notifications: Option<&NotificationSettings>,
+    ) -> WebhookSettings {
         let Self { urls, secret_files, keep, timeout } = self;
 
         check_positive(problems, "webhooks.keep", keep);
@@ -57,6 +64,10 @@ impl WebhooksSection {
             let what =
                 format!("there are {secrets} for {urls} urls: name one for all, or one each");
             problems.note_clash("webhooks.secret_files", "webhooks.urls", what);
+        }
+        if notifications.is_none() && !urls.is_empty() {
+            let what = "are told nothing without notifications.path: set it, or remove them";
+            problems.note("webhooks.urls", what);
         }
         let secrets: Vec<_> =
             secret_files.iter().filter_map(|file| check_secret(problems, file)).collect();
