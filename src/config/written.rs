@@ -166,22 +166,20 @@ fn without_secrets(value: &Value) -> Value {
 
 /// `https://somebody:password@host/path?query` without what only those who wrote it should know (RFC 3986 §3.2.1, §3.4).
 fn without_credentials(text: &str) -> Cow<'_, str> {
-    match Url::parse(text) {
-        Ok(url) if is_telling(&url) => {
-            let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-            let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-            let host = match authority.rsplit_once('@') {
-                Some((_userinfo, host)) => format!("{HIDDEN}@{host}"),
-                None => authority.to_owned(),
-            };
-            let path = match path.split_once('?') {
-                Some((path, _query)) => format!("{path}?{HIDDEN}"),
-                None => path.to_owned(),
-            };
-            Cow::Owned(format!("{scheme}://{host}{path}"))
-        }
-        _ => Cow::Borrowed(text),
+    let Some((scheme, rest)) = text.split_once("://") else { return Cow::Borrowed(text) };
+    if !Url::parse(text).is_ok_and(|url| is_telling(&url)) {
+        return Cow::Borrowed(text);
     }
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = match authority.rsplit_once('@') {
+        Some((_userinfo, host)) => format!("{HIDDEN}@{host}"),
+        None => authority.to_owned(),
+    };
+    let path = match path.split_once('?') {
+        Some((path, _query)) => format!("{path}?{HIDDEN}"),
+        None => path.to_owned(),
+    };
+    Cow::Owned(format!("{scheme}://{host}{path}"))
 }
 
 /// Whether an address holds what may be a secret: a name, a password or a query.
@@ -238,6 +236,7 @@ mod tests {
             ("redis://:p@ss@host", "redis://(secret)@host"),
             ("https://keys.example/jwks?token=hunter2", "https://keys.example/jwks?(secret)"),
             ("me@example.com", "me@example.com"),
+            ("unix:/run/siwa-proxy.sock?mode=660", "unix:/run/siwa-proxy.sock?mode=660"),
         ] {
             assert_eq!(without_credentials(text), shown);
         }
