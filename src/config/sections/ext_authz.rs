@@ -98,17 +98,15 @@ pub(super) fn is_at_or_behind(prefix: &str, path: &str) -> bool {
 /// Notes prefixes that are behind others: which request is asked about there could be read in two ways.
 fn check_nesting(problems: &mut Problems, prefixes: &[Box<str>]) {
     for (at, prefix) in prefixes.iter().enumerate() {
-        let (before, after) = prefixes.split_at(at);
-        let is_outer = |other: &&Box<str>| is_at_or_behind(other, prefix);
-        let outer = before.iter().find(is_outer);
-        let outer =
-            outer.or_else(|| after.iter().find(|other| *other != prefix && is_outer(other)));
+        let outer = prefixes.iter().enumerate().find(|&(other_at, other)| {
+            is_at_or_behind(other, prefix) && (other != prefix || other_at < at)
+        });
         let what = match outer {
             None => continue,
-            Some(outer) if outer == prefix => {
+            Some((_, outer)) if outer == prefix => {
                 format!("`{prefix}` is there twice: remove one of the two")
             }
-            Some(outer) => {
+            Some((_, outer)) => {
                 format!("`{prefix}` is behind `{outer}`: choose prefixes beside each other")
             }
         };
