@@ -1,4 +1,4 @@
-//! `siwa-proxy check`: whether the proxy would start with these settings, and what is doubtful about them.
+//! `siwa-proxy check`: whether the proxy would serve with these settings, and what is doubtful about them.
 
 use std::{
     io::{self, Write},
@@ -14,8 +14,8 @@ use crate::{EX_UNAVAILABLE, EX_USAGE, options::SettingsOptions};
 
 /// Say everything that is wrong or doubtful about the settings, each with its place and what to do.
 ///
-/// Settings come from flags, the environment and a file, as for `serve`. What keeps the proxy from starting is a problem;
-/// what it would start with, and is probably not meant, is a warning. Files that settings name are read; nothing is
+/// Settings come from flags, the environment and a file, as for `serve`. What keeps the proxy from serving is a problem;
+/// what it would serve with, and is probably not meant, is a warning. Files that settings name are read; nothing is
 /// connected to, unless by --online.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
@@ -27,13 +27,13 @@ pub(crate) struct CheckOptions {
     #[arg(long)]
     show: bool,
 
-    /// Fetch the keys, and connect to each application.
+    /// Fetch the keys from each source, and connect to each application.
     #[arg(long)]
     online: bool,
 }
 
 const EXAMPLE: &str = "\
-Exit codes: 0 the proxy would start, 64 it would not, 69 the keys or an
+Exit codes: 0 the settings can be used, 64 they cannot, 69 the keys or an
 application cannot be had (--online).
 
 Example:

@@ -145,13 +145,9 @@ fn token_in(input: &str) -> &str {
 
 impl From<ExplainOptions> for Flags {
     fn from(options: ExplainOptions) -> Self {
-        /// The settings require an application; nobody calls it.
-        const UNUSED: &str = "http://127.0.0.1:9";
-
         let ExplainOptions { config, client_id, jwks_url, jwks_file, issuer, at: _, json: _ } =
             options;
         Self::new(config)
-            .with("explain", ("upstream", "url"), [UNUSED.to_owned()])
             .with("--client-id", ("apple", "client_ids"), client_id)
             .with("--jwks-url", ("jwks", "url"), jwks_url)
             .with("--jwks-file", ("jwks", "file"), jwks_file)

@@ -100,7 +100,7 @@ Example:
   curl -i http://127.0.0.1:4180/ -H 'Authorization: Bearer <identity token>'
 
 A request with a genuine token reaches the application with X-Apple-Sub and
-X-Apple-Email; any other is answered 401, and the body says why.";
+X-Apple-Email; any other is refused, and the body says why.";
 
 const SIM_EXAMPLE: &str = "\
 Example, in three terminals:

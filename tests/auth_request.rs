@@ -2,14 +2,14 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
 use http::Request;
 use siwa_proxy::sim::{faults::Fault, presets, token::TokenTemplate};
 
-use crate::support::{House, PATIENCE, Reply, exchange, exchange_h2, get, program::BINARY};
+use crate::support::{House, PATIENCE, Reply, exchange, exchange_h2, get, program::command};
 
 const VERIFY: &str = "/auth/apple/verify";
 
@@ -379,7 +379,7 @@ async fn said_at_start(settings: &str) -> String {
         "apple.client_ids = ['com.example.app', 'com.example.web']\njwks.file = '{keys}'\n"
     );
     std::fs::write(&file, base + settings).unwrap();
-    let mut command = Command::new(BINARY);
+    let mut command = command();
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"]);
     let mut child = command.arg(&file).stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();

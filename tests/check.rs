@@ -2,7 +2,10 @@
 
 use std::{fs, process::Output, sync::Arc};
 
-use siwa_proxy::{clock::SystemClock, sim::Apple};
+use siwa_proxy::{
+    clock::SystemClock,
+    sim::{Apple, faults::Fault},
+};
 
 use crate::support::{Recorder, fixture::check_against, program::command};
 
@@ -100,7 +103,7 @@ async fn online_the_keys_are_fetched_and_the_application_is_connected_to() {
 
     let (code, said, _) = run(apple.jwks_url(), upstream.clone()).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("ok: jwks: 3 usable keys") || said.contains("usable keys"), "{said}");
+    assert!(said.lines().any(|line| line == "ok: jwks.url: usable keys: 1"), "{said}");
     assert!(said.contains(&format!("ok: upstream.url: {upstream} can be connected to")), "{said}");
 
     let (code, said, _) = run(apple.url(), upstream).await;
@@ -112,4 +115,54 @@ async fn online_the_keys_are_fetched_and_the_application_is_connected_to() {
     let refused =
         "upstream.url: http://127.0.0.1:1 cannot be used: the address cannot be connected to";
     assert!(said.contains(refused) && said.contains("(from flag --upstream)"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn online_the_keys_of_further_issuers_are_fetched_too() {
+    let (apple, other) =
+        tokio::join!(Apple::start(Arc::new(SystemClock)), Apple::start(Arc::new(SystemClock)));
+    let (apple, other) = (apple.unwrap(), other.unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("siwa.toml");
+    let text = format!(
+        "apple.client_ids = ['a']\npolicy.issuers = ['https://other.example']\n[jwks]\nurl = '{}'\n\
+         additional = [{{ issuer = 'https://other.example', url = '{}' }}]\n",
+        apple.jwks_url(),
+        other.jwks_url()
+    );
+    fs::write(&config, text).unwrap();
+    let run = || {
+        let config = config.display().to_string();
+        tokio::task::spawn_blocking(move || check(&["--config", &config, "--online"]))
+    };
+
+    let (code, said, _) = run().await.unwrap();
+    assert_eq!(code, Some(0), "{said}");
+    let works = "ok: jwks.additional: usable keys of https://other.example: 1";
+    assert!(said.lines().any(|line| line == works), "{said}");
+
+    other.fail_with(Fault::Status(http::StatusCode::SERVICE_UNAVAILABLE));
+    let (code, said, _) = run().await.unwrap();
+    assert_eq!(code, Some(69), "{said}");
+    let fails = "jwks.additional: the keys of https://other.example cannot be had: ";
+    let place = format!("(from {}:5)", config.display());
+    let line = said.lines().find(|line| line.starts_with(fails));
+    assert!(line.is_some_and(|line| line.ends_with(&place)), "{said}");
+}
+
+#[test]
+fn a_file_of_keys_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("keys.json");
+    fs::write(&empty, r#"{"keys":[]}"#).unwrap();
+    for file in ["/no/such.json", empty.to_str().unwrap()] {
+        let (code, said, _) = check(&["--client-id", "a", "--jwks-file", file]);
+        assert_eq!(code, Some(64), "{said}");
+        let line = said.lines().find(|line| line.starts_with("jwks.file: cannot be used: "));
+        assert!(line.is_some_and(|line| line.ends_with("(from flag --jwks-file)")), "{said}");
+    }
+    let keys =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/jwks/2026-06-30-three-keys.json");
+    let (code, said, _) = check(&["--client-id", "a", "--jwks-file", keys]);
+    assert_eq!(code, Some(0), "{said}");
 }

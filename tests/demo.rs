@@ -1,33 +1,37 @@
 //! The demonstration does what it says: its own curl lines are taken from its output and sent.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
 };
 
 use siwa_proxy::sim::presets;
+use tempfile::NamedTempFile;
 
-use crate::support::{Reply, get};
+use crate::support::{Reply, get, program::command};
 
-/// A running demonstration and the curl lines that it printed.
+/// A running demonstration, the curl lines that it printed, and its log.
 struct Demo {
     child: Child,
     curl_lines: Vec<String>,
+    log: NamedTempFile,
 }
 
 impl Demo {
     fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_siwa-proxy"))
+        let log = NamedTempFile::new().unwrap();
+        let mut child = command()
             .args(["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let printed: Vec<_> = output.take_while(|line| !line.starts_with("ready")).collect();
         let curl_lines = printed.into_iter().filter(|line| line.starts_with("curl ")).collect();
-        Self { child, curl_lines }
+        Self { child, curl_lines, log }
     }
 
     /// Does what curl would do with one of the lines.
@@ -71,4 +75,12 @@ async fn the_three_curl_lines_do_what_they_say() {
         "{}",
         spoofed.body
     );
+}
+
+#[tokio::test]
+async fn its_log_warns_of_nothing() {
+    let demo = Demo::start();
+    assert_eq!(demo.send(0).await.status, 200);
+    let log = fs::read_to_string(demo.log.path()).unwrap();
+    assert!(log.contains(r#""message":"listening""#) && !log.contains("WARN"), "{log}");
 }

@@ -123,6 +123,14 @@ async fn stale_keys_look_as_the_readme_says_and_still_serve() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_never_becomes_ready_looks_as_the_readme_says() {
+    let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
+    apple.fail_with(Fault::Status(http::StatusCode::SERVICE_UNAVAILABLE));
+    let (program, log) = Program::start_unready(&apple.jwks_url()).await;
+    Trouble::called("it never becomes ready").shows(&log, &program).await;
+}
+
+#[tokio::test]
 async fn a_wrong_audience_looks_as_the_readme_says_and_is_mended_by_its_client_id() {
     let other = |token: TokenTemplate| token.audience("com.other.app");
     let drill = Drill::start(&[], &[]).await;

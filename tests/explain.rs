@@ -210,6 +210,22 @@ fn the_exit_code_tells_whether_the_token_is_good() {
 }
 
 #[test]
+fn settings_that_check_accepts_explain_accepts() {
+    let desk = Desk::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (pem, config) = (folder.path().join("ca.pem"), folder.path().join("siwa.toml"));
+    fs::write(&pem, "").unwrap();
+    let upstream = format!("url = 'https://app.example.com'\nca_file = '{}'", pem.display());
+    let token = desk.mint(&TokenTemplate::native());
+    for application in [&*upstream, "url = 'unix:/run/app.sock'"] {
+        let text = format!("apple.client_ids = ['com.example.app']\n[upstream]\n{application}\n");
+        fs::write(&config, text).unwrap();
+        let output = run(&desk, &["--config", config.to_str().unwrap()], &token);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn keys_that_cannot_be_had_say_nothing_of_the_token() {
     let output = Command::new(env!("CARGO_BIN_EXE_siwa-proxy"))
         .env_clear()

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::{fd::OwnedFd, unix::fs::PermissionsExt},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use siwa_proxy::{
@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::support::{
     House, PATIENCE, Recorder, Reply, get, open,
-    program::{BINARY, Program, free_address},
+    program::{BINARY, Program, command, command_of, free_address},
     read_reply, read_reply_from,
 };
 
@@ -81,7 +81,7 @@ async fn sockets_that_systemd_hands_over_are_served() {
     // As systemd does it: descriptors from 3 on, and the variables name the process that is to take them.
     let script = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; \
                   export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$0\" \"$@\"";
-    let mut shell = Command::new("sh");
+    let mut shell = command_of("sh");
     shell
         .args(["-c", script, BINARY, "serve", "--listen", "systemd", "--client-id"])
         .args(["com.example.app", "--admin-listen", "systemd:1"])
@@ -100,7 +100,7 @@ async fn sockets_that_systemd_hands_over_are_served() {
 
 #[tokio::test]
 async fn without_a_socket_that_was_handed_over_nothing_starts() {
-    let output = Command::new(BINARY)
+    let output = command()
         .args(["serve", "--listen", "systemd", "--client-id", "a", "--admin-listen"])
         .args([&free_address().to_string(), "--upstream", "http://127.0.0.1:1"])
         .output()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::apple_rules::known_tests;
 
-/// A key, and the tests that reach what it sets; or why there is none.
+/// A key, and the tests that reach what it sets.
 type Row = (&'static str, &'static [&'static str]);
 
 #[rustfmt::skip] // A table is read as a table.

@@ -8,11 +8,12 @@ mod markdown;
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use markdown::{Line, Page, shell_words};
 use siwa_proxy::config::Settings;
+
+use crate::support::program::command;
 
 /// Every header that may carry an identity to the application.
 const IDENTITY_HEADERS: &[&str] = &[
@@ -113,11 +114,8 @@ fn call(words: &[String]) -> Option<Vec<String>> {
 
 /// Asks the binary itself: it reads the arguments in order, and only when it knows them all does it come to `--help`.
 fn help_for(arguments: &[String]) -> Result<String, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_siwa-proxy"))
-        .args(arguments)
-        .arg("--help")
-        .output()
-        .map_err(|error| error.to_string())?;
+    let output =
+        command().args(arguments).arg("--help").output().map_err(|error| error.to_string())?;
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() && help.contains("Usage:") {
         return Ok(help);

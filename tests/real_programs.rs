@@ -21,7 +21,8 @@ use siwa_proxy::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
-    House, PATIENCE, application, get, open, read_head, secure::Authority, serve_http,
+    House, PATIENCE, application, get, open, program::command, read_head, secure::Authority,
+    serve_http,
 };
 
 /// What curl prints when it is run with `arguments`.
@@ -231,7 +232,7 @@ async fn a_gibibyte_up_and_down_costs_less_than_16_mebibytes_of_memory() {
     let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
     let application = application(|stream, _| a_gibibyte_either_way(stream)).await;
     let [address, admin] = [free_address(), free_address()];
-    let mut command = Command::new(env!("CARGO_BIN_EXE_siwa-proxy"));
+    let mut command = command();
     command
         .args(["serve", "--client-id", "com.example.app", "--jwks-url", &apple.jwks_url()])
         .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])

@@ -31,7 +31,9 @@ async fn what_is_no_trace_goes_no_further() {
     ] {
         get(&house, headers).await;
     }
-    for request in house.application.requests() {
+    let requests = house.application.requests();
+    assert_eq!(requests.len(), 4);
+    for request in requests {
         assert!(request.header("traceparent").is_empty(), "{request:?}");
         assert!(request.header("tracestate").is_empty(), "{request:?}");
     }

@@ -37,7 +37,7 @@ pub(super) fn describe(
         None => "none yet".to_owned(),
         Some(age) => {
             let age = humantime::format_duration(age);
-            format!("{} keys, fetched {age} ago", metrics.jwks_keys.get())
+            format!("keys: {}, fetched {age} ago", metrics.jwks_keys.get())
         }
     });
     let places: Vec<String> = public.iter().map(Listener::describe).collect();

@@ -136,7 +136,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// No TCP address is listened on.
     pub fn address(&self) -> io::Result<SocketAddr> {
         first_address(&self.public)
     }

@@ -1,16 +1,16 @@
 //! What can be found out about settings without serving anybody: whether the files that they name can be used, and, if
 //! asked for, whether what they name answers.
 
-use std::error::Error;
+use std::{error::Error, iter};
 
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    config::Settings,
+    config::{AdditionalKeys, JwksFrom, Settings},
     server::Tls,
     telemetry::{Metrics, causes},
     upstream::{Streams, TlsError, Upstream, UpstreamSettings},
-    verify::{HttpsJwks, TrustedUrl, usable_keys},
+    verify::{FetchFault, HttpsJwks, Issuer, TrustedUrl, usable_keys},
 };
 
 /// What was found out about one of the settings.
@@ -36,6 +36,13 @@ pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
     if let Err(error) = HttpsJwks::with_options(TrustedUrl::apple_keys(), &settings.jwks_https) {
         findings.push(fails("jwks.ca_file", &error));
     }
+    for source in NamedKeys::all(settings) {
+        if let JwksFrom::File(_) = source.from
+            && let Err(fault) = source.count_keys(settings).await
+        {
+            findings.push(fails(source.key(), &fault));
+        }
+    }
     for entry in &settings.upstreams {
         if let Err(error) = upstream(&entry.settings) {
             findings.push(fails(&format!("{}.url", entry.section), &error));
@@ -44,9 +51,12 @@ pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Fetches the keys that `settings` name, and connects to each application.
+/// Fetches the keys that `settings` name from each source, and connects to each application.
 pub async fn probe(settings: &Settings) -> Vec<Finding> {
-    let mut findings = vec![probe_keys(settings).await];
+    let mut findings = Vec::new();
+    for source in NamedKeys::all(settings) {
+        findings.push(source.probe(settings).await);
+    }
     for entry in &settings.upstreams {
         let (key, place) = (format!("{}.url", entry.section), entry.settings.url.origin());
         let outcome = match upstream(&entry.settings) {
@@ -63,13 +73,48 @@ pub async fn probe(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-async fn probe_keys(settings: &Settings) -> Finding {
-    let fetched = settings.fetch_jwks().await;
-    match fetched.and_then(|text| usable_keys(&text, settings.issuer())) {
-        Ok(keys) => Finding::Works(format!("jwks: {keys} usable keys")),
-        Err(fault) => {
-            let why = format!("the keys cannot be had: {}", causes(&fault));
-            Finding::Fails(settings.problem("jwks.url", why))
+/// Where the keys of one issuer come from.
+struct NamedKeys<'a> {
+    issuer: &'a Issuer,
+    from: &'a JwksFrom,
+    is_additional: bool,
+}
+
+impl<'a> NamedKeys<'a> {
+    fn all(settings: &'a Settings) -> impl Iterator<Item = Self> {
+        let (issuer, from) = (settings.issuer(), &settings.jwks_from);
+        let additional = settings
+            .additional_keys
+            .iter()
+            .map(|AdditionalKeys { issuer, from }| Self { issuer, from, is_additional: true });
+        iter::once(Self { issuer, from, is_additional: false }).chain(additional)
+    }
+
+    /// The key of the settings that names it.
+    const fn key(&self) -> &'static str {
+        match self.from {
+            _ if self.is_additional => "jwks.additional",
+            JwksFrom::Url(_) => "jwks.url",
+            JwksFrom::File(_) => "jwks.file",
+        }
+    }
+
+    async fn count_keys(&self, settings: &Settings) -> Result<usize, FetchFault> {
+        usable_keys(&self.from.fetch(&settings.jwks_https).await?, self.issuer)
+    }
+
+    async fn probe(&self, settings: &Settings) -> Finding {
+        let whose = if self.is_additional {
+            format!(" of {}", self.issuer.as_str())
+        } else {
+            String::new()
+        };
+        match self.count_keys(settings).await {
+            Ok(keys) => Finding::Works(format!("{}: usable keys{whose}: {keys}", self.key())),
+            Err(fault) => {
+                let why = format!("the keys{whose} cannot be had: {}", causes(&fault));
+                Finding::Fails(settings.problem(self.key(), why))
+            }
         }
     }
 }

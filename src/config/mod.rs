@@ -222,7 +222,8 @@ pub(crate) struct AdditionalKeys {
 }
 
 impl JwksFrom {
-    async fn fetch(&self, https: &HttpsOptions) -> Result<Bytes, FetchFault> {
+    /// Gets the text of the key set, once.
+    pub(crate) async fn fetch(&self, https: &HttpsOptions) -> Result<Bytes, FetchFault> {
         match self {
             Self::Url(url) => {
                 let source = HttpsJwks::with_options(url.clone(), https);
@@ -252,6 +253,13 @@ impl Settings {
     #[must_use]
     pub const fn warnings(&self) -> &Warnings {
         &self.source.warnings
+    }
+
+    /// The same, of which nothing is doubted any more: for whoever means it so.
+    #[must_use]
+    pub fn without_warnings(mut self) -> Self {
+        self.source.warnings = Warnings::default();
+        self
     }
 
     /// `what` about `key`, as [`Problems`] say it.

@@ -229,12 +229,22 @@ fn describe(section: &str, key: Option<&str>) -> Option<String> {
         }
     };
     let is_prose = |line: &&&str| {
-        line.strip_prefix("# ").is_some_and(|text| !text.starts_with('[') && !is_shown_key(text))
+        let text = line.strip_prefix('#').map(str::trim);
+        text.is_some_and(|text| !is_shown_head(text) && !is_shown_key(text))
     };
     let comment: Vec<&str> = lines[..at].iter().rev().take_while(is_prose).copied().collect();
-    let lines = comment.iter().rev().map(|line| line.trim_start_matches("# "));
+    let lines = comment.iter().rev().map(|line| line.trim_start_matches('#'));
     let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
     (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// Whether a comment shows how a section begins: `[upstreams.reports]`, `[[route]]`. A reference to a flag, `[--upstream]`,
+/// and a sentence that begins with a section's name are none.
+fn is_shown_head(text: &str) -> bool {
+    let name = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    name.is_some_and(|name| {
+        name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '[' | ']'))
+    })
 }
 
 /// Whether a comment shows how a key is written: `url = "…"`.
@@ -271,6 +281,28 @@ mod tests {
         }
         let size = property("server", "max_header_bytes");
         assert_eq!(size["anyOf"].as_array().unwrap().len(), 2, "{size}");
+    }
+
+    #[test]
+    fn what_a_key_means_is_said_whole_in_paragraphs_and_beside_names_of_sections() {
+        assert_eq!(
+            property("identity", "headers")["description"],
+            "The headers that are set, in any case. There are also \"X-Apple-Email-Verified\", \
+             \"X-Apple-Private-Email\", \"X-Apple-Real-User-Status\", \"X-Apple-Client-Id\", \
+             \"X-Apple-Transfer-Sub\" and \"X-Apple-Issuer\", which jwks.additional implies. Each more tells the \
+             application more about a person; without the subject, the one name that never changes, it cannot tell \
+             people apart, and an empty list only keeps strangers out. For an application that believes other names \
+             already: \"oauth2-proxy\" stands for X-Forwarded-User (the subject) and X-Forwarded-Email, \"authelia\" \
+             for Remote-User and Remote-Email, \"apple\" for the default, and \"NAME=VALUE\" for a name of your own, \
+             X-… or Remote-…, and what it says: \"X-User=sub\", or email, client-id … as above. All X-Apple-* names \
+             and all that are set are stripped from what callers send, and with the presets their kin, too \
+             (X-Forwarded-Groups, X-Auth-Request-User, Remote-Groups …)."
+        );
+        let ext_authz = describe("ext_authz", None).unwrap();
+        assert!(
+            ext_authz.starts_with("Where Envoy asks (and Istio, and Envoy Gateway)"),
+            "{ext_authz}"
+        );
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub(crate) fn keep_to_the_method(headers: &mut HeaderMap) {
 }
 
 /// Whether a request may be of another method than it says, to some application.
-pub(crate) fn overrides_the_method(headers: &HeaderMap) -> bool {
+pub(super) fn overrides_the_method(headers: &HeaderMap) -> bool {
     headers.keys().any(overrides_method)
 }
 

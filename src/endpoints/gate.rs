@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::{
-    cors::Cors,
+    cors::{Cors, overrides_the_method},
     exchange::Exchange,
     original::OriginalRequest,
     proxy::Destination,
@@ -48,6 +48,21 @@ pub(crate) struct Passage<'a> {
     pub(crate) admitted: Admitted,
     /// Where the route leads.
     pub(crate) destination: &'a Destination,
+}
+
+impl Passage<'_> {
+    /// Refuses a preflight whose `headers` name another method. The proxy takes such headers off; where another gateway
+    /// forwards, it leaves them on.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::BadRequest`].
+    pub(super) fn check_method(&self, headers: &HeaderMap) -> Result<(), Rejection> {
+        if matches!(self.admitted, Admitted::AsPreflight) && overrides_the_method(headers) {
+            return Err(Rejection::BadRequest("the preflight names another method"));
+        }
+        Ok(())
+    }
 }
 
 impl Gate {

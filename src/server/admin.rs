@@ -1,5 +1,5 @@
-//! The second listener's service: alive, ready, metrics, under the names that the field knows them by. A listener of its own, so that none of it is ever published
-//! with the application by accident.
+//! The second listener's service: alive, ready, metrics, under the names that the field knows them by. A listener of its
+//! own, so that none of it is ever published with the application by accident.
 
 use std::{
     convert::Infallible,

@@ -207,7 +207,7 @@ impl TokenFault {
 #[non_exhaustive]
 pub enum Malformation {
     /// Not three parts between dots.
-    #[error("the token has {0} parts between dots, where an identity token has 3")]
+    #[error("parts between dots: {0}, not 3")]
     Parts(usize),
     /// A part of no length.
     #[error("the token's {0} is empty")]

@@ -20,9 +20,15 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_siwa-proxy");
 
 /// The binary, without settings from the environment of whoever runs the tests.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(BINARY);
+    command_of(BINARY)
+}
+
+/// Likewise `program`, which becomes the binary.
+pub(crate) fn command_of(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("SIWA_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("SIWA_") || text.starts_with("OTEL_") {
             command.env_remove(name);
         }
     }
@@ -38,7 +44,7 @@ pub(crate) struct Program {
 impl Program {
     /// The real binary on two free ports, ready.
     pub(crate) async fn start(apple: &Apple, upstream: SocketAddr, extra: &[&str]) -> Self {
-        Self::start_by(Command::new(BINARY).stderr(Stdio::null()), apple, upstream, extra).await
+        Self::start_by(command().stderr(Stdio::null()), apple, upstream, extra).await
     }
 
     /// Likewise, in a shell that says `first` before it becomes the binary.
@@ -49,7 +55,7 @@ impl Program {
         extra: &[&str],
     ) -> Self {
         let script = format!("{first}; exec \"$0\" \"$@\"");
-        let mut shell = Command::new("sh");
+        let mut shell = command_of("sh");
         shell.args(["-c", &script, BINARY]).stderr(Stdio::null());
         Self::start_by(&mut shell, apple, upstream, extra).await
     }
@@ -82,24 +88,40 @@ impl Program {
         variables: &[(&str, &str)],
     ) -> (Self, LogFile) {
         let file = NamedTempFile::new().unwrap();
-        let mut command = Command::new(BINARY);
+        let mut command = command();
         command.envs(variables.iter().copied()).stderr(file.reopen().unwrap());
         let program = Self::start_by(&mut command, apple, upstream, extra).await;
+        (program, LogFile(file))
+    }
+
+    /// The real binary whose keys are at `jwks_url`, ready or not, and what it writes to its log.
+    pub(crate) async fn start_unready(jwks_url: &str) -> (Self, LogFile) {
+        let file = NamedTempFile::new().unwrap();
+        let [address, admin] = [free_address(), free_address()];
+        let child = command()
+            .args(["serve", "--client-id", "com.example.app", "--jwks-url", jwks_url])
+            .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
+            .stderr(file.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        let program = Self { child: Some(child), address, admin };
+        program.answers_with(503).await;
         (program, LogFile(file))
     }
 
     async fn spawn(command: &mut Command, address: SocketAddr, admin: SocketAddr) -> Self {
         let child = command.spawn().unwrap();
         let program = Self { child: Some(child), address, admin };
-        program.ready().await;
+        program.answers_with(200).await;
         program
     }
 
-    async fn ready(&self) {
+    /// Waits until `/readyz` is answered with this status.
+    async fn answers_with(&self, status: u16) {
         let ready = async {
             loop {
                 if TcpStream::connect(self.admin).await.is_ok()
-                    && get(self.admin, "/readyz", &[]).await.status == 200
+                    && get(self.admin, "/readyz", &[]).await.status == status
                 {
                     return;
                 }
@@ -107,7 +129,7 @@ impl Program {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, ready).await.expect("the program becomes ready");
+        tokio::time::timeout(PATIENCE, ready).await.expect("the program says how it is");
     }
 
     /// The most memory that was ever resident, in bytes.

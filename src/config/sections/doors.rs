@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{AssertionSettings, Published, problems::Problems};
+use super::{
+    super::{AssertionSettings, Published, problems::Problems},
+    ext_authz::is_at_or_behind,
+};
 use crate::{
     authn::AssertionKeys,
     endpoints::{DoorPaths, ExtAuthzSettings},
@@ -71,7 +74,9 @@ impl DoorsSection {
         let mut check = |key: &str, written: Option<Vec<String>>, unsaid: &[&str]| {
             let unsaid = if has_application { &[] } else { unsaid };
             let unsaid = || unsaid.iter().copied().map(str::to_owned).collect();
-            check_paths(problems, key, written.unwrap_or_else(unsaid), &mut taken)
+            let paths = written.unwrap_or_else(unsaid);
+            check_envoys_paths(problems, key, &paths, ext_authz);
+            check_paths(problems, key, paths, &mut taken)
         };
         let paths = DoorPaths {
             auth_request: check("doors.auth_request", auth_request, &AUTH_REQUEST),
@@ -111,6 +116,27 @@ fn check_paths(
         path.into_boxed_str()
     };
     paths.into_iter().map(&mut check).collect()
+}
+
+/// Notes those `paths` of one door at which Envoy asks: who is told there what another question was about is misled.
+fn check_envoys_paths(
+    problems: &mut Problems,
+    key: &str,
+    paths: &[String],
+    ext_authz: &ExtAuthzSettings,
+) {
+    for path in paths {
+        let prefix = ext_authz.prefixes.iter().find(|prefix| is_at_or_behind(prefix, path));
+        if let Some(prefix) = prefix {
+            let what = format!(
+                "`{path}` is behind `{prefix}`, where Envoy asks: give the door a path outside"
+            );
+            problems.note_clash(key, "ext_authz.path_prefixes", what);
+        } else if ext_authz.find(path).is_some() {
+            let what = format!("`{path}` is where Envoy asks: give the door another path");
+            problems.note_clash(key, "ext_authz.grpc", what);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -161,6 +187,39 @@ mod tests {
         let none = "[ext_authz]\ngrpc = false\npath_prefixes = []\n\
                     [doors]\nauth_request = []\nforward_auth = []\nuserinfo = []";
         assert!(problem(none).starts_with("doors: there is neither an application nor a door"));
+    }
+
+    #[test]
+    fn no_door_is_where_envoy_asks() {
+        for path in ["/ask", "/ask/", "/ask/me"] {
+            let problem = problem(&format!(
+                "ext_authz.path_prefixes = ['/ask']\ndoors.userinfo = ['{path}']"
+            ));
+            let expected = format!(
+                "doors.userinfo: `{path}` is behind `/ask`, where Envoy asks: give the door a path outside \
+                 (from config.toml:3 and config.toml:2)"
+            );
+            assert_eq!(problem, expected);
+        }
+        let beside = settled("ext_authz.path_prefixes = ['/ask']\ndoors.userinfo = ['/asking']");
+        assert!(paths(&beside).contains(&"/asking"));
+        let unsaid = problem("ext_authz.path_prefixes = ['/oauth2']");
+        assert!(unsaid.starts_with("doors.auth_request: `/oauth2/auth` is behind"), "{unsaid}");
+    }
+
+    #[test]
+    fn no_door_is_where_envoy_asks_by_grpc() {
+        for path in ["/envoy.service.auth.v3.Authorization/Check", "/grpc.health.v1.Health/Check"] {
+            let text = format!("{APP}doors.userinfo = ['{path}']");
+            let settled = Settings::from_toml(&text).map_err(|problems| problems.to_string());
+            if cfg!(feature = "ext-authz") {
+                let problem = settled.unwrap_err();
+                let expected = format!("doors.userinfo: `{path}` is where Envoy asks: ");
+                assert!(problem.starts_with(&expected), "{problem}");
+            }
+            let closed = format!("{text}\next_authz.grpc = false");
+            Settings::from_toml(&closed).unwrap();
+        }
     }
 
     #[test]

@@ -61,11 +61,12 @@ impl ExtAuthzSection {
             problems.note("ext_authz.grpc", what);
         }
         let unsaid = if has_application { &[][..] } else { &PATH_PREFIXES };
-        let prefixes = path_prefixes
+        let prefixes: Vec<_> = path_prefixes
             .unwrap_or_else(|| unsaid.iter().copied().map(str::to_owned).collect())
             .into_iter()
             .filter_map(|prefix| check_prefix(problems, prefix))
             .collect();
+        check_nesting(problems, &prefixes);
         let grpc = grpc.unwrap_or(!has_application && cfg!(feature = "ext-authz"));
         let credential = if forward_credential {
             CredentialForwarding::Keep
@@ -87,6 +88,30 @@ fn check_prefix(problems: &mut Problems, prefix: String) -> Option<Box<str>> {
     );
     problems.note("ext_authz.path_prefixes", what);
     None
+}
+
+/// Whether `path` is `prefix`, or a path that begins with it.
+pub(super) fn is_at_or_behind(prefix: &str, path: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Notes prefixes that are behind others: which request is asked about there could be read in two ways.
+fn check_nesting(problems: &mut Problems, prefixes: &[Box<str>]) {
+    for (at, prefix) in prefixes.iter().enumerate() {
+        let outer = prefixes.iter().enumerate().find(|&(other_at, other)| {
+            is_at_or_behind(other, prefix) && (other != prefix || other_at < at)
+        });
+        let what = match outer {
+            None => continue,
+            Some((_, outer)) if outer == prefix => {
+                format!("`{prefix}` is there twice: remove one of the two")
+            }
+            Some((_, outer)) => {
+                format!("`{prefix}` is behind `{outer}`: choose prefixes beside each other")
+            }
+        };
+        problems.note("ext_authz.path_prefixes", what);
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +151,23 @@ mod tests {
             let problem = problem(&format!("ext_authz.path_prefixes = ['{prefix}']"));
             assert!(problem.starts_with("ext_authz.path_prefixes: `"), "{prefix}: {problem}");
         }
+    }
+
+    #[test]
+    fn no_prefix_is_behind_another() {
+        for (prefixes, expected) in [
+            ("'/a', '/b', '/a'", "`/a` is there twice: "),
+            ("'/a', '/a/b'", "`/a/b` is behind `/a`: "),
+            ("'/a/b', '/a'", "`/a/b` is behind `/a`: "),
+        ] {
+            let problem = problem(&format!("ext_authz.path_prefixes = [{prefixes}]"));
+            let expected = format!("ext_authz.path_prefixes: {expected}");
+            assert!(problem.starts_with(&expected), "{problem}");
+            assert!(problem.ends_with(" (from config.toml:2)"), "{problem}");
+            assert_eq!(problem.lines().count(), 1, "{problem}");
+        }
+        let beside = settled("ext_authz.path_prefixes = ['/a', '/ab']").prefixes;
+        assert_eq!(beside, ["/a".into(), "/ab".into()]);
     }
 
     #[test]

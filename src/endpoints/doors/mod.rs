@@ -28,7 +28,6 @@ use tracing::Instrument;
 
 pub(crate) use self::ext_authz::{ExtAuthz, ExtAuthzParts, ExtAuthzSettings};
 use super::{
-    cors::overrides_the_method,
     exchange::Exchange,
     gate::{Admitted, Gate, Passage},
     original::OriginalRequest,
@@ -249,17 +248,11 @@ fn original_of(
 
 /// The yes, with the identity headers that the gateway is to set, and those alone.
 fn allow(passage: &Passage<'_>, asked_with: &HeaderMap) -> Result<Response<Bytes>, Rejection> {
+    passage.check_method(asked_with)?;
     let mut response = Response::new(Bytes::new());
-    match &passage.admitted {
-        Admitted::As(identity) => {
-            let identity_headers = &passage.destination.rules.identity_headers;
-            identity_headers.replace(response.headers_mut(), identity);
-        }
-        // The proxy takes such headers off; here it is the gateway that forwards, and it leaves them on.
-        Admitted::AsPreflight if overrides_the_method(asked_with) => {
-            return Err(Rejection::BadRequest("the preflight names another method"));
-        }
-        Admitted::AsPreflight | Admitted::Anonymously(_) => {}
+    if let Admitted::As(identity) = &passage.admitted {
+        let identity_headers = &passage.destination.rules.identity_headers;
+        identity_headers.replace(response.headers_mut(), identity);
     }
     Ok(response)
 }

@@ -37,7 +37,7 @@ use crate::clock::UnixTime;
 ///
 /// let explanation = explainer.explain("no.token", UnixTime::from_secs(1_700_000_000));
 /// assert!(!explanation.is_good());
-/// assert!(explanation.to_string().contains("the token has 2 parts between dots"));
+/// assert!(explanation.to_string().contains("parts between dots: 2, not 3"));
 /// # Ok(())
 /// # }
 /// ```

@@ -35,7 +35,6 @@ use self::{
 };
 use super::{
     super::{
-        cors::overrides_the_method,
         exchange::Exchange,
         gate::{Admitted, Gate, Passage},
         original::{OriginalRequest, Report},

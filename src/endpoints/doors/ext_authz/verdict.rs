@@ -8,7 +8,7 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN},
 };
 
-use super::{Admitted, Asked, Gate, Passage, overrides_the_method};
+use super::{Admitted, Asked, Gate, Passage};
 use crate::{
     authn::{Dialect, Rejection},
     upstream::{Arrival, CredentialForwarding, X_REQUEST_ID},
@@ -34,6 +34,7 @@ impl Allowed {
     ///
     /// [`Rejection::BadRequest`] when a preflight names another method than `OPTIONS`.
     pub(super) fn of(passage: Passage<'_>, asked: &Asked) -> Result<Self, Rejection> {
+        passage.check_method(&asked.headers)?;
         let rules = &passage.destination.rules;
         let mut set = HeaderMap::new();
         let (identity, credential) = match passage.admitted {
@@ -42,9 +43,6 @@ impl Allowed {
                 (Some(identity), rules.credential)
             }
             Admitted::Anonymously(credential) => (None, credential),
-            Admitted::AsPreflight if overrides_the_method(&asked.headers) => {
-                return Err(Rejection::BadRequest("the preflight names another method"));
-            }
             Admitted::AsPreflight => (None, CredentialForwarding::Remove),
         };
         let mut remove = rules.identity_headers.spoofed_in(&asked.headers);
