@@ -52,7 +52,10 @@
 //! |---|---|
 //! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
-//! | [`verify`] | *who is this?* keys, signature, claims, verdicts: from a token to an [`Identity`] |
+//! | `store` | what must outlive a request or be shared by replicas: in memory, a file or Redis |
+//! | [`verify`] | *who is this?* keys, signature, claims, verdicts, revocations: from a token to an [`Identity`] |
+//! | [`apple`] | what Apple tells us about accounts |
+//! | `webhooks` | whom we tell |
 //! | [`authn`] | one request head meets the verifier; who may pass; the one table of rejections; the headers that carry an identity |
 //! | `upstream` | the application behind us; `UpstreamRequest`, stripped and rebuilt by construction |
 //! | `endpoints` | the doors: the proxy, and those at which other gateways ask; one decision behind all of them |
@@ -90,6 +93,10 @@
 //! 8. `verify` does not know that HTTP servers exist; `server` does not know that Apple exists.
 //! 9. Apple's discovery document decides nothing: issuer, key endpoint and algorithm are pinned. The canary compares, and warns.
 //! 10. Nothing that a request lent us is kept in a cache: it would pin the connection's buffer.
+//! 11. A notification of Apple's is answered 200 only when what it says is stored. A request waits for no store: the list of
+//!     revocations is in memory, and until it has been read once nobody is let in by a token.
+//! 12. A revocation is remembered for as long as any token that it refuses could be accepted; tokens older than that are
+//!     refused for their age.
 //!
 //! # One request, from socket to answer
 //!
@@ -99,7 +106,7 @@
 //!    routes differ in who may pass, a path that two programs may read differently is refused;
 //! 3. **credential** (`authn/credential.rs`): at most one, on routes that look at it;
 //! 4. **verify** ([`Verifier::verify`]): a remembered verdict, or key → signature → claims; then, remembered or not, is it
-//!    unexpired *now*, and not too old? Then [`Policy`]: may they, everywhere and here?
+//!    unexpired *now*, not too old, and not revoked? Then [`Policy`]: may they, everywhere and here?
 //! 5. **rebuild** (`upstream/request.rs`): hop-by-hop headers off, credential off, `Forwarded` set, identity headers
 //!    stripped, identity headers set;
 //! 6. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts, on a connection that is kept, made or, after
@@ -111,6 +118,7 @@
 //! to 4 are about the original request that it reports, if it is a listed one, and the answer is 200 with the identity
 //! headers or the rejection (`endpoints/gate.rs`, `endpoints/doors/`).
 
+pub mod apple;
 pub mod authn;
 pub mod clock;
 pub mod telemetry;
@@ -126,12 +134,15 @@ pub mod sim;
 mod endpoints;
 mod peers;
 mod server;
+mod store;
 mod upstream;
+mod webhooks;
 
 pub use authn::{
     Authenticator, OptionalIdentityLayer, Policy, PolicyRules, Realm, Rejection,
     RequireIdentityLayer,
 };
 pub use verify::{
-    ClientIds, ExpectedNonce, Identity, TokenFault, UnverifiedToken, Verifier, VerifyError,
+    ClientIds, ExpectedNonce, Identity, Revocations, TokenFault, UnverifiedToken, Verifier,
+    VerifyError,
 };

@@ -13,6 +13,7 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod options;
+mod revocations;
 
 use std::{
     io::{self, Write},
@@ -48,6 +49,7 @@ enum Command {
     Serve(Box<ServeOptions>),
     Check(Box<check::CheckOptions>),
     Explain(explain::ExplainOptions),
+    Revocations(revocations::RevocationsOptions),
     Healthcheck(healthcheck::HealthcheckOptions),
     Demo(demo::DemoOptions),
     Sim(SimOptions),
@@ -151,6 +153,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(options) => runtime.block_on(serve(*options))?,
         Command::Check(options) => return runtime.block_on(check::run(*options)),
         Command::Explain(options) => return runtime.block_on(explain::run(options)),
+        Command::Revocations(options) => runtime.block_on(revocations::run(options))?,
         Command::Healthcheck(options) => return Ok(runtime.block_on(healthcheck::run(options))),
         Command::Schema => print_schema()?,
         Command::Completions(CompletionsOptions { shell }) => complete(shell),

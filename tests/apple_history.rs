@@ -252,6 +252,7 @@ impl Replay {
             Ok(_) => "accepted",
             Err(VerifyError::Rejected(fault)) => fault.code(),
             Err(VerifyError::KeysUnavailable(_)) => "keys_unavailable",
+            Err(VerifyError::RevocationsUnavailable(_)) => "revocations_unavailable",
         }
     }
 

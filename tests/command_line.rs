@@ -34,6 +34,7 @@ fn the_help_of_each_command_reads_as_it_should() {
         &["serve", "--help"],
         &["check", "--help"],
         &["explain", "--help"],
+        &["revocations", "--help"],
         &["healthcheck", "--help"],
         &["demo", "--help"],
         &["sim", "--help"],

@@ -49,6 +49,7 @@ async fn outcome(verifier: &Verifier, token: &str) -> &'static str {
         Ok(_) => "accepted",
         Err(VerifyError::Rejected(fault)) => fault.code(),
         Err(VerifyError::KeysUnavailable(_)) => "keys_unavailable",
+        Err(VerifyError::RevocationsUnavailable(_)) => "revocations_unavailable",
     }
 }
 

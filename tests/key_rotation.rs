@@ -137,6 +137,7 @@ async fn code(verifier: &Verifier, token: &str) -> &'static str {
         Ok(_) => "accepted",
         Err(VerifyError::Rejected(fault)) => fault.code(),
         Err(VerifyError::KeysUnavailable(_)) => "keys_unavailable",
+        Err(VerifyError::RevocationsUnavailable(_)) => "revocations_unavailable",
     }
 }
 

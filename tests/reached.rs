@@ -45,6 +45,13 @@ const REACHED: &[Row] = &[
     ("jwks.keep_while_failing", &["the_last_good_set_is_kept_while_fetching_fails_and_withdrawn_after"]),
     ("jwks.unknown_key_cooldown", &["a_flood_of_made_up_keys_during_a_rotation_starves_nobody", "a_thousand_unknown_keys_cost_one_fetch_in_a_cooldown"]),
     ("jwks.removed_key_grace", &["a_withdrawn_key_goes_on_working_within_its_grace"]),
+    ("store.redis_timeout", &["a_redis_that_does_not_answer_is_given_up_in_time"]),
+    ("notifications.rate_per_second", &["a_sender_who_posts_too_often_is_429_and_its_tokens_cost_nothing"]),
+    ("notifications.rate_burst", &["a_sender_who_posts_too_often_is_429_and_its_tokens_cost_nothing", "each_sender_has_a_bucket_of_its_own"]),
+    ("revocations.keep", &["an_entry_outlives_every_token_that_it_refuses_and_no_longer", "a_token_older_than_revocations_are_remembered_is_refused"]),
+    ("revocations.max_staleness", &["a_list_that_was_not_read_or_is_too_old_judges_nobody_good", "a_list_that_may_not_grow_old_fails_closed_and_recovers"]),
+    ("webhooks.keep", &["an_event_is_given_up_when_its_time_is_over"]),
+    ("webhooks.timeout", &["a_receiver_that_does_not_answer_is_tried_again"]),
     ("reload.watch_every", &["a_config_map_that_is_swapped_is_noticed_and_sighup_is_heard_by_the_program", "a_symlink_that_is_swapped_as_kubernetes_does_is_a_change"]),
     ("verdicts.capacity", &["without_room_for_verdicts_every_request_is_judged_anew"]),
 ];

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use siwa_proxy::{
     clock::{SystemClock, UnixTime},
-    sim::{Apple, faults::Fault, keys::SigningKey, token::TokenTemplate},
+    sim::{Apple, event::Event, faults::Fault, keys::SigningKey, token::TokenTemplate},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -69,6 +69,24 @@ impl Scene {
         self.bearer(&token)
     }
 
+    /// What Apple posts about somebody, changed.
+    fn notification(&mut self, change: impl FnOnce(TokenTemplate) -> TokenTemplate) -> String {
+        let [subject, name] = [(); 2].map(|()| self.secret());
+        let event = Event::email_disabled(
+            &format!("001999.{subject}.0918"),
+            &format!("{name}@example.com"),
+        );
+        let token = self.apple.mint(&change(TokenTemplate::notification(event)));
+        self.secrets.extend(token.split('.').skip(1).map(str::to_owned));
+        self.posted(&format!("{{\"payload\":\"{token}\"}}"))
+    }
+
+    /// `body`, posted where notifications are taken.
+    fn posted(&mut self, body: &str) -> String {
+        let length = format!("Content-Length: {}", body.len());
+        self.request("POST /auth/apple/notifications", &[&length]) + body
+    }
+
     /// A request with these `lines`, and secrets wherever else they fit.
     fn request(&mut self, line: &str, lines: &[&str]) -> String {
         let [query, cookie, custom, forwarded, state] = [(); 5].map(|()| self.secret());
@@ -120,6 +138,13 @@ const ROWS: &[Row] = &[
     ("forward_auth, no",           Some("no_credential"),        |s| { let path = s.secret(); s.request("GET /auth/apple/forward-auth", &[&format!("X-Forwarded-Uri: /{path}")]) }),
     ("userinfo, yes",              Some("allowed"),              |s| { let t = s.good(); s.request("GET /auth/apple/userinfo", &[&t]) }),
     ("userinfo, no",               Some("token_expired"),        |s| { let t = s.token(|it| it.issued_at(UnixTime::from_secs(1_600_000_000))); s.request("GET /auth/apple/userinfo", &[&t]) }),
+    ("ext_authz, yes",             Some("allowed"),              |s| { let (t, path) = (s.good(), s.secret()); s.request(&format!("GET /auth/apple/ext-authz/{path}"), &[&t]) }),
+    ("ext_authz, no",              Some("token_malformed"),      |s| { let (word, path) = (s.secret(), s.secret()); s.request(&format!("GET /auth/apple/ext-authz/{path}"), &[&format!("Authorization: Bearer {word}")]) }),
+    ("a notification",             Some("stored"),               |s| s.notification(|it| it)),
+    ("another app's notification", Some("bad_request"),          |s| s.notification(|it| it.audience("com.other.app"))),
+    ("events of the wrong kind",   Some("bad_request"),          |s| { let word = s.secret(); s.notification(|it| it.claim("events", word)) }),
+    ("no notification",            Some("bad_request"),          |s| { let word = s.secret(); s.posted(&format!("{{\"payload\":\"{word}\"}}")) }),
+    ("no JSON",                    Some("bad_request"),          |s| { let word = s.secret(); s.posted(&word) }),
     ("no HTTP",                    None,                         |s| format!("{} {}\r\n\r\n", s.secret(), s.secret())),
     ("a head that is too long",    None,                         |s| { let (t, word) = (s.good(), s.secret().repeat(4000)); s.request("GET /", &[&t, &format!("X-Long: {word}")]) }),
     ("keys that cannot be had",    Some("keys_unavailable"),     |s| { s.apple.fail_with(Fault::Reset); let t = s.signed_by(&SigningKey::generate()); s.request("GET /", &[&t]) }),
@@ -131,6 +156,8 @@ fn configuration() -> String {
         "jwks.unknown_key_cooldown = '10ms'\n\
          server.max_body_bytes = '1MiB'\n\
          server.trusted_peers = ['127.0.0.1']\n\
+         notifications.path = '/auth/apple/notifications'\n\
+         ext_authz.path_prefixes = ['/auth/apple/ext-authz']\n\
          [doors]\nauth_request = ['/auth/apple/verify']\nforward_auth = ['/auth/apple/forward-auth']\n\
          userinfo = ['/auth/apple/userinfo']\n\
          [upstreams.nowhere]\nurl = 'http://{}'\n\

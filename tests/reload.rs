@@ -16,15 +16,18 @@ use siwa_proxy::{
     app::App,
     clock::SystemClock,
     config::{Flags, Settings},
-    sim::{Apple, token::TokenTemplate},
+    sim::{Apple, event::Event, presets::SUBJECT, token::TokenTemplate},
 };
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    PATIENCE, Recorder, Reply, application, exchange, get, open, program::Program, read_head,
-    read_reply, spawn,
+    PATIENCE, Recorder, Reply, application, exchange, get,
+    notifying::{ON, post, post_notification},
+    open,
+    program::Program,
+    read_head, read_reply, spawn,
 };
 
 /// Between two looks, so that whoever is looked at gets on.
@@ -156,6 +159,46 @@ async fn a_removed_client_id_is_refused_from_the_next_request_on_remembered_verd
     assert_eq!(refused.json()["code"], "token_audience");
     assert_eq!(world.get(&world.bearer("com.example.web")).await.status, 200);
     assert_eq!(world.metric("siwa_jwks_fetches_total{result=\"ok\"}").await, fetches);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_revoked_stays_revoked_whatever_is_reloaded() {
+    let world = World::with(ON).await;
+    let revoke = async |client_id: &str| {
+        let event = TokenTemplate::notification(Event::consent_revoked(SUBJECT));
+        let payload = world.apple.mint(&event.audience(client_id));
+        post_notification(world.address, &payload).await.status
+    };
+    let bearer = world.bearer("com.example.app");
+    assert_eq!(world.get(&bearer).await.status, 200);
+    assert_eq!(revoke("com.example.app").await, 200);
+
+    // A verifier with the keys of the one before, one that fetches anew, and the same one once more.
+    let both = ["com.example.app", "com.example.web"];
+    let nothing_else = format!("{ON}\nserver.max_body_bytes = 1000\njwks.refresh_every = '10m'");
+    for (reloads, client_ids, extra) in [
+        (1, &both[..], ON),
+        (2, &both[..], &*format!("{ON}\njwks.refresh_every = '10m'")),
+        (3, &both[..], &*nothing_else),
+    ] {
+        world.write(client_ids, extra);
+        world.until_reloads("ok", reloads).await;
+        let refused = world.get(&bearer).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (401, &"token_revoked".into()));
+        assert_eq!(revoke("com.example.web").await, 200, "an app that joined");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_place_for_notifications_waits_for_a_restart() {
+    const ELSEWHERE: &str = "/elsewhere";
+
+    let world = World::with(ON).await;
+    world.write(&["com.example.app"], &format!("notifications.path = '{ELSEWHERE}'"));
+    world.until_reloads("ok", 1).await;
+    assert_eq!(post_notification(world.address, "a.b.c").await.status, 400);
+    let unknown = post(world.address, ELSEWHERE, "", "{}").await;
+    assert_eq!(unknown.json()["code"], "no_credential", "a request for the application");
 }
 
 #[tokio::test(flavor = "multi_thread")]

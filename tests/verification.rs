@@ -48,6 +48,7 @@ impl Setting {
             Ok(_) => "accepted",
             Err(VerifyError::Rejected(fault)) => fault.code(),
             Err(VerifyError::KeysUnavailable(_)) => "keys_unavailable",
+            Err(VerifyError::RevocationsUnavailable(_)) => "revocations_unavailable",
         }
     }
 

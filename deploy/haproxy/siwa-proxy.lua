@@ -7,28 +7,30 @@ local ASKED_AT = "abns@siwa-proxy-asks"
 local DOOR = "http://siwa-proxy/auth/apple/verify"
 
 -- All that a decision depends on: the credential, and what a preflight is known by.
-local SHOWN = {
-    "authorization", "origin", "access-control-request-method", "x-http-method-override",
-    "x-method-override", "x-http-method",
-}
+local SHOWN = { authorization = true, origin = true, ["access-control-request-method"] = true }
+
+-- Some frameworks take a request for one of another method by such a header, however it is spelt.
+local function is_shown(name)
+    return SHOWN[name] or string.match(name, "^x%Whttp%Wmethod") or string.match(name, "^x%Wmethod%Woverride$")
+end
 
 -- Of the answer, what the application is told: X-Apple-Sub and so on. haproxy.cfg sets it.
 local TOLD = { "sub", "email", "issuer" }
 
 local function question(txn)
     local headers = {
-        ["host"] = { txn.sf:req_hdr("host") },
+        -- All of it: a comma in it separates nothing.
+        ["host"] = { txn.sf:req_fhdr("host") },
         ["x-original-method"] = { txn.sf:method() },
         ["x-original-uri"] = { txn.sf:pathq() },
         ["x-forwarded-for"] = { txn.sf:src() },
     }
-    local sent = txn.http:req_get_headers()
-    for _, name in ipairs(SHOWN) do
-        if sent[name] then
+    for name, lines in pairs(txn.http:req_get_headers()) do
+        if is_shown(name) then
             -- From zero, as HAProxy counts them. Each line is shown: two credentials are one too many.
             headers[name] = {}
-            for index = 0, #sent[name] do
-                table.insert(headers[name], sent[name][index])
+            for index = 0, #lines do
+                table.insert(headers[name], lines[index])
             end
         end
     end

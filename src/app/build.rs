@@ -12,8 +12,9 @@ use crate::{
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, Page, Pages, Proxy,
-        ProxyBody, ProxyParts, Router,
+        Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, NotificationSettings,
+        NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody, ProxyParts,
+        Recorder, Router,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
@@ -53,7 +54,7 @@ pub(super) fn build_verifier(
     earlier: Earlier<'_>,
     surroundings: &Surroundings,
 ) -> Result<Verifier, BuildError> {
-    let Surroundings { clock, metrics, tasks, .. } = surroundings;
+    let Surroundings { clock, metrics, tasks, recorder, .. } = surroundings;
     let mut builder = Verifier::builder(settings.client_ids.clone())
         .issuer(settings.issuer.clone())
         .jwks_settings(settings.jwks.clone())
@@ -64,6 +65,9 @@ pub(super) fn build_verifier(
         .tasks(tasks.clone());
     if let Some(age) = settings.max_token_age {
         builder = builder.max_token_age(age);
+    }
+    if let Some(recorder) = recorder {
+        builder = builder.revocations(recorder.revocations.clone());
     }
     match earlier {
         Earlier::None => with_canary(with_sources(builder, settings)?, settings).build(),
@@ -122,6 +126,10 @@ pub(super) struct Surroundings {
     pub(super) tasks: TaskTracker,
     pub(super) streams: Streams,
     pub(super) readiness: Readiness,
+    /// The store, and the list that every verifier asks; as the process was started with.
+    pub(super) recorder: Option<Recorder>,
+    /// Where Apple's notifications are taken; as the process was started with.
+    pub(super) notifications: Option<NotificationSettings>,
 }
 
 /// The clients of all applications. Where an application is spoken to as by the `earlier` settings, its connections stay.
@@ -150,7 +158,7 @@ pub(super) fn build_router(
     surroundings: &Surroundings,
 ) -> Router {
     say_who_forwards(settings);
-    let gate = Arc::new(build_gate(settings, verifier, upstreams, surroundings));
+    let gate = Arc::new(build_gate(settings, verifier.clone(), upstreams, surroundings));
     let doors = Doors::new(DoorsParts {
         gate: Arc::clone(&gate),
         paths: settings.doors.clone(),
@@ -178,6 +186,25 @@ pub(super) fn build_router(
         body: it.keys.page(),
     };
     Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy)
+        .with_notifications(build_notifications(settings, verifier, surroundings))
+}
+
+/// The door for Apple's notifications, if there is to be one.
+fn build_notifications(
+    settings: &Settings,
+    verifier: Verifier,
+    surroundings: &Surroundings,
+) -> Option<Notifications> {
+    let Surroundings { recorder, notifications, metrics, .. } = surroundings;
+    let (door, recorder) = notifications.clone().zip(recorder.clone())?;
+    let surroundings = NotificationSurroundings {
+        verifier,
+        recorder,
+        trusted_peers: settings.trusted_peers.clone(),
+        realm: settings.realm.clone(),
+        metrics: metrics.clone(),
+    };
+    Some(Notifications::new(door, surroundings))
 }
 
 /// The one decision of all doors.

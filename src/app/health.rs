@@ -1,12 +1,15 @@
 //! What `/readyz` waits for, and what it tells.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tracing::info;
 
 use super::{build::Surroundings, reload::LastReload};
 use crate::{
+    endpoints::Recorder,
     server::{Latch, Listener, Readiness},
-    verify::Verifier,
+    verify::{Revocations, Verifier},
 };
 
 /// Opens `latch` at the first keys of the verifier that judges then.
@@ -29,7 +32,7 @@ pub(super) fn describe(
     surroundings: &Surroundings,
     last: &LastReload,
 ) {
-    let Surroundings { clock, metrics, .. } = surroundings.clone();
+    let Surroundings { clock, metrics, recorder, .. } = surroundings.clone();
     readiness.describe("keys", move || match metrics.jwks_age(clock.now()) {
         None => "none yet".to_owned(),
         Some(age) => {
@@ -40,6 +43,22 @@ pub(super) fn describe(
     let places: Vec<String> = public.iter().map(Listener::describe).collect();
     let places = places.join(", ");
     readiness.describe("listeners", move || places.clone());
+    if let Some(Recorder { revocations, .. }) = recorder {
+        readiness.describe("revocations", move || tell_list(&revocations));
+    }
     let last = last.clone();
     readiness.describe("config", move || last.to_string());
+}
+
+/// `12 subjects, as the store held them 3s ago`.
+fn tell_list(revocations: &Revocations) -> String {
+    let subjects = revocations.len();
+    match revocations.age() {
+        None => "not read yet".to_owned(),
+        Some(Duration::ZERO) => format!("{subjects} subjects, as the store holds them"),
+        Some(age) => {
+            let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+            format!("{subjects} subjects, as the store held them {age} ago")
+        }
+    }
 }

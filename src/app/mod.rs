@@ -5,6 +5,7 @@ mod health;
 mod healthcheck;
 mod rehearsal;
 mod reload;
+mod revocation;
 mod rooms;
 mod swappable;
 mod watching;
@@ -22,11 +23,13 @@ use self::{
     build::Surroundings,
     health::{await_keys, describe},
     reload::{Doors, LastReload, Reloader},
+    revocation::build_recorder,
     rooms::Rooms,
 };
 use crate::{
     clock::{Clock, SystemClock},
     config::{Flags, Settings},
+    endpoints::RevocationsView,
     server::{
         Admin, Drained, Hangups, Inherited, ListenOn, Listener, Readiness, Server, ServerSettings,
         Signals, Tls,
@@ -40,7 +43,7 @@ pub use self::{
     healthcheck::{NotWell, Question, healthcheck},
     rehearsal::{Finding, probe, rehearse},
 };
-pub use crate::upstream::TlsError;
+pub use crate::{store::StoreError, upstream::TlsError, webhooks::PostError};
 
 /// A proxy with its sockets bound, ready to run.
 #[derive(Debug)]
@@ -76,6 +79,12 @@ pub enum AppError {
     /// TLS towards the application cannot be set up.
     #[error("cannot set up TLS towards the application")]
     UpstreamTls(#[from] TlsError),
+    /// The store cannot be opened.
+    #[error("cannot set up the store")]
+    Store(#[from] StoreError),
+    /// Webhooks cannot be sent.
+    #[error("cannot set up the webhooks")]
+    Webhooks(#[source] PostError),
     /// The signals that end a process cannot be heard.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -174,18 +183,23 @@ impl App {
     ///
     /// # Errors
     ///
-    /// [`AppError::Verifier`] when it cannot start.
+    /// [`AppError`] when it cannot start.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
         let Self { public, admin, tls, metrics, settings, clock, flags, reload } = self;
         let (readiness, tasks, streams) =
             (Readiness::default(), TaskTracker::new(), Streams::default());
         let _none_outlives_this_future = streams.end_on_drop();
+        let stop_admin = CancellationToken::new();
+        let recorder = build_recorder(&settings, &clock, &metrics, &tasks)?;
+        let admin_token = settings.admin_token.clone();
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             streams: streams.clone(),
             readiness: readiness.clone(),
+            recorder: recorder.clone(),
+            notifications: settings.notifications.clone(),
         };
         let (server, drain_delay) = (settings.server.clone(), settings.drain_delay);
         let rooms = Rooms::new(settings, &surroundings)?;
@@ -193,6 +207,9 @@ impl App {
         let (verifier, verifiers) = watch::channel(rooms.verifier.clone());
         let first_keys = await_keys(verifiers, readiness.latch("keys"));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(first_keys));
+        if let Some(recorder) = &recorder {
+            revocation::start(recorder, readiness.latch("revocations"), &tasks, &stop_admin)?;
+        }
 
         let last = LastReload::started(clock.now());
         describe(&readiness, &public, &surroundings, &last);
@@ -200,7 +217,7 @@ impl App {
         let admin_pages = door.pages();
         admin_pages.set(rooms.admin_pages());
         // The second server's connections are nobody's concern, and health is told until the last request is done.
-        let stop_admin = CancellationToken::new();
+        let door = RevocationsView::new(door, admin_token.zip(recorder));
         tasks.spawn({
             let server = Server::new(ServerSettings::default(), Metrics::new());
             let serving = server.serve(admin, door, CancellationToken::new());

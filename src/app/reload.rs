@@ -144,12 +144,17 @@ impl Reloader {
     }
 }
 
-/// Whether a change of `key` takes effect only in a new process: it is about sockets, or about the log.
+/// Whether a change of `key` takes effect only in a new process: it is about sockets, about the log, or about the store
+/// and what lives by it.
 fn needs_restart(key: &str) -> bool {
     const RELOADED: [&str; 3] =
         ["server.max_body_bytes", "server.body_idle_timeout", "server.trusted_peers"];
     let section = key.split('.').next().unwrap_or(key);
-    matches!(section, "server" | "tls" | "log") && !RELOADED.contains(&key)
+    match section {
+        "tls" | "log" | "store" | "notifications" | "revocations" | "webhooks" => true,
+        "server" => !RELOADED.contains(&key),
+        _ => false,
+    }
 }
 
 /// How the last reload went, for whoever asks. Clones share it.
@@ -208,8 +213,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_about_sockets_and_the_log_needs_a_restart() {
+    fn what_is_about_sockets_the_log_and_the_store_needs_a_restart() {
         for key in ["server.listen", "server.max_connections", "tls.certificate", "log.filter"] {
+            assert!(needs_restart(key), "{key}");
+        }
+        for key in ["store.file", "notifications.path", "revocations.groups", "webhooks.urls"] {
             assert!(needs_restart(key), "{key}");
         }
         for key in ["server.trusted_peers", "apple.client_ids", "route[1].path", "upstream.url"] {

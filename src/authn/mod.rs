@@ -8,6 +8,7 @@ mod identity_headers;
 mod layer;
 mod policy;
 mod rejection;
+mod standing;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +16,6 @@ use http::HeaderMap;
 use tracing::Instrument;
 
 use self::credential::Credential;
-pub(crate) use self::identity_headers::reads_as;
 pub use self::{
     assertion::{Assertion, AssertionKeys, InvalidAssertionKey},
     body::RejectionBody,
@@ -25,6 +25,7 @@ pub use self::{
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
     rejection::{Dialect, Realm, Rejection},
 };
+pub(crate) use self::{identity_headers::reads_as, standing::Standing};
 use crate::{
     telemetry::traces::spans,
     verify::{Identity, KeyId, Verifier},
@@ -96,6 +97,12 @@ impl Authenticator {
     #[must_use]
     pub fn remaining(&self, identity: &Identity) -> Duration {
         self.verifier.remaining(identity)
+    }
+
+    /// For how long `identity` may stay, where that can end before its token does.
+    pub(crate) fn standing(&self, identity: &Arc<Identity>) -> Option<Standing> {
+        let revocations = self.verifier.revocations()?.clone();
+        Some(Standing::new(Arc::clone(identity), revocations))
     }
 
     /// What the challenge of a rejection names.

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{JwksFrom, Settings, UpstreamEntry, problems::Problems};
+use super::{
+    JwksFrom, Settings, StoreSettings, UpstreamEntry,
+    problems::{Problems, Warnings},
+};
 use crate::{
     authn::Policy,
     peers::Peers,
@@ -12,6 +15,15 @@ use crate::{
     upstream::UpstreamUrl,
     verify::{ClientId, Issuer},
 };
+
+impl Settings {
+    /// The same, of which nothing is doubted any more: for whoever means it so.
+    #[must_use]
+    pub fn without_warnings(mut self) -> Self {
+        self.source.warnings = Warnings::default();
+        self
+    }
+}
 
 /// Notes what is doubtful about `settings`.
 pub(super) fn look(settings: &Settings, problems: &mut Problems) {
@@ -26,6 +38,7 @@ pub(super) fn look(settings: &Settings, problems: &mut Problems) {
     }
     look_at_denials(settings, problems);
     look_at_reports(settings, problems);
+    look_at_store(settings, problems);
 }
 
 /// The app in which all projects of Expo Go run.
@@ -226,6 +239,17 @@ fn look_at_reports(settings: &Settings, problems: &mut Problems) {
     }
 }
 
+/// What is in memory is gone at the next start.
+fn look_at_store(settings: &Settings, problems: &mut Problems) {
+    let is_used = settings.notifications.is_some() || settings.admin_token.is_some();
+    if is_used && matches!(settings.store, StoreSettings::Memory) {
+        problems.doubt(
+            "store.file",
+            "is not set, nor is store.redis_url: a restart forgets the revocations, and lets in whom they refuse",
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,6 +266,15 @@ mod tests {
     #[test]
     fn the_minimal_file_leaves_no_doubt() {
         assert_eq!(doubts(include_str!("../../config/minimal.toml")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn revocations_that_a_restart_forgets_are_doubted() {
+        let told = "notifications.path = '/auth/apple/notifications'";
+        let doubts = doubts_about("http://app", told);
+        assert!(doubts.len() == 1 && doubts[0].starts_with("store.file: is not set"), "{doubts:?}");
+        let kept = doubts_about("http://app", &format!("{told}\nstore.file = '/var/lib/store'"));
+        assert_eq!(kept, Vec::<String>::new());
     }
 
     #[test]

@@ -149,7 +149,7 @@ fn is_secret(key: &str) -> bool {
 /// `value`, with nothing in it of what an address says about who asks.
 fn without_secrets(value: &Value) -> Value {
     match value {
-        Value::String(text) => Value::String(without_userinfo(text).into_owned()),
+        Value::String(text) => Value::String(without_credentials(text).into_owned()),
         Value::Array(items) => items.iter().map(without_secrets).collect::<Vec<_>>().into(),
         Value::Table(table) => {
             let entry = |(name, value): (&String, &Value)| {
@@ -164,17 +164,29 @@ fn without_secrets(value: &Value) -> Value {
     }
 }
 
-/// `https://somebody:password@host` without them (RFC 3986 §3.2.1).
-fn without_userinfo(text: &str) -> Cow<'_, str> {
+/// `https://somebody:password@host/path?query` without what only those who wrote it should know (RFC 3986 §3.2.1, §3.4).
+fn without_credentials(text: &str) -> Cow<'_, str> {
     match Url::parse(text) {
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+        Ok(url) if is_telling(&url) => {
             let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
             let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-            let host = authority.rsplit('@').next().unwrap_or_default();
-            Cow::Owned(format!("{scheme}://{HIDDEN}@{host}{path}"))
+            let host = match authority.rsplit_once('@') {
+                Some((_userinfo, host)) => format!("{HIDDEN}@{host}"),
+                None => authority.to_owned(),
+            };
+            let path = match path.split_once('?') {
+                Some((path, _query)) => format!("{path}?{HIDDEN}"),
+                None => path.to_owned(),
+            };
+            Cow::Owned(format!("{scheme}://{host}{path}"))
         }
         _ => Cow::Borrowed(text),
     }
+}
+
+/// Whether an address holds what may be a secret: a name, a password or a query.
+fn is_telling(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some() || url.query().is_some()
 }
 
 #[cfg(test)]
@@ -224,9 +236,10 @@ mod tests {
             ("http://proxy:3128", "http://proxy:3128"),
             ("http://me:pass@proxy:3128/", "http://(secret)@proxy:3128/"),
             ("redis://:p@ss@host", "redis://(secret)@host"),
+            ("https://keys.example/jwks?token=hunter2", "https://keys.example/jwks?(secret)"),
             ("me@example.com", "me@example.com"),
         ] {
-            assert_eq!(without_userinfo(text), shown);
+            assert_eq!(without_credentials(text), shown);
         }
         let shown = written("[jwks]\nproxy = 'http://me:hunter2@proxy:3128'").to_string();
         assert!(shown.contains("(secret)") && !shown.contains("hunter2"), "{shown}");

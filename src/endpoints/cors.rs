@@ -10,6 +10,8 @@ use http::{
     },
 };
 
+use crate::authn::reads_as;
+
 /// Which pages may read our own answers, and whether preflights pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cors {
@@ -109,7 +111,7 @@ pub(super) fn overrides_the_method(headers: &HeaderMap) -> bool {
 }
 
 fn overrides_method(name: &HeaderName) -> bool {
-    METHOD_OVERRIDES.contains(&name.as_str().replace(['_', '.'], "-").as_str())
+    METHOD_OVERRIDES.iter().any(|known| reads_as(name.as_str(), known))
 }
 
 #[cfg(test)]
@@ -191,6 +193,7 @@ mod tests {
             "x-http-method-override",
             "x_http_method_override",
             "x-method_override",
+            "x~http~method",
             "x-http-method",
             "x-own",
         ] {

@@ -147,6 +147,11 @@ impl Exchange {
         });
     }
 
+    /// We have answered, and it came to `outcome`.
+    pub(super) fn answered(mut self, status: StatusCode, outcome: &'static str) {
+        self.tell(Ending::well(status, outcome));
+    }
+
     fn tell(&mut self, ending: Ending) {
         self.is_told = true;
         let Ending { outcome, fault, .. } = ending;

@@ -13,7 +13,7 @@ use super::{
     routes::{Access, Route, Routes},
 };
 use crate::{
-    authn::{Authenticator, Policy, Realm, Rejection},
+    authn::{Authenticator, Policy, Realm, Rejection, Standing},
     telemetry::RouteLabel,
     upstream::CredentialForwarding,
     verify::{Email, Identity},
@@ -165,6 +165,12 @@ impl Gate {
     pub(super) fn end_of(&self, admitted: &Admitted) -> Option<Instant> {
         let Admitted::As(identity) = admitted else { return None };
         Instant::now().checked_add(self.authenticator.remaining(identity))
+    }
+
+    /// For how long whoever was let in may stay, if that can end before the token does.
+    pub(super) fn standing_of(&self, admitted: &Admitted) -> Option<Standing> {
+        let Admitted::As(identity) = admitted else { return None };
+        self.authenticator.standing(identity)
     }
 
     /// What a credential is asked for.

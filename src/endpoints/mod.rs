@@ -4,10 +4,13 @@ mod cors;
 mod doors;
 mod exchange;
 mod gate;
+mod notifications;
 mod original;
 mod pages;
 mod proxy;
+mod revocations;
 mod routes;
+mod whole_body;
 
 use std::{
     convert::Infallible,
@@ -24,8 +27,12 @@ pub(crate) use self::{
     cors::{AllowOrigins, Cors, Credentials, Preflight},
     doors::{DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, ExtAuthzSettings},
     gate::Gate,
+    notifications::{
+        NotificationSettings, Notifications, Recorder, Surroundings as NotificationSurroundings,
+    },
     pages::{Page, Pages},
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
+    revocations::{AdminToken, RevocationsView},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
 };
 use crate::authn::Rejection;
@@ -35,6 +42,7 @@ use crate::authn::Rejection;
 #[derive(Clone, Debug)]
 pub(crate) struct Router {
     pages: Pages,
+    notifications: Option<Notifications>,
     doors: Doors,
     ext_authz: ExtAuthz,
     proxy: Proxy,
@@ -43,7 +51,12 @@ pub(crate) struct Router {
 impl Router {
     /// Answers at `pages`, `doors` and `ext_authz`, and gives everything else to `proxy`.
     pub(crate) const fn new(pages: Pages, doors: Doors, ext_authz: ExtAuthz, proxy: Proxy) -> Self {
-        Self { pages, doors, ext_authz, proxy }
+        Self { pages, notifications: None, doors, ext_authz, proxy }
+    }
+
+    /// Takes notifications besides.
+    pub(crate) fn with_notifications(self, notifications: Option<Notifications>) -> Self {
+        Self { notifications, ..self }
     }
 
     /// The answer to `request`, which is refused before anybody has looked at it.
@@ -74,6 +87,10 @@ impl Service<Request<Incoming>> for Router {
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let path = request.uri().path();
+        if let Some(door) = self.notifications.as_ref().filter(|door| door.is_at(path)) {
+            let answering = door.clone().answer(request);
+            return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
+        }
         if let Some(page) = self.pages.answer(request.method(), path) {
             return Box::pin(std::future::ready(Ok(page.map(ProxyBody::rejected))));
         }

@@ -132,7 +132,8 @@ impl ProxyParts {
             keep_to_the_method(request.headers_mut());
         }
         let wish = UpgradeWish::of(&mut request);
-        let token_ends = self.gate.end_of(&admitted);
+        let (token_ends, standing) =
+            (self.gate.end_of(&admitted), self.gate.standing_of(&admitted));
         let request = request.map(|body| StreamedBody::of_request(body, self.limits, rules));
         let span = exchange.goes_on();
         let arrival = exchange.arrival();
@@ -152,14 +153,15 @@ impl ProxyParts {
             None => upstream.send(request).instrument(span.clone()).await,
             // Rare, and as large as everything else together.
             Some(wish) => {
-                let joined = Box::pin(upstream.send_with_wish(request, wish, token_ends));
+                let standing = standing.clone();
+                let joined = Box::pin(upstream.send_with_wish(request, wish, token_ends, standing));
                 joined.instrument(span.clone()).await
             }
         };
         let response = response.map_err(blame)?;
         spans::answered(&span, response.status().as_u16());
         exchange.is_answered_by(&response, asked.elapsed());
-        Ok(response)
+        Ok(response.map(|body| body.only_while(standing)))
     }
 
     fn check_announced_length(&self, headers: &HeaderMap) -> Result<(), Rejection> {

@@ -1,15 +1,20 @@
 //! The simulator's own endpoints: what a test in any language can ask of it over HTTP.
 
+use std::time::Duration;
+
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::time::sleep;
+use url::Url;
 
 use crate::clock::UnixTime;
 
 use super::{
     State,
     answer::{Body, Refusal, json_of, parse_json, respond},
+    deliver::deliver,
     event::Event,
     faults::Fault,
     presets::SUBJECT,
@@ -100,19 +105,57 @@ struct NotificationOrder {
     email: Option<String>,
     #[serde(default)]
     aud: Option<String>,
+    #[serde(default)]
+    as_documented: bool,
+    #[serde(default)]
+    happened_seconds_ago: u64,
+    #[serde(default)]
+    deliver_to: Option<Url>,
+    #[serde(default)]
+    delay_milliseconds: u64,
+    #[serde(default = "once")]
+    times: u8,
 }
 
+const fn once() -> u8 {
+    1
+}
+
+impl NotificationOrder {
+    fn template(&self, state: &State) -> TokenTemplate {
+        let subject = self.sub.as_deref().unwrap_or(SUBJECT);
+        let happened_at = seconds_ago(state, self.happened_seconds_ago);
+        let mut event = Event::new(&self.r#type, subject).at(happened_at);
+        if let Some(email) = &self.email {
+            event = event.email(email);
+        }
+        if self.as_documented {
+            event = event.as_documented();
+        }
+        let template = TokenTemplate::notification(event);
+        match &self.aud {
+            Some(aud) => template.audience(aud),
+            None => template,
+        }
+    }
+}
+
+/// Mints a notification, and posts it as Apple does if it is told where to: late, and more than once, if so ordered.
 async fn notify(state: &State, body: Incoming) -> Result<Response<Body>, Refusal> {
-    let NotificationOrder { r#type, sub, email, aud } = parse_json(body).await?;
-    let mut event = Event::new(&r#type, sub.as_deref().unwrap_or(SUBJECT));
-    if let Some(email) = email {
-        event = event.email(&email);
+    let order: NotificationOrder = parse_json(body).await?;
+    let payload = state.mint(&order.template(state));
+    let Some(url) = &order.deliver_to else {
+        return Ok(json_of(&json!({ "payload": payload })));
+    };
+    sleep(Duration::from_millis(order.delay_milliseconds)).await;
+    let mut statuses = Vec::new();
+    for _ in 0..order.times {
+        let answered = deliver(url.clone(), &payload).await;
+        statuses.push(answered.map_err(|error| {
+            Refusal::new(StatusCode::BAD_GATEWAY, format!("cannot deliver: {error}"))
+        })?);
     }
-    let mut template = TokenTemplate::notification(event);
-    if let Some(aud) = aud {
-        template = template.audience(&aud);
-    }
-    Ok(json_of(&json!({ "payload": state.mint(&template) })))
+    Ok(json_of(&json!({ "payload": payload, "statuses": statuses })))
 }
 
 /// `POST /sim/keys/rotate`.

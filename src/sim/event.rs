@@ -13,13 +13,25 @@ pub struct Event {
     subject: String,
     time: Option<UnixTime>,
     email: Option<String>,
+    wording: Wording,
+}
+
+/// Which of two ways to word an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wording {
+    /// As in genuine notifications: JSON inside a JSON string, its time in milliseconds.
+    #[default]
+    AsSent,
+    /// As on Apple's page: an object, its time in seconds, in a notification without `exp`.
+    AsDocumented,
 }
 
 impl Event {
     /// An event of any `kind`, known to Apple or not, about `subject`. Its time is the notification's own.
     #[must_use]
     pub fn new(kind: &str, subject: &str) -> Self {
-        Self { kind: kind.to_owned(), subject: subject.to_owned(), time: None, email: None }
+        let (kind, subject) = (kind.to_owned(), subject.to_owned());
+        Self { kind, subject, time: None, email: None, wording: Wording::default() }
     }
 
     /// The person stopped using Sign in with Apple with this group of apps.
@@ -59,10 +71,23 @@ impl Event {
         Self { email: Some(email.to_owned()), ..self }
     }
 
-    /// The claim's value: JSON inside a JSON string, its time in milliseconds, its boolean a string, all as in genuine
-    /// notifications and unlike Apple's documentation.
+    /// The same event, worded as Apple's page shows it, and not as Apple sends it.
+    #[must_use]
+    pub fn as_documented(self) -> Self {
+        Self { wording: Wording::AsDocumented, ..self }
+    }
+
+    pub(super) const fn wording(&self) -> Wording {
+        self.wording
+    }
+
+    /// The claim's value. A boolean in it is a string either way.
     pub(super) fn claim(&self, issued_at: UnixTime) -> Value {
-        let time = self.time.unwrap_or(issued_at).as_secs().saturating_mul(1000);
+        let seconds = self.time.unwrap_or(issued_at).as_secs();
+        let time = match self.wording {
+            Wording::AsSent => seconds.saturating_mul(1000),
+            Wording::AsDocumented => seconds,
+        };
         let mut members = vec![
             ("type", Value::from(self.kind.as_str())),
             ("sub", Value::from(self.subject.as_str())),
@@ -72,7 +97,12 @@ impl Event {
             members.push(("email", Value::from(email.as_str())));
             members.push(("is_private_email", Value::from("true")));
         }
-        Value::from(write_object(members))
+        match self.wording {
+            Wording::AsSent => Value::from(write_object(members)),
+            Wording::AsDocumented => {
+                members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+            }
+        }
     }
 }
 
@@ -88,6 +118,14 @@ mod tests {
             claim.as_str().unwrap(),
             r#"{"type":"email-disabled","sub":"001","event_time":1700000000000,"email":"a@example.com","is_private_email":"true"}"#
         );
+    }
+
+    #[test]
+    fn as_documented_it_is_an_object_with_seconds() {
+        let claim = Event::consent_revoked("001").as_documented().claim(UnixTime::from_secs(60));
+        let expected =
+            serde_json::json!({"type": "consent-revoked", "sub": "001", "event_time": 60});
+        assert_eq!(claim, expected);
     }
 
     #[test]

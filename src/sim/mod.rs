@@ -29,6 +29,7 @@ pub mod echo;
 
 mod answer;
 mod control;
+mod deliver;
 mod discovery;
 mod host;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    event::Event,
+    event::{Event, Wording},
     token::{Claim, TokenTemplate},
 };
 
@@ -76,11 +76,16 @@ impl TokenTemplate {
             .lifetime(Duration::from_mins(10))
     }
 
-    /// A server-to-server notification: signed by the same keys, with no `sub` of its own.
+    /// A server-to-server notification: signed by the same keys, with no `sub` of its own. Apple's page shows none with an
+    /// `exp`.
     #[must_use]
     pub fn notification(event: Event) -> Self {
         let jti: String = (0..22).map(|_| fastrand::alphanumeric()).collect();
-        Self::bare().claim("jti", jti).deferred("events", Claim::Events(event))
+        let bare = match event.wording() {
+            Wording::AsSent => Self::bare(),
+            Wording::AsDocumented => Self::bare().without("exp"),
+        };
+        bare.claim("jti", jti).deferred("events", Claim::Events(event))
     }
 
     fn bare() -> Self {

@@ -196,6 +196,23 @@ pub struct DriftCheckLabels {
     pub result: &'static str,
 }
 
+/// What became of one notification: the labels of `siwa_notifications_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NotificationLabels {
+    /// `consent_revoked`, `account_deleted`, `email_enabled`, `email_disabled`, `unknown`, or `none` for what is no
+    /// notification.
+    pub event: &'static str,
+    /// `stored`, `repeated`, `ignored`, or the reason code of the rejection, e.g. `token_signature`.
+    pub outcome: &'static str,
+}
+
+/// How one attempt to deliver an event ended: the label of `siwa_webhook_deliveries_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DeliveryLabels {
+    /// `ok`, `refused` (a status that is none of success), `unreachable` or `given_up`.
+    pub result: &'static str,
+}
+
 /// How one attempt to read the settings again ended: the label of `siwa_config_reloads_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReloadLabels {

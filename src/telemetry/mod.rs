@@ -34,9 +34,10 @@ pub(crate) use self::log::ACCESS;
 use self::process::Process;
 pub use self::{
     labels::{
-        BrokenResponseLabels, BuildLabels, CertificateLabels, DriftCheckLabels, DriftLabels,
-        EvictionLabels, FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState,
-        KeyStateLabels, ReloadLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
+        BrokenResponseLabels, BuildLabels, CertificateLabels, DeliveryLabels, DriftCheckLabels,
+        DriftLabels, EvictionLabels, FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState,
+        KeyStateLabels, NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, StatusLabels,
+        VerdictLabels,
     },
     log::{
         InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,
@@ -125,6 +126,16 @@ pub struct Handles {
     pub apple_drift: Family<DriftLabels, Gauge>,
     /// Looks for drift, by result.
     pub apple_drift_checks: Family<DriftCheckLabels, Counter>,
+    /// Subjects on the list of revocations, lifted ones included.
+    pub revocations: Gauge,
+    /// Seconds since it was last certain that the list is what the store holds; -1 before it was read.
+    pub revocations_age: Gauge,
+    /// Notifications received, by event and by what became of them.
+    pub notifications: Family<NotificationLabels, Counter>,
+    /// Attempts to deliver an event to a webhook, by result.
+    pub webhook_deliveries: Family<DeliveryLabels, Counter>,
+    /// Events that wait to be delivered.
+    pub webhook_queue: Gauge,
     /// Attempts to read the settings again, by result.
     pub config_reloads: Family<ReloadLabels, Counter>,
     /// 1 while the settings that were last read are in use, 0 while they are refused.
@@ -182,6 +193,11 @@ impl Default for Handles {
             jwks_file: add(r, "jwks_file", "The key set on disk, by operation and result", Family::default()),
             apple_drift: add(r, "apple_drift", "1 where Apple publishes something else than what is pinned", Family::default()),
             apple_drift_checks: add(r, "apple_drift_checks", "Looks for drift, by result", Family::default()),
+            revocations: add(r, "revocations", "Subjects on the list of revocations, lifted ones included", Gauge::default()),
+            revocations_age: seconds(r, "revocations_age", "Since it was last certain that the list is what the store holds; -1 before it was read", Gauge::default()),
+            notifications: add(r, "notifications", "Notifications received, by event and by what became of them", Family::default()),
+            webhook_deliveries: add(r, "webhook_deliveries", "Attempts to deliver an event to a webhook, by result", Family::default()),
+            webhook_queue: add(r, "webhook_queue", "Events that wait to be delivered", Gauge::default()),
             config_reloads: add(r, "config_reloads", "Attempts to read the settings again, by result", Family::default()),
             config_last_reload_successful: add(r, "config_last_reload_successful", "1 while the settings that were last read are in use, 0 while they are refused", Gauge::default()),
             config_last_reload_success: seconds(r, "config_last_reload_success_timestamp", "When settings were last taken up, the start included, in Unix time", Gauge::default()),

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{BodyFault, X_REQUEST_ID};
 use crate::telemetry::{BrokenResponseLabels, Metrics, StatusLabels, causes};
@@ -45,7 +45,11 @@ impl Account {
     /// The response ended before it was whole. Its caller has the head of a success, so that nobody else will tell.
     pub(super) fn broke_off(&self, fault: &BodyFault) {
         let Exchanged { request_id, metrics, .. } = &self.exchange;
+        let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
         let reason = match fault {
+            BodyFault::Revoked => {
+                return info!(request_id, "a response was broken off: its sign-in was revoked");
+            }
             BodyFault::Broken(_) | BodyFault::TooLarge { .. } => "broken",
             BodyFault::TimedOut => "silent",
             BodyFault::TookTooLong => "too_long",
@@ -54,7 +58,6 @@ impl Account {
         if matches!(fault, BodyFault::TookTooLong) {
             metrics.requests_timed_out.inc();
         }
-        let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
         warn!(
             request_id,
             fault = "upstream",

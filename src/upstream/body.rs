@@ -22,6 +22,7 @@ use super::{
     pool::Lease,
     request::{ForwardingRules, clean_trailers},
 };
+use crate::authn::Standing;
 
 /// What may come and how long it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,10 @@ pub(crate) struct StreamedBody {
     head_only: bool,
     /// When it has to be over, come what may.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// For whom it is: it is broken off when they may not have it any more.
+    standing: Option<Standing>,
+    /// Watches for that, once the body makes somebody wait: most never do.
+    revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     activity: Activity,
     /// What is told of its end.
     account: Option<Account>,
@@ -72,6 +77,8 @@ impl StreamedBody {
             silence: None,
             head_only: false,
             deadline: None,
+            standing: None,
+            revoked: None,
             activity: Activity::none(),
             account: None,
             _lease: None,
@@ -88,6 +95,11 @@ impl StreamedBody {
     /// The body, broken off at `deadline`.
     pub(super) fn until(self, deadline: Option<Instant>) -> Self {
         Self { deadline: deadline.map(|at| Box::pin(sleep_until(at))), ..self }
+    }
+
+    /// The body, broken off when `standing` ends.
+    pub(crate) fn only_while(self, standing: Option<Standing>) -> Self {
+        Self { standing, ..self }
     }
 
     /// The body, with an account of its end.
@@ -124,11 +136,20 @@ impl StreamedBody {
         if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Some(Err(BodyFault::TookTooLong)));
         }
+        if self.revoked.as_mut().is_some_and(|revoked| revoked.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Some(Err(BodyFault::Revoked)));
+        }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.pass(frame))),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyFault::Broken(error)))),
             Poll::Pending => {
+                if let Some(standing) = self.standing.take() {
+                    let revoked = self.revoked.insert(standing.ended());
+                    if revoked.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Some(Err(BodyFault::Revoked)));
+                    }
+                }
                 ready!(self.poll_silence(cx));
                 Poll::Ready(Some(Err(BodyFault::TimedOut)))
             }
@@ -184,6 +205,9 @@ pub(crate) enum BodyFault {
     /// The exchange that it is a part of took too long.
     #[error("the exchange took too long")]
     TookTooLong,
+    /// Whom it is for may not have it any more.
+    #[error("the sign-in was revoked")]
+    Revoked,
     /// It has more bytes than are taken.
     #[error("the body has more than {limit} bytes")]
     TooLarge {

@@ -43,7 +43,9 @@ impl UpstreamError {
             Self::Exchange(error) => match BodyFault::behind(error) {
                 Some(BodyFault::TooLarge { limit }) => Rejection::BodyTooLarge { limit: *limit },
                 Some(BodyFault::TimedOut | BodyFault::TookTooLong) => Rejection::BodyTimedOut,
-                Some(BodyFault::Broken(_)) => Rejection::BadRequest("the request's body broke off"),
+                Some(BodyFault::Broken(_) | BodyFault::Revoked) => {
+                    Rejection::BadRequest("the request's body broke off")
+                }
                 None => Rejection::UpstreamUnreachable,
             },
         }

@@ -60,7 +60,7 @@ pub(crate) use self::{
     upgrade::UpgradeWish,
     url::{HttpVersion, UpstreamUrl},
 };
-use crate::telemetry::Metrics;
+use crate::{authn::Standing, telemetry::Metrics};
 
 /// How long a request waited for a new connection: an extension of the response to one that had none.
 #[derive(Clone, Copy, Debug)]
@@ -134,12 +134,13 @@ impl Upstream {
     }
 
     /// Sends `request` with `wish`. If the application grants it, the client is joined with it once it has our answer,
-    /// until `token_ends` if streams end with their tokens.
+    /// until `token_ends` or `standing` does if streams end with their tokens.
     pub(crate) async fn send_with_wish(
         &self,
         request: UpstreamRequest<StreamedBody>,
         wish: UpgradeWish,
         token_ends: Option<Instant>,
+        standing: Option<Standing>,
     ) -> Result<Response<StreamedBody>, UpstreamError> {
         if self.settings.upgrades == Upgrades::Ignore || !self.pool.connector().can_upgrade() {
             return self.send(request).await;
@@ -158,12 +159,14 @@ impl Upstream {
             return Ok(self.received(response, exchanged));
         }
 
+        let ends_with_token = self.settings.upgrades == Upgrades::EndWithToken;
         let protocol = wish.granted(&response).ok_or(UpstreamError::UnaskedUpgrade)?;
         let tunnel = Tunnel {
             client: wish.client,
             application: hyper::upgrade::on(&mut response),
             is_websocket: UpgradeWish::is_websocket(&protocol),
-            until: token_ends.filter(|_| self.settings.upgrades == Upgrades::EndWithToken),
+            until: token_ends.filter(|_| ends_with_token),
+            standing: standing.filter(|_| ends_with_token),
             stop: self.streams.stopped(),
             open: self.metrics.upgraded_streams.clone(),
         };

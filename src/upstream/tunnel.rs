@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::frames::{FrameBoundaries, close_frame};
+use crate::authn::Standing;
 
 /// Why we end a stream, as RFC 6455 §7.4.1 numbers it.
 const GOING_AWAY: u16 = 1001;
@@ -34,6 +35,8 @@ pub(super) struct Tunnel {
     pub(super) is_websocket: bool,
     /// When its token ends, if that is to end it.
     pub(super) until: Option<Instant>,
+    /// For whom it is, if it is to end with their sign-in.
+    pub(super) standing: Option<Standing>,
     pub(super) stop: CancellationToken,
     pub(super) open: Gauge,
 }
@@ -41,7 +44,7 @@ pub(super) struct Tunnel {
 impl Tunnel {
     /// Passes bytes both ways until the end.
     pub(super) async fn run(self) {
-        let Self { client, application, is_websocket, until, stop, open } = self;
+        let Self { client, application, is_websocket, until, standing, stop, open } = self;
         let joined = async { tokio::try_join!(client, application) };
         let (client, application) = match stop.run_until_cancelled(joined).await {
             Some(Ok(ends)) => ends,
@@ -57,6 +60,7 @@ impl Tunnel {
                 return note_end(ended);
             }
             () = reached(until) => POLICY_VIOLATION,
+            () = ended(standing) => POLICY_VIOLATION,
             () = stop.cancelled() => GOING_AWAY,
         };
         drop(application);
@@ -76,6 +80,13 @@ fn note_end(ended: io::Result<(u64, u64)>) {
 async fn reached(until: Option<Instant>) {
     match until {
         Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ended(standing: Option<Standing>) {
+    match standing {
+        Some(standing) => standing.ended().await,
         None => std::future::pending().await,
     }
 }

@@ -13,6 +13,7 @@ use super::{
         CanarySettings, HttpsError, HttpsJwks, InvalidDuration, Issuer, JwksCache, JwksSettings,
         JwksSource, KeySource, Surroundings, TrustedUrl,
     },
+    revocations::Revocations,
     verdicts::VerdictCache,
 };
 use crate::{
@@ -34,6 +35,7 @@ pub struct VerifierBuilder {
     jwks: JwksSettings,
     leeway: Duration,
     max_token_age: Option<Duration>,
+    revocations: Option<Revocations>,
     verdict_capacity: u64,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -60,6 +62,7 @@ impl VerifierBuilder {
             jwks: JwksSettings::default(),
             leeway: Self::LEEWAY,
             max_token_age: None,
+            revocations: None,
             verdict_capacity: Self::VERDICT_CAPACITY,
             clock: Arc::new(SystemClock),
             metrics: Metrics::new(),
@@ -128,6 +131,13 @@ impl VerifierBuilder {
         self
     }
 
+    /// Whose tokens are refused although they have not expired; nobody's unless this is called. A token that is older than a
+    /// revocation is remembered is refused then, too, as nobody could say whether it was revoked.
+    pub fn revocations(mut self, revocations: Revocations) -> Self {
+        self.revocations = Some(revocations);
+        self
+    }
+
     /// How many verdicts are remembered at most; 0 remembers none.
     pub const fn verdict_capacity(mut self, entries: u64) -> Self {
         self.verdict_capacity = entries;
@@ -164,7 +174,8 @@ impl VerifierBuilder {
             None => self.start_fetching()?,
         };
         let mut rules = ClaimRules::new(self.client_ids, self.leeway);
-        if let Some(age) = self.max_token_age {
+        let remembered = self.revocations.as_ref().map(Revocations::kept_for);
+        if let Some(age) = self.max_token_age.into_iter().chain(remembered).min() {
             rules = rules.with_max_token_age(age);
         }
         Ok(Verifier {
@@ -172,6 +183,7 @@ impl VerifierBuilder {
             rules: Arc::new(rules),
             verdicts: VerdictCache::new(self.verdict_capacity, &self.metrics)
                 .map_err(|error| BuildError::Randomness(error.into()))?,
+            revocations: self.revocations,
             clock: self.clock,
             metrics: self.metrics,
         })

@@ -9,6 +9,7 @@ use super::{
     identity::{ClaimNames, ClientId, ClientIds, Email, Identity, RealUserStatus, Subject},
     json::Object,
     jwks::{Issuer, KeyId},
+    notification::{SignedNotification, Stamps},
     printable::Printable,
 };
 use crate::clock::UnixTime;
@@ -177,6 +178,28 @@ impl ClaimRules {
         })
     }
 
+    /// Says what `claims` tell, if they are a server-to-server notification and of today. One without `exp`, as Apple's page
+    /// shows them, is of today for as long as those that Apple sends: a day from `iat`.
+    #[expect(clippy::needless_pass_by_value, reason = "claims are judged once")]
+    pub(super) fn receive(
+        &self,
+        claims: SignedClaims,
+        now: UnixTime,
+    ) -> Result<SignedNotification, TokenFault> {
+        check_issuer(&claims)?;
+        let (client_id, _) = self.check_audience(&claims)?;
+        let issued_at = self.check_issued(&claims, now)?;
+        self.check_not_before(&claims, now)?;
+        let a_day_later = issued_at.saturating_add(SignedNotification::LIFETIME);
+        let expires_at = claims.time("exp")?.unwrap_or(a_day_later);
+        self.check_unexpired(expires_at, now)?;
+        let events = claims.claims.get("events").ok_or_else(|| TokenFault::missing("events"))?;
+        let id = claims.text("jti")?;
+        // What may be set wrongly ahead by our leeway stays acceptable for as much longer.
+        let refused_from = expires_at.saturating_add(self.leeway);
+        SignedNotification::read(Stamps { id, client_id, issued_at, refused_from }, events)
+    }
+
     /// Asks again what time alone can change, for every use of an identity, remembered or not. A clock may also be set
     /// back: then a token that was good is not valid yet.
     pub(super) fn check_time(&self, identity: &Identity, now: UnixTime) -> Result<(), TokenFault> {
@@ -311,6 +334,10 @@ pub(crate) mod fixtures {
         claims.extend(change);
         claims.retain(|_, value| !value.is_null());
         SignedClaims::new(claims.clone(), Issuer::apple(), KeyId::new("key").unwrap())
+    }
+
+    pub(crate) fn receive(change: Value, now: UnixTime) -> Result<SignedNotification, TokenFault> {
+        rules().receive(claims(change), now)
     }
 
     pub(crate) fn identity_with(change: Value) -> Identity {

@@ -1,8 +1,9 @@
 //! What can go wrong while judging a token, and whose fault it was.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
-use super::{jwks::KeyId, printable::Printable};
+pub use super::keys_fault::{FetchFault, KeysFault};
+use super::{jwks::KeyId, printable::Printable, revocations::RevocationsFault};
 use crate::clock::UnixTime;
 
 /// Whose fault a failure was. It decides status, log level and metric.
@@ -32,7 +33,7 @@ impl Fault {
     }
 }
 
-/// Why a token proved nobody. The two variants are never mixed up: *no* is not *we could not tell*.
+/// Why a token proved nobody. The first variant is never mixed up with the others: *no* is not *we could not tell*.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The token is no good: sending it again cannot help.
@@ -41,6 +42,9 @@ pub enum VerifyError {
     /// The token could not be judged: the caller may retry.
     #[error("the keys to judge the token with cannot be had")]
     KeysUnavailable(#[from] KeysFault),
+    /// Whether the token was revoked could not be told: the caller may retry.
+    #[error("it cannot be told at the moment whether the token was revoked")]
+    RevocationsUnavailable(#[from] RevocationsFault),
 }
 
 impl VerifyError {
@@ -50,6 +54,7 @@ impl VerifyError {
         match self {
             Self::Rejected(_) => Fault::Caller,
             Self::KeysUnavailable(_) => Fault::Apple,
+            Self::RevocationsUnavailable(_) => Fault::Us,
         }
     }
 }
@@ -146,6 +151,14 @@ pub enum TokenFault {
     /// Issued beside another authorization code.
     #[error("the token's hash of the authorization code {0}")]
     CodeHash(Mismatch),
+    /// Its subject withdrew consent or deleted the account after it was issued.
+    #[error(
+        "the sign-in that the token comes from was revoked at {revoked_at}; a new one is accepted"
+    )]
+    Revoked {
+        /// When. Tokens that were issued later are good.
+        revoked_at: UnixTime,
+    },
     /// A server-to-server notification, which says something about a user but does not prove one.
     #[error("this is a server-to-server notification, not an identity token")]
     Notification,
@@ -170,6 +183,7 @@ impl TokenFault {
             Self::TooOld { .. } => "token_too_old",
             Self::Nonce(_) => "token_nonce",
             Self::CodeHash(_) => "token_code_hash",
+            Self::Revoked { .. } => "token_revoked",
             Self::Notification => "token_notification",
         }
     }
@@ -270,75 +284,5 @@ impl fmt::Display for Mismatch {
             Self::Missing => "is missing",
             Self::Different => "is not the expected one",
         })
-    }
-}
-
-/// Why there is no key to judge with.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeysFault {
-    /// No usable key set is in memory.
-    #[error("no usable key set is in memory")]
-    NoSet(#[source] Option<FetchFault>),
-    /// The key is not in the set, and the set could not be brought up to date.
-    #[error("the key is not in the set, and the set could not be brought up to date")]
-    Unconfirmed(#[source] Option<FetchFault>),
-}
-
-/// How fetching a key set failed.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FetchFault {
-    /// Nothing came back: no connection, a timeout, a broken transfer.
-    #[error("the key set could not be fetched")]
-    Transport(#[source] Arc<dyn Error + Send + Sync>),
-    /// Another status than 200.
-    #[error("the key endpoint answered with status {0}")]
-    Status(u16),
-    /// A web page, whatever the status: Apple's edge answers so in trouble, and so do captive portals.
-    #[error("the key endpoint answered with an HTML page")]
-    Html,
-    /// Compressed, which we did not ask for: 64 KiB of it could be any length.
-    #[error("the key endpoint answered with a content encoding that was not asked for")]
-    ContentEncoding,
-    /// Longer than any key set.
-    #[error("the key set has more than {limit} bytes")]
-    Oversized {
-        /// The most that is read, in bytes.
-        limit: usize,
-    },
-    /// Not a JWK Set (RFC 7517 §5).
-    #[error("the answer is not a JWK Set")]
-    NotAJwkSet(#[source] Arc<dyn Error + Send + Sync>),
-    /// A JWK Set in which no key can verify RS256.
-    #[error("the key set holds no usable key ({skipped} skipped)")]
-    NoUsableKey {
-        /// How many keys were there.
-        skipped: usize,
-    },
-    /// The source panicked: a mistake in its code. It is asked again, later.
-    #[error("the key source panicked")]
-    Panicked,
-}
-
-impl FetchFault {
-    /// Wraps what a source's own transport reports.
-    pub fn transport(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Transport(Arc::from(error.into()))
-    }
-
-    /// The stable code, for logs and metrics.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Transport(_) => "transport",
-            Self::Status(_) => "status",
-            Self::Html => "html",
-            Self::ContentEncoding => "content_encoding",
-            Self::Oversized { .. } => "oversized",
-            Self::NotAJwkSet(_) => "not_a_jwk_set",
-            Self::NoUsableKey { .. } => "no_usable_key",
-            Self::Panicked => "panicked",
-        }
     }
 }

@@ -21,7 +21,10 @@ pub mod explain;
 mod identity;
 mod json;
 mod jwks;
+mod keys_fault;
+mod notification;
 mod printable;
+mod revocations;
 mod token;
 mod verdicts;
 
@@ -31,6 +34,7 @@ use tokio::time::Instant;
 
 #[cfg(test)]
 pub(crate) use self::claims::fixtures;
+pub(crate) use self::revocations::{ClientGroups, RevocationsSettings};
 pub use self::{
     bindings::ExpectedNonce,
     builder::{BuildError, VerifierBuilder},
@@ -44,11 +48,13 @@ pub use self::{
         InvalidDuration, Issuer, JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl,
         usable_keys,
     },
+    notification::SignedNotification,
     printable::Printable,
+    revocations::{InvalidRevocation, Revocation, Revocations, RevocationsFault},
     token::UnverifiedToken,
 };
 use self::{
-    claims::ClaimRules,
+    claims::{ClaimRules, SignedClaims},
     jwks::{JwksCache, VerifyingKey},
     verdicts::{TokenDigest, VerdictCache},
 };
@@ -63,6 +69,7 @@ pub struct Verifier {
     keys: JwksCache,
     rules: Arc<ClaimRules>,
     verdicts: VerdictCache,
+    revocations: Option<Revocations>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
@@ -78,7 +85,8 @@ impl Verifier {
     /// # Errors
     ///
     /// [`VerifyError::Rejected`] when the token is no good: sending it again cannot help.
-    /// [`VerifyError::KeysUnavailable`] when it could not be judged: the caller may retry.
+    /// [`VerifyError::KeysUnavailable`] and [`VerifyError::RevocationsUnavailable`] when it could not be judged: the caller
+    /// may retry.
     pub async fn verify(&self, token: &UnverifiedToken<'_>) -> Result<Arc<Identity>, VerifyError> {
         let now = self.clock.now();
         let digest = self.verdicts.digest(token);
@@ -90,9 +98,33 @@ impl Verifier {
         };
 
         // A remembered verdict says the token was good once. Whether it still is depends on the time, which has passed while
-        // a key was waited for.
+        // a key was waited for, and on what Apple told us since.
         self.rules.check_time(&identity, self.clock.now())?;
+        if let Some(revocations) = &self.revocations {
+            revocations.check(&identity)?;
+        }
         Ok(identity)
+    }
+
+    /// Says what the server-to-server notification `token` tells, if Apple signed it for one of our apps and it is of today.
+    /// It may have been received before: see [`SignedNotification::id`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`verify`](Self::verify).
+    pub async fn receive(
+        &self,
+        token: &UnverifiedToken<'_>,
+    ) -> Result<SignedNotification, VerifyError> {
+        let now = self.clock.now();
+        let (_key, notification) =
+            self.try_keys(token, &|claims| self.rules.receive(claims, now)).await?;
+        Ok(notification)
+    }
+
+    /// Whose tokens are refused although they have not expired, if anybody's can be.
+    pub(crate) const fn revocations(&self) -> Option<&Revocations> {
+        self.revocations.as_ref()
     }
 
     /// Key, signature, claims: each step takes what only the step before can give.
@@ -103,7 +135,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Arc<Identity>, VerifyError> {
         let started = Instant::now();
-        let judged = self.try_keys(token, now).await;
+        let judged = self.try_keys(token, &|claims| self.rules.prove(claims, now)).await;
         self.metrics.verify_seconds.observe(started.elapsed().as_secs_f64());
         if let Err(VerifyError::Rejected(TokenFault::UnknownKey { .. })) = &judged {
             self.metrics.unknown_key_ids.inc();
@@ -118,14 +150,14 @@ impl Verifier {
 
     /// Tries the keys that the token's `kid` finds. Where two sources use one name, whichever key fits is the right one; and
     /// where the name is known but no key fits, a source that does not hold it yet may have given it to another key.
-    async fn try_keys(
+    async fn try_keys<T>(
         &self,
         token: &UnverifiedToken<'_>,
-        now: UnixTime,
-    ) -> Result<(Arc<VerifyingKey>, Identity), VerifyError> {
+        accept: &(impl Fn(SignedClaims) -> Result<T, TokenFault> + Sync),
+    ) -> Result<(Arc<VerifyingKey>, T), VerifyError> {
         let key_id = token.key_id()?;
         let keys = self.keys.find(key_id).await?;
-        let fault = match self.try_each(token, &keys, now) {
+        let fault = match try_each(token, &keys, accept) {
             Err(fault) if fault.is_about_the_key() => fault,
             decided => return Ok(decided?),
         };
@@ -133,28 +165,7 @@ impl Verifier {
         if keys.is_empty() {
             return Err(fault.into());
         }
-        Ok(self.try_each(token, &keys, now)?)
-    }
-
-    /// The first key by which the token proves somebody, else the first fault that another key would not have mended.
-    fn try_each(
-        &self,
-        token: &UnverifiedToken<'_>,
-        keys: &[Arc<VerifyingKey>],
-        now: UnixTime,
-    ) -> Result<(Arc<VerifyingKey>, Identity), TokenFault> {
-        let mut first = None;
-        for key in keys {
-            match token.open(key).and_then(|claims| self.rules.prove(claims, now)) {
-                Ok(identity) => return Ok((Arc::clone(key), identity)),
-                Err(fault) if fault.is_about_the_key() => first = first.or(Some(fault)),
-                Err(fault) => return Err(fault),
-            }
-        }
-        Err(match first {
-            Some(fault) => fault,
-            None => TokenFault::UnknownKey { key_id: token.key_id()?.clone() },
-        })
+        Ok(try_each(token, &keys, accept)?)
     }
 
     /// How long `identity` will still be taken for unexpired, leeway included.
@@ -171,4 +182,24 @@ impl Verifier {
     fn count_verdict(&self, cache: &'static str) {
         self.metrics.verdicts.get_or_create(&VerdictLabels { cache }).inc();
     }
+}
+
+/// The first key by which the token's claims are accepted, else the first fault that another key would not have mended.
+fn try_each<T>(
+    token: &UnverifiedToken<'_>,
+    keys: &[Arc<VerifyingKey>],
+    accept: &impl Fn(SignedClaims) -> Result<T, TokenFault>,
+) -> Result<(Arc<VerifyingKey>, T), TokenFault> {
+    let mut first = None;
+    for key in keys {
+        match token.open(key).and_then(accept) {
+            Ok(accepted) => return Ok((Arc::clone(key), accepted)),
+            Err(fault) if fault.is_about_the_key() => first = first.or(Some(fault)),
+            Err(fault) => return Err(fault),
+        }
+    }
+    Err(match first {
+        Some(fault) => fault,
+        None => TokenFault::UnknownKey { key_id: token.key_id()?.clone() },
+    })
 }

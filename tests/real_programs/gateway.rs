@@ -340,6 +340,27 @@ pub(super) async fn passes_upgrades_on(kind: &Kind) {
     assert_eq!(received.header("upgrade"), ["websocket"]);
 }
 
+/// What goes through an upgrade is never asked about: to HTTP/2 it would be requests.
+pub(super) async fn passes_no_other_upgrade_on(kind: &Kind) {
+    let gateway = Gateway::start(kind).await;
+    let wish = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
+    for upgrade in ["h2c", "websocket, h2c", "H2C"] {
+        let lines = wish.replace("Upgrade: h2c", &format!("Upgrade: {upgrade}"));
+        let mut stream = open(gateway.address).await;
+        let request = format!(
+            "GET /public/x HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n{lines}\r\n",
+            gateway.bearer()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_head(&mut stream).await.unwrap();
+    }
+    for received in gateway.house.application.requests() {
+        assert!(received.header("upgrade").iter().all(|to| *to != "h2c" && *to != "H2C"));
+        assert!(received.header("http2-settings").is_empty(), "{received:?}");
+    }
+}
+
 pub(super) async fn keeps_its_connections_to_us(kind: &Kind) {
     const CALLERS: usize = 4;
     const REQUESTS: usize = 250;
@@ -404,6 +425,7 @@ macro_rules! tests {
             stays_closed_while_keys_are_slow,
             stays_closed_when_the_verifier_is_dead,
             passes_upgrades_on,
+            passes_no_other_upgrade_on,
             keeps_its_connections_to_us,
         );
     };

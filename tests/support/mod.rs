@@ -7,6 +7,7 @@ mod client;
 pub(crate) mod collector;
 pub(crate) mod fixture;
 mod log;
+pub(crate) mod notifying;
 pub(crate) mod program;
 mod recorder;
 pub(crate) mod secure;
@@ -112,6 +113,12 @@ impl House {
             }
         };
         tokio::time::timeout(PATIENCE, ready).await.expect("the proxy becomes ready");
+    }
+
+    /// Ends the proxy and waits until it has ended.
+    pub(crate) async fn end(mut self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, &mut self.running).await.expect("it ends").unwrap().unwrap();
     }
 
     /// An `Authorization` header value that is good.

@@ -48,8 +48,13 @@ impl Authority {
 
     /// Makes a new certificate for the server and puts it, and then its key, where the server reads them.
     pub(crate) fn renew(&self) {
+        self.certify(HOST);
+    }
+
+    /// Likewise for a server of another name or address.
+    pub(crate) fn certify(&self, host: &str) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         replace(&self.path("server.pem"), &certificate.pem());
         replace(&self.path("server.key"), &key.serialize_pem());

@@ -12,7 +12,7 @@ use http::StatusCode;
 use self::problem::title_of;
 pub use self::{dialect::Dialect, realm::Realm};
 use super::policy::PolicyFault;
-use crate::verify::{Fault, KeysFault, TokenFault, VerifyError};
+use crate::verify::{Fault, KeysFault, RevocationsFault, TokenFault, VerifyError};
 
 /// Why a request was not let through.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,12 @@ pub enum Rejection {
     /// We could not tell. Never a yes, and never the caller's fault.
     #[error("the keys to judge the token with cannot be had at the moment")]
     KeysUnavailable(#[source] KeysFault),
+    /// We could not tell whether the sign-in was revoked. Never a yes either.
+    #[error("it cannot be told at the moment whether the sign-in was revoked")]
+    RevocationsUnavailable(#[source] RevocationsFault),
+    /// What has to be remembered could not be stored. Never a yes either: it would be forgotten.
+    #[error("it cannot be stored at the moment")]
+    StoreUnavailable,
     /// The body is longer than is taken.
     #[error("the request's body has more than {limit} bytes")]
     BodyTooLarge {
@@ -88,6 +94,7 @@ impl From<VerifyError> for Rejection {
         match error {
             VerifyError::Rejected(fault) => Self::Token(fault),
             VerifyError::KeysUnavailable(fault) => Self::KeysUnavailable(fault),
+            VerifyError::RevocationsUnavailable(fault) => Self::RevocationsUnavailable(fault),
         }
     }
 }
@@ -128,6 +135,8 @@ impl Rejection {
             Self::Token(fault)           => Row { status: S::UNAUTHORIZED,        oauth_error: Some("invalid_token"),   grpc: G::Unauthenticated,   fault: Caller,   code: fault.code(),           title: title_of(fault) },
             Self::NotAllowed(fault)      => Row { status: S::FORBIDDEN,           oauth_error: Some("insufficient_scope"), grpc: G::PermissionDenied, fault: Caller,  code: fault.code(),           title: "Not allowed here" },
             Self::KeysUnavailable(_)     => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Apple,    code: "keys_unavailable",     title: "Tokens cannot be judged now" },
+            Self::RevocationsUnavailable(_) => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                 grpc: G::Unavailable,       fault: Us,       code: "revocations_unavailable", title: "Tokens cannot be judged now" },
+            Self::StoreUnavailable       => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Us,       code: "store_unavailable",    title: "Nothing can be stored now" },
             Self::BodyTooLarge { .. }    => Row { status: S::PAYLOAD_TOO_LARGE,   oauth_error: None,                    grpc: G::ResourceExhausted, fault: Caller,   code: "body_too_large",       title: "The body is too large" },
             Self::BodyTimedOut           => Row { status: S::REQUEST_TIMEOUT,     oauth_error: None,                    grpc: G::DeadlineExceeded,  fault: Caller,   code: "body_timed_out",       title: "The body stopped coming" },
             Self::BadRequest(_)          => Row { status: S::BAD_REQUEST,         oauth_error: None,                    grpc: G::InvalidArgument,   fault: Caller,   code: "bad_request",          title: "Not a request that can be understood" },

@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn without_an_application_both_forms_are_served_unless_they_are_closed() {
         let settings = settled("");
-        assert_eq!(settings.prefixes, [PATH_PREFIXES[0].into()]);
+        assert_eq!(settings.prefixes, [Box::from(PATH_PREFIXES[0])]);
         assert_eq!(settings.grpc, cfg!(feature = "ext-authz"));
         let settings = settled("ext_authz.grpc = false\next_authz.path_prefixes = []");
         assert!(!settings.is_open());
@@ -167,7 +167,7 @@ mod tests {
             assert_eq!(problem.lines().count(), 1, "{problem}");
         }
         let beside = settled("ext_authz.path_prefixes = ['/a', '/ab']").prefixes;
-        assert_eq!(beside, ["/a".into(), "/ab".into()]);
+        assert_eq!(beside, [Box::from("/a"), Box::from("/ab")]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod apple;
 mod assertion;
 mod cors;
 mod doors;
+mod examples;
 mod ext_authz;
 mod header_names;
 mod headers;
@@ -14,44 +15,39 @@ mod identity;
 mod jwks;
 mod limits;
 mod log;
+mod notifications;
 mod peers;
 mod places;
 mod policy;
 mod reload;
+mod revocations;
 pub(super) mod route;
 mod server;
+mod store;
 mod tls;
 mod upstream;
+mod verdicts;
+mod webhooks;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use toml::Value;
 
+pub(super) use self::examples::example_of;
 use self::{
-    apple::AppleSection,
-    assertion::AssertionSection,
-    cors::CorsSection,
-    doors::{AUTH_REQUEST, DoorsSection, FORWARD_AUTH, USERINFO},
-    ext_authz::{ExtAuthzSection, PATH_PREFIXES},
-    headers::HeadersSection,
-    identity::IdentitySection,
-    jwks::JwksSection,
-    limits::LimitsSection,
-    log::LogSection,
-    policy::PolicySection,
-    reload::ReloadSection,
-    route::RouteSection,
-    server::ServerSection,
-    tls::TlsSection,
-    upstream::UpstreamSection,
+    apple::AppleSection, assertion::AssertionSection, cors::CorsSection, doors::DoorsSection,
+    ext_authz::ExtAuthzSection, headers::HeadersSection, identity::IdentitySection,
+    jwks::JwksSection, limits::LimitsSection, log::LogSection, notifications::NotificationsSection,
+    policy::PolicySection, reload::ReloadSection, revocations::RevocationsSection,
+    route::RouteSection, server::ServerSection, store::StoreSection, tls::TlsSection,
+    upstream::UpstreamSection, verdicts::VerdictsSection, webhooks::WebhooksSection,
 };
 use super::{AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
     authn::{IdentityHeader, Policy},
     server::{ListenOn, ServerSettings},
     upstream::HeaderCase,
-    verify::{Issuer, TrustedUrl, VerifierBuilder},
+    verify::Issuer,
 };
 
 /// All that an operator can write.
@@ -74,12 +70,16 @@ pub(super) struct Sections {
     assertion: AssertionSection,
     headers: HeadersSection,
     cors: CorsSection,
+    store: StoreSection,
+    notifications: NotificationsSection,
+    revocations: RevocationsSection,
+    webhooks: WebhooksSection,
     log: LogSection,
     reload: ReloadSection,
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 16] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 20] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -95,6 +95,10 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 16] {
         ("assertion", keys_of::<AssertionSection>()),
         ("headers", keys_of::<HeadersSection>()),
         ("cors", keys_of::<CorsSection>()),
+        ("store", keys_of::<StoreSection>()),
+        ("notifications", keys_of::<NotificationsSection>()),
+        ("revocations", keys_of::<RevocationsSection>()),
+        ("webhooks", keys_of::<WebhooksSection>()),
         ("log", keys_of::<LogSection>()),
         ("reload", keys_of::<ReloadSection>()),
     ]
@@ -104,50 +108,6 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 16] {
 /// `[[route]]`.
 pub(super) fn known_groups() -> [(&'static str, &'static [&'static str]); 2] {
     [("upstreams", keys_of::<UpstreamSection>()), ("route", keys_of::<RouteSection>())]
-}
-
-/// A value to show for each key whose default shows nothing.
-pub(super) fn example_of(key: &str) -> Option<Value> {
-    let text = |text: &str| Value::from(text);
-    let list = |paths: &[&str]| Value::Array(paths.iter().copied().map(Value::from).collect());
-    Some(match key {
-        "server.listen" => text("0.0.0.0:4180"),
-        "server.proxy_protocol_peers" => Value::Array(vec![text("10.0.0.7")]),
-        "tls.certificate" => text("/etc/siwa-proxy/tls.crt"),
-        "tls.key" => text("/etc/siwa-proxy/tls.key"),
-        "tls.client_authorities" => text("/etc/siwa-proxy/clients-ca.crt"),
-        "limits.rate_per_second" => Value::Integer(20),
-        "server.max_body_bytes" => text("10MiB"),
-        "server.trusted_peers" => Value::Array(vec![text("10.0.0.0/8")]),
-        "upstream.url" => text(UpstreamSection::EXAMPLE_URL),
-        "doors.auth_request" => list(&AUTH_REQUEST),
-        "doors.forward_auth" => list(&FORWARD_AUTH),
-        "doors.userinfo" => list(&USERINFO),
-        "doors.audience" | "upstream.audience" => text("my-app"),
-        "ext_authz.grpc" => Value::Boolean(true),
-        "ext_authz.path_prefixes" => list(&PATH_PREFIXES),
-        "cors.allow_origins" => Value::Array(vec![text("https://app.example")]),
-        "assertion.key_files" => Value::Array(vec![text("/etc/siwa-proxy/assertion.pem")]),
-        "upstream.ca_file" => text("/etc/siwa-proxy/app-ca.pem"),
-        "upstream.client_certificate_file" => text("/etc/siwa-proxy/client.pem"),
-        "upstream.client_key_file" => text("/etc/siwa-proxy/client-key.pem"),
-        "upstream.server_name" => text("app.internal"),
-        "upstream.total_timeout" => text("5m"),
-        "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
-        "apple.max_token_age" => text("1h"),
-        "policy.issuers" => Value::Array(vec![text(Issuer::APPLE)]),
-        "policy.minimum_real_user_status" => text("likely_real"),
-        "policy.allow_subjects" => {
-            Value::Array(vec![text("001999.0a1b2c3d4e5f60718293a4b5c6d7e8f9.0918")])
-        }
-        "policy.allow_emails" => Value::Array(vec![text("example.com")]),
-        "jwks.url" => text(TrustedUrl::APPLE_KEYS),
-        "jwks.file" => text("/etc/siwa-proxy/apple-keys.json"),
-        "jwks.cache_file" => text("/var/lib/siwa-proxy/apple-keys"),
-        "jwks.ca_file" => text("/etc/siwa-proxy/ca.pem"),
-        "jwks.proxy" => text("http://proxy.example.com:3128"),
-        _ => return None,
-    })
 }
 
 impl Sections {
@@ -176,6 +136,10 @@ impl Sections {
             assertion,
             headers,
             cors,
+            store,
+            notifications,
+            revocations,
+            webhooks,
             log,
             reload,
         } = self;
@@ -192,9 +156,8 @@ impl Sections {
         let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
-        if let (Some(apple), Some(jwks)) = (&apple, &jwks) {
-            check_issuers(problems, &apple.issuer, &jwks.additional, &policy);
-        }
+        let issuer = apple.as_ref().map(|apple| &apple.issuer);
+        check_issuers(problems, issuer, jwks.as_ref().map(|jwks| &*jwks.additional), &policy);
         let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
@@ -202,11 +165,14 @@ impl Sections {
         let doors = doors.check(problems, has_application, &ext_authz.settings, assertion.as_ref());
         let via = headers.check(problems);
         let cors = cors.check(problems);
+        let store = store.check(problems);
+        let notifications = notifications.check(problems, &doors.paths, &ext_authz.settings);
+        let revocations = revocations.check(problems, client_ids, store.as_ref());
+        let webhooks = webhooks.check(problems, notifications.as_ref());
         let log = log.check(problems);
         let watch_every = reload.check(problems);
 
-        let (server, apple, jwks) = (server?, apple?, jwks?);
-        let (policy, identity) = (policy?, identity?);
+        let (server, apple, jwks, policy, identity) = (server?, apple?, jwks?, policy?, identity?);
         Some(Settings {
             listen: server.listen,
             admin_listen: server.admin_listen,
@@ -235,6 +201,12 @@ impl Sections {
             gateway_credential: ext_authz.credential,
             audience: doors.audience,
             cors,
+            store: store?,
+            notifications,
+            revocations: revocations.settings,
+            admin_token: revocations.admin_token,
+            admin_token_file: revocations.admin_token_file,
+            webhooks,
             via,
             assertion,
             identity_headers: tell_issuer(identity.headers.ours, &jwks.additional),
@@ -260,10 +232,11 @@ fn any_preserves_header_case(upstreams: &[UpstreamEntry]) -> bool {
 /// With several issuers a subject alone says no longer who it is, so that their order of trust must be written down.
 fn check_issuers(
     problems: &mut Problems,
-    first: &Issuer,
-    additional: &[AdditionalKeys],
+    first: Option<&Issuer>,
+    additional: Option<&[AdditionalKeys]>,
     policy: &PolicySection,
 ) {
+    let (Some(first), Some(additional)) = (first, additional) else { return };
     if additional.iter().any(|keys| keys.issuer == *first) {
         let what = "names the issuer of [apple], whose keys come from one place: remove it";
         problems.note_clash("jwks.additional", "apple.issuer", what);
@@ -303,29 +276,6 @@ fn check_upstreams(
         checked.push(section.check(problems, &at));
     }
     (checked.into_iter().collect(), names)
-}
-
-/// `[verdicts]`: the memory of tokens that were judged already.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct VerdictsSection {
-    /// Verdicts remembered at most; default 100 000. A remembered one saves an RSA verification each time its token
-    /// comes again, until the token expires. Size it after the people active within a day, a few hundred bytes each:
-    /// more costs memory, less costs time. 0 remembers none, and judges every request anew.
-    capacity: u64,
-}
-
-impl Default for VerdictsSection {
-    fn default() -> Self {
-        Self { capacity: VerifierBuilder::VERDICT_CAPACITY }
-    }
-}
-
-impl VerdictsSection {
-    const fn check(self) -> u64 {
-        let Self { capacity } = self;
-        capacity
-    }
 }
 
 /// Nothing here is sensibly longer than a year, and clocks overflow far beyond.
@@ -451,6 +401,30 @@ mod tests {
             ("[identity]\nheaders = ['Host=sub']", "identity.headers"),
             ("[identity]\nunverified_email = 'trust'", "identity.unverified_email"),
             ("[identity]\nrealm = 'a\"b'", "identity.realm"),
+            ("[store]\nfile = '/'", "store.file"),
+            ("[store]\nredis_url = 'http://redis'", "store.redis_url"),
+            ("[store]\nredis_url = 'redis://user:word@redis'", "store.redis_url"),
+            ("[store]\nredis_username = 'proxy'", "store.redis_username"),
+            ("[store]\nredis_prefix = ''", "store.redis_prefix"),
+            ("[store]\nredis_timeout = '0s'", "store.redis_timeout"),
+            ("[notifications]\npath = '/'", "notifications.path"),
+            ("[notifications]\npath = 'apple'", "notifications.path"),
+            ("[notifications]\npath = '/a/../b'", "notifications.path"),
+            (
+                "[notifications]\npath = '/auth/apple/verify'\n[doors]\nauth_request = ['/auth/apple/verify']",
+                "notifications.path",
+            ),
+            (
+                "[notifications]\npath = '/ask/a'\n[ext_authz]\npath_prefixes = ['/ask']",
+                "notifications.path",
+            ),
+            ("[notifications]\nrate_per_second = 0", "notifications.rate_per_second"),
+            ("[revocations]\ngroups = [['com.example.other']]", "revocations.groups"),
+            ("[revocations]\nkeep = '23h'", "revocations.keep"),
+            ("[revocations]\nmax_staleness = '1m'", "revocations.max_staleness"),
+            ("[revocations]\nadmin_token_file = '/nowhere'", "revocations.admin_token_file"),
+            ("[webhooks]\nsecret_files = ['/nowhere']", "webhooks.secret_files"),
+            ("[webhooks]\ntimeout = '0s'", "webhooks.timeout"),
             ("[log]\nfilter = 'debgu'", "log.filter"),
             ("[log]\nformat = 'xml'", "log.format"),
             ("[reload]\nwatch_every = '2years'", "reload.watch_every"),

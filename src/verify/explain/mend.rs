@@ -60,6 +60,9 @@ pub(super) fn mend(
         TokenFault::Nonce(_) | TokenFault::CodeHash(_) => {
             "sign in again, and send the token together with what that sign-in began with".to_owned()
         }
+        TokenFault::Revoked { .. } => {
+            "have the user sign in again: they withdrew their consent, or deleted the account, after this token was issued".to_owned()
+        }
         TokenFault::Notification => {
             "send it to where notifications are received: it tells something about a user, and signs nobody in".to_owned()
         }

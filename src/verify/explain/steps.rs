@@ -62,7 +62,8 @@ impl Step {
             TokenFault::Issuer { .. } => Self::Issuer,
             TokenFault::Audience { .. } => Self::Audience,
             TokenFault::Expired { .. } => Self::Expiry,
-            TokenFault::TooOld { .. } => Self::Age,
+            // Only a running proxy knows of revocations: all that a token says of it is its age.
+            TokenFault::TooOld { .. } | TokenFault::Revoked { .. } => Self::Age,
             TokenFault::Claim { claim, .. } | TokenFault::NotYetValid { claim, .. } => {
                 Self::of_claim(claim)
             }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! siwa-proxy key set 1
-//! {"blake3":"…","issuer":"https://appleid.apple.com","fetched_at":1800000000}
+//! {"blake3":"…","issuer":"https://appleid.apple.com","place":"…","fetched_at":1800000000}
 //! {"keys":[…]}
 //! ```
 //!
@@ -39,6 +39,8 @@ use crate::{
 pub(super) struct SetFile {
     path: PathBuf,
     issuer: Issuer,
+    /// Of the place that the set comes from, which may have a secret in its address.
+    place_digest: String,
 }
 
 /// A set that an earlier process fetched.
@@ -99,6 +101,8 @@ enum FileFault {
     Digest,
     #[error("it holds the keys of another issuer")]
     Issuer,
+    #[error("its keys were published elsewhere than where they come from now")]
+    Place,
     #[error("it is from the future, {fetched_at}")]
     Future { fetched_at: UnixTime },
     #[error("it is older than keys are kept, from {fetched_at}")]
@@ -117,6 +121,7 @@ impl FileFault {
             Self::Format => "format",
             Self::Digest => "digest",
             Self::Issuer => "issuer",
+            Self::Place => "place",
             Self::Future { .. } => "future",
             Self::TooOld { .. } => "too_old",
             Self::KeySet(_) => "key_set",
@@ -124,7 +129,7 @@ impl FileFault {
     }
 }
 
-const FIRST_LINE: &[u8] = b"siwa-proxy key set 1\n";
+const FIRST_LINE: &[u8] = b"siwa-proxy key set 2\n";
 
 /// The second line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -132,6 +137,7 @@ const FIRST_LINE: &[u8] = b"siwa-proxy key set 1\n";
 struct Label {
     blake3: String,
     issuer: String,
+    place: String,
     fetched_at: u64,
 }
 
@@ -141,8 +147,9 @@ impl SetFile {
     /// A file may be so much ahead of the clock: the usual correction of a clock after a restart.
     const CLOCK_STEP: Duration = Duration::from_mins(1);
 
-    pub(super) const fn new(path: PathBuf, issuer: Issuer) -> Self {
-        Self { path, issuer }
+    /// The file at `path` for the keys of `issuer` that `place` publishes.
+    pub(super) fn new(path: PathBuf, issuer: Issuer, place: &str) -> Self {
+        Self { path, issuer, place_digest: blake3::hash(place.as_bytes()).to_hex().to_string() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -203,11 +210,14 @@ impl SetFile {
         let set = rest.strip_prefix(b"\n").ok_or(FileFault::Format)?;
 
         // Damage first, so that nothing else is said about a damaged file.
-        if digest(&label.issuer, label.fetched_at, set) != label.blake3 {
+        if digest(&label.issuer, &label.place, label.fetched_at, set) != label.blake3 {
             return Err(FileFault::Digest);
         }
         if label.issuer != self.issuer.as_str() {
             return Err(FileFault::Issuer);
+        }
+        if label.place != self.place_digest {
+            return Err(FileFault::Place);
         }
         let fetched_at = UnixTime::from_secs(label.fetched_at);
         if fetched_at > now.wall.saturating_add(Self::CLOCK_STEP) {
@@ -223,8 +233,9 @@ impl SetFile {
 
     fn render(&self, snapshot: &Snapshot) -> Result<Vec<u8>, serde_json::Error> {
         let (issuer, fetched_at) = (self.issuer.as_str(), snapshot.fetched_at.as_secs());
-        let blake3 = digest(issuer, fetched_at, &snapshot.text);
-        let label = Label { blake3, issuer: issuer.to_owned(), fetched_at };
+        let place = self.place_digest.clone();
+        let blake3 = digest(issuer, &place, fetched_at, &snapshot.text);
+        let label = Label { blake3, issuer: issuer.to_owned(), place, fetched_at };
         let label = serde_json::to_vec(&label)?;
         Ok([FIRST_LINE, &label, b"\n", &snapshot.text].concat())
     }
@@ -283,10 +294,13 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 /// Over everything that is believed; the lengths keep the parts apart.
-fn digest(issuer: &str, fetched_at: u64, set: &[u8]) -> String {
+fn digest(issuer: &str, place: &str, fetched_at: u64, set: &[u8]) -> String {
     let mut hasher = blake3::Hasher::new();
-    let issuer_length = u64::try_from(issuer.len()).unwrap_or(u64::MAX);
-    hasher.update(FIRST_LINE).update(&issuer_length.to_le_bytes()).update(issuer.as_bytes());
+    hasher.update(FIRST_LINE);
+    for part in [issuer, place] {
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        hasher.update(&length.to_le_bytes()).update(part.as_bytes());
+    }
     hasher.update(&fetched_at.to_le_bytes()).update(set);
     hasher.finalize().to_hex().to_string()
 }
@@ -310,7 +324,7 @@ mod tests {
     }
 
     fn file_in(directory: &tempfile::TempDir) -> SetFile {
-        SetFile::new(directory.path().join("keys"), Issuer::apple())
+        SetFile::new(directory.path().join("keys"), Issuer::apple(), "https://here.example/keys")
     }
 
     fn snapshot() -> Snapshot {
@@ -369,11 +383,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn keys_of_a_place_that_was_left_are_ignored() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file_in(&directory);
+        file.store(&snapshot()).await.unwrap();
+        let elsewhere = "https://elsewhere.example/keys";
+        let moved = SetFile::new(file.path().to_owned(), Issuer::apple(), elsewhere);
+        assert_eq!(code(&moved, NOW).await, "place");
+        assert_eq!(code(&file, NOW).await, "ok");
+    }
+
+    #[tokio::test]
     async fn a_file_of_another_issuer_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let file = file_in(&directory);
-        let other =
-            SetFile { issuer: Issuer::new("https://other.example"), path: file.path.clone() };
+        let other = SetFile { issuer: Issuer::new("https://other.example"), ..file.clone() };
         other.store(&snapshot()).await.unwrap();
         assert_eq!(code(&file, NOW).await, "issuer");
     }

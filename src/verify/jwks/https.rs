@@ -146,10 +146,10 @@ impl Document {
     pub(super) async fn get(&self) -> Result<Bytes, FetchFault> {
         let request =
             self.client.get(self.url.as_url().clone()).header(header::ACCEPT, "application/json");
-        let mut response = request.send().await.map_err(FetchFault::transport)?;
+        let mut response = request.send().await.map_err(unnamed)?;
         check_head(&response)?;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(FetchFault::transport)? {
+        while let Some(chunk) = response.chunk().await.map_err(unnamed)? {
             if body.len().saturating_add(chunk.len()) > JwkSet::MAX_BYTES {
                 return Err(FetchFault::Oversized { limit: JwkSet::MAX_BYTES });
             }
@@ -211,9 +211,18 @@ impl HttpsJwks {
     }
 }
 
+/// The fault without the address, whose query may be a secret; whoever set it knows it.
+fn unnamed(error: reqwest::Error) -> FetchFault {
+    FetchFault::transport(error.without_url())
+}
+
 impl JwksSource for HttpsJwks {
     fn fetch(&self) -> Fetch<'_> {
         Box::pin(self.document.get())
+    }
+
+    fn place(&self) -> String {
+        self.document.url.as_url().to_string()
     }
 }
 

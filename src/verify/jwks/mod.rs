@@ -263,7 +263,8 @@ impl JwksCache {
             }
             match source.absence_of(key_id, *awaited, progress) {
                 VerifyError::Rejected(fault) => unknown = fault.into(),
-                unavailable @ VerifyError::KeysUnavailable(_) => return unavailable,
+                unavailable @ (VerifyError::KeysUnavailable(_)
+                | VerifyError::RevocationsUnavailable(_)) => return unavailable,
             }
         }
         unknown

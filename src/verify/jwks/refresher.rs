@@ -64,9 +64,10 @@ impl Refresher {
         metrics: Metrics,
     ) -> Self {
         let KeySource { issuer, source, cache_file } = source;
+        let file = cache_file.map(|path| SetFile::new(path, issuer.clone(), &source.place()));
         Self {
             source,
-            file: cache_file.map(|path| SetFile::new(path, issuer.clone())),
+            file,
             issuer,
             to_disk: watch::Sender::new(None),
             settings,

@@ -16,6 +16,12 @@ pub type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FetchFault>> + Se
 pub trait JwksSource: fmt::Debug + Send + Sync {
     /// Gets the set as it is now.
     fn fetch(&self) -> Fetch<'_>;
+
+    /// Where the set comes from, the same after a restart. What another place published is not taken from disk: whoever
+    /// leaves a place leaves its keys. Nothing, where the source itself tells one place from another.
+    fn place(&self) -> String {
+        String::new()
+    }
 }
 
 /// An address that secrets and keys may travel to and from: `https`, or `http` to this machine's loopback, which is what
@@ -101,6 +107,10 @@ impl FileJwks {
 impl JwksSource for FileJwks {
     fn fetch(&self) -> Fetch<'_> {
         Box::pin(self.read())
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
     }
 }
 

@@ -108,6 +108,7 @@ async fn find(keys: &JwksCache, kid: &str) -> &'static str {
         Err(VerifyError::Rejected(fault)) => fault.code(),
         Err(VerifyError::KeysUnavailable(KeysFault::NoSet(_))) => "no set",
         Err(VerifyError::KeysUnavailable(KeysFault::Unconfirmed(_))) => "unconfirmed",
+        Err(other @ VerifyError::RevocationsUnavailable(_)) => panic!("{other:?}"),
     }
 }
 

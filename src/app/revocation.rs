@@ -1,0 +1,103 @@
+//! The store and what lives by it: the list of revocations, and the events that wait to be delivered.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
+
+use super::AppError;
+use crate::{
+    clock::Clock,
+    config::{Settings, StoreSettings},
+    endpoints::Recorder,
+    server::Latch,
+    store::{FileStore, MemoryStore, RedisStore, Space, Store, StoreError},
+    telemetry::{Metrics, causes},
+    verify::Revocations,
+    webhooks::Webhooks,
+};
+
+/// Time between two clearings of what has expired.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+/// Time between two looks at how old the list is.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Opens the store, with an empty list that is to follow it; nothing where nobody could put anything on the list.
+pub(super) fn build_recorder(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+    tasks: &TaskTracker,
+) -> Result<Option<Recorder>, StoreError> {
+    if settings.notifications.is_none() && settings.admin_token.is_none() {
+        return Ok(None);
+    }
+    let store = open(&settings.store, clock, tasks)?;
+    let revocations =
+        Revocations::following(settings.revocations.clone(), Arc::clone(clock), metrics.clone());
+    let webhooks = Webhooks::new(
+        settings.webhooks.clone(),
+        Arc::clone(&store),
+        Arc::clone(clock),
+        metrics.clone(),
+    );
+    Ok(Some(Recorder { store, revocations, webhooks }))
+}
+
+fn open(
+    settings: &StoreSettings,
+    clock: &Arc<dyn Clock>,
+    tasks: &TaskTracker,
+) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match settings {
+        StoreSettings::Memory => Arc::new(MemoryStore::new(Arc::clone(clock))),
+        StoreSettings::File(path) => {
+            Arc::new(FileStore::open(path, Arc::clone(clock), tasks.clone())?)
+        }
+        StoreSettings::Redis(settings) => Arc::new(RedisStore::new(settings.clone())?),
+    })
+}
+
+/// Starts what keeps the list up to date and delivers events, until `stop`; `loaded` is opened once the list is read.
+pub(super) fn start(
+    recorder: &Recorder,
+    loaded: Latch,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), AppError> {
+    let Recorder { store, revocations, webhooks } = recorder.clone();
+    for worker in webhooks.workers().map_err(AppError::Webhooks)? {
+        tasks.spawn(stop.clone().run_until_cancelled_owned(worker));
+    }
+    let (followed, list) = (Arc::clone(&store), revocations.clone());
+    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+        followed.follow(Space::Revocations, &list).await;
+    }));
+    let list = revocations.clone();
+    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+        list.loaded().await;
+        loaded.open();
+    }));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(keep_small(store, revocations)));
+    Ok(())
+}
+
+/// Forgets what has expired, and tells how old the list is, for ever.
+async fn keep_small(store: Arc<dyn Store>, revocations: Revocations) {
+    let mut sweep = interval(SWEEP_EVERY);
+    let mut look = interval(LOOK_EVERY);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = look.tick() => revocations.tell_age(),
+            _ = sweep.tick() => {
+                revocations.sweep();
+                if let Err(error) = store.sweep().await {
+                    warn!(cause = causes(&error), "the store could not be swept");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `[webhooks]`.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::{super::problems::Problems, check_positive, store::read};
+use crate::{
+    endpoints::NotificationSettings,
+    webhooks::{Target, WebhookSecret, WebhookSettings},
+};
+
+/// `[webhooks]`: who else is told of Apple's notifications: a signed JSON POST for each event, at least once, with the
+/// headers of Standard Webhooks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct WebhooksSection {
+    /// Where events are posted to, http:// or https://; none by default. What is posted holds the subject, which is personal
+    /// data.
+    urls: Vec<Url>,
+
+    /// Files with the secrets that sign: one for all, or one for each of `urls`, in their order. With one for all, each
+    /// receiver can pretend to the others to be this proxy. `echo whsec_$(openssl rand -base64 32)` makes one.
+    secret_files: Vec<PathBuf>,
+
+    /// How long an event is tried again while its receiver does not take it; default 3 days. Then it is given up, with an
+    /// error in the log. It survives a restart if there is a store.
+    #[serde(with = "humantime_serde")]
+    keep: Duration,
+
+    /// How long one delivery may take; default 10 s. A receiver should take an event first and act on it then.
+    #[serde(with = "humantime_serde")]
+    timeout: Duration,
+}
+
+impl Default for WebhooksSection {
+    fn default() -> Self {
+        Self {
+            urls: Vec::new(),
+            secret_files: Vec::new(),
+            keep: Duration::from_hours(72),
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl WebhooksSection {
+    pub(super) fn check(
+        self,
+        problems: &mut Problems,
+        notifications: Option<&NotificationSettings>,
+    ) -> WebhookSettings {
+        let Self { urls, secret_files, keep, timeout } = self;
+
+        check_positive(problems, "webhooks.keep", keep);
+        check_positive(problems, "webhooks.timeout", timeout);
+        for url in urls.iter().filter(|url| !matches!(url.scheme(), "http" | "https")) {
+            let what = format!("`{url}` must begin with http:// or https://");
+            problems.note("webhooks.urls", what);
+        }
+        if secret_files.len() != 1 && secret_files.len() != urls.len() {
+            let (secrets, urls) = (secret_files.len(), urls.len());
+            let what =
+                format!("there are {secrets} for {urls} urls: name one for all, or one each");
+            problems.note_clash("webhooks.secret_files", "webhooks.urls", what);
+        }
+        if notifications.is_none() && !urls.is_empty() {
+            let what = "are told nothing without notifications.path: set it, or remove them";
+            problems.note("webhooks.urls", what);
+        }
+        let secrets: Vec<_> =
+            secret_files.iter().filter_map(|file| check_secret(problems, file)).collect();
+        let secrets = secrets.iter().cycle();
+        let targets = urls.into_iter().zip(secrets);
+        let targets = targets.map(|(url, secret)| Target { url, secret: secret.clone() }).collect();
+        WebhookSettings { targets, keep, timeout }
+    }
+}
+
+fn check_secret(problems: &mut Problems, file: &PathBuf) -> Option<WebhookSecret> {
+    let key = "webhooks.secret_files";
+    let text = read(problems, key, Some(file))?;
+    let secret = WebhookSecret::parse(&text);
+    secret.map_err(|error| problems.note(key, format!("`{}` {error}", file.display()))).ok()
+}

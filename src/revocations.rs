@@ -1,0 +1,219 @@
+//! `siwa-proxy revocations`: the list of a running proxy, by way of its admin listener.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, Read, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Subcommand};
+use reqwest::{Client, Method, Url};
+use serde_json::{Value, json};
+use siwa_proxy::{
+    clock::UnixTime,
+    config::{Flags, Settings},
+};
+
+/// Show and change whose sign-ins a running proxy refuses.
+///
+/// The proxy is asked on its admin listener, with the token in revocations.admin_token_file; both are found in the settings,
+/// as for `serve`. What it is told is stored before this command ends, and holds for all replicas that share its store.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+#[expect(clippy::doc_markdown, reason = "the command prints these comments as they are")]
+pub(crate) struct RevocationsOptions {
+    /// The settings, in TOML; SIWA_CONFIG names them too.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the list for people, one subject a line.
+    List,
+    /// Refuse the tokens of a subject that were issued until now.
+    Add(AddOptions),
+    /// Lift the revocation of a subject: their tokens are good again.
+    Remove(Whom),
+    /// Print the list as JSON lines.
+    Export,
+    /// Add the JSON lines on standard input.
+    Import,
+}
+
+#[derive(Debug, Args)]
+struct AddOptions {
+    #[command(flatten)]
+    whom: Whom,
+
+    /// Refuse those that were issued until then, instead of now: 2026-11-21T09:18:00Z, or seconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    at: Option<UnixTime>,
+}
+
+#[derive(Debug, Args)]
+struct Whom {
+    /// The subject (`sub`).
+    #[arg(value_name = "SUBJECT")]
+    subject: String,
+
+    /// In the group of this app alone, instead of in all apps.
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  siwa-proxy revocations add 001999.0a1b2c3d4e5f60718293a4b5c6d7e8f9.0918
+  siwa-proxy revocations export > revocations.jsonl";
+
+/// How long the proxy may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Lines that are sent at once.
+const PAGE: usize = 2_000;
+
+/// Does what was asked for.
+pub(crate) async fn run(options: RevocationsOptions) -> anyhow::Result<()> {
+    let settings = Settings::load(&Flags::new(options.config))?;
+    let admin = Admin::of(&settings)?;
+    match options.command {
+        Command::List => print(&listed(&admin.ask(Method::GET, String::new()).await?)?),
+        Command::Export => print(&admin.ask(Method::GET, String::new()).await?),
+        Command::Add(AddOptions { whom, at }) => {
+            let mut line = whom.line();
+            if let Some(at) = at {
+                line["revoked_at"] = at.to_string().into();
+            }
+            admin.ask(Method::POST, line.to_string()).await.map(drop)
+        }
+        Command::Remove(whom) => admin.ask(Method::DELETE, whom.line().to_string()).await.map(drop),
+        Command::Import => import(&admin).await,
+    }
+}
+
+/// Sends standard input page by page; a page is taken whole or not at all.
+async fn import(admin: &Admin) -> anyhow::Result<()> {
+    let mut text = String::new();
+    io::stdin().lock().read_to_string(&mut text).context("cannot read standard input")?;
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    for (page, lines) in lines.chunks(PAGE).enumerate() {
+        let first = page * PAGE + 1;
+        let sent = admin.ask(Method::POST, lines.join("\n")).await;
+        sent.with_context(|| format!("in the page that begins with entry {first}"))?;
+    }
+    Ok(())
+}
+
+impl Whom {
+    fn line(&self) -> Value {
+        match &self.client_id {
+            None => json!({ "sub": self.subject }),
+            Some(client_id) => json!({ "sub": self.subject, "client_id": client_id }),
+        }
+    }
+}
+
+/// The admin listener of a running proxy.
+struct Admin {
+    client: Client,
+    url: Url,
+    token: String,
+}
+
+impl Admin {
+    fn of(settings: &Settings) -> anyhow::Result<Self> {
+        let (place, token_file) = settings.admin_access();
+        let token = read_token(token_file)?;
+        let builder = Client::builder().no_proxy().timeout(PATIENCE);
+        let (builder, host) = match place.strip_prefix("unix:") {
+            Some(path) => {
+                let path = path.split('?').next().unwrap_or(path);
+                (builder.unix_socket(Path::new(path)), "localhost".to_owned())
+            }
+            None => (builder, reachable(&place)?),
+        };
+        let client = builder.build().context("cannot set up the HTTP client")?;
+        let url = format!("http://{host}/revocations").parse()?;
+        Ok(Self { client, url, token })
+    }
+
+    async fn ask(&self, method: Method, body: String) -> anyhow::Result<String> {
+        let request = self.client.request(method, self.url.clone());
+        let answer = request.bearer_auth(&self.token).body(body).send().await;
+        let answer = answer.with_context(|| format!("no proxy can be asked at {}", self.url))?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "the proxy answered {status}: {}", text.trim());
+        Ok(text)
+    }
+}
+
+fn read_token(file: Option<&Path>) -> anyhow::Result<String> {
+    let Some(file) = file else {
+        bail!("revocations.admin_token_file is not set: without it the proxy shows nobody its list")
+    };
+    let text = fs::read_to_string(file);
+    let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Who listens on every address is reached on this machine.
+fn reachable(place: &str) -> anyhow::Result<String> {
+    let Ok(mut address) = place.parse::<SocketAddr>() else {
+        bail!("server.admin_listen is `{place}`, which cannot be asked from here")
+    };
+    if address.ip().is_unspecified() {
+        let loopback =
+            if address.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() };
+        address.set_ip(loopback);
+    }
+    Ok(address.to_string())
+}
+
+/// The lines for people: when, in which apps, whether it is lifted, and who.
+fn listed(lines: &str) -> anyhow::Result<String> {
+    let mut page = String::new();
+    for line in lines.lines() {
+        let line: Value =
+            serde_json::from_str(line).context("the proxy answered something else")?;
+        let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        let apps = line["client_id"].as_str().unwrap_or("all apps");
+        let state = if line["lifted"] == true { "lifted " } else { "refused" };
+        let (at, subject) = (text("revoked_at"), text("sub"));
+        writeln!(page, "{at}  {state}  {subject}  {apps}")?;
+    }
+    Ok(page)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    io::stdout().lock().write_all(text.as_bytes()).context("cannot print")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_everywhere_is_asked_on_this_machine() {
+        assert_eq!(reachable("0.0.0.0:4181").unwrap(), "127.0.0.1:4181");
+        assert_eq!(reachable("[::]:4181").unwrap(), "[::1]:4181");
+        assert_eq!(reachable("192.0.2.1:4181").unwrap(), "192.0.2.1:4181");
+        assert!(reachable("systemd").is_err());
+    }
+
+    #[test]
+    fn the_list_is_printed_one_subject_a_line() {
+        let lines = "{\"sub\":\"001\",\"revoked_at\":\"2026-11-21T09:18:00Z\"}\n\
+                     {\"sub\":\"002\",\"client_id\":\"a\",\"revoked_at\":\"2026-11-21T09:18:00Z\",\"lifted\":true}\n";
+        assert_eq!(
+            listed(lines).unwrap(),
+            "2026-11-21T09:18:00Z  refused  001  all apps\n2026-11-21T09:18:00Z  lifted   002  a\n"
+        );
+    }
+}

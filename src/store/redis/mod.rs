@@ -1,0 +1,332 @@
+//! Records in Redis, for fleets: each a string with an expiry, written by a script that is atomic, and told to the other
+//! replicas in the same breath.
+//!
+//! | key | value |
+//! |---|---|
+//! | `PREFIX:SPACE:KEY` | expiry in seconds since 1970, a space, the text |
+//! | `PREFIX:raised:SPACE` | a channel, on which a raised record's key and value are published |
+//! | `PREFIX:synchronised` | a mark: if it is gone, Redis was emptied |
+
+mod follow;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
+    Script, TlsCertificates, aio::MultiplexedConnection,
+};
+use tokio::sync::Mutex;
+use url::Url;
+use zeroize::Zeroizing;
+
+use self::follow::Following;
+use super::{Answer, Applied, Follower, Forever, Record, Space, Store, StoreError, Write};
+use crate::clock::UnixTime;
+
+/// How Redis is reached.
+#[derive(Clone)]
+pub(crate) struct RedisSettings {
+    /// `redis://host:port/database`, or `rediss://` for TLS; without credentials.
+    pub(crate) url: Url,
+    /// The name of an ACL user; Redis's default user unless set.
+    pub(crate) username: Option<String>,
+    /// Their password.
+    pub(crate) password: Option<Zeroizing<String>>,
+    /// The only certificate authorities to believe, in PEM; the system's unless set.
+    pub(crate) authorities: Option<Vec<u8>>,
+    /// What all keys begin with.
+    pub(crate) prefix: String,
+    /// How long connecting, and each answer, may take.
+    pub(crate) timeout: Duration,
+}
+
+impl fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisSettings").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// Keeps records in Redis. Clones share one connection for writing; each follower has its own.
+#[derive(Clone)]
+pub(crate) struct RedisStore {
+    client: Client,
+    prefix: Arc<str>,
+    timeout: Duration,
+    writing: Arc<Mutex<Option<MultiplexedConnection>>>,
+    script: Arc<Script>,
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        if error.is_timeout() { Self::TimedOut } else { Self::Redis(error.into()) }
+    }
+}
+
+impl RedisStore {
+    /// Keys that one command asks for, so that a large set does not hold up everybody else's.
+    const PAGE: usize = 1_000;
+
+    /// Describes the store. It connects when it is first asked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Client`].
+    pub(crate) fn new(settings: RedisSettings) -> Result<Self, StoreError> {
+        let RedisSettings { url, username, password, authorities, prefix, timeout } = settings;
+        let info = connection_info(&url, username, password)
+            .map_err(|error| StoreError::Client(error.into()))?;
+        let client = match authorities {
+            Some(pem) => {
+                let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem) };
+                Client::build_with_tls(info, certificates)
+            }
+            None => Client::open(info),
+        };
+        Ok(Self {
+            client: client.map_err(|error| StoreError::Client(error.into()))?,
+            prefix: prefix.into(),
+            timeout,
+            writing: Arc::default(),
+            script: Arc::new(Script::new(include_str!("apply.lua"))),
+        })
+    }
+
+    fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout))
+    }
+
+    async fn connect(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, StoreError> {
+        Ok(self.client.get_multiplexed_async_connection_with_config(config).await?)
+    }
+
+    /// The connection that writes, made if there is none.
+    async fn writer(&self) -> Result<MultiplexedConnection, StoreError> {
+        let mut writing = self.writing.lock().await;
+        if let Some(connection) = &*writing {
+            return Ok(connection.clone());
+        }
+        let connection = self.connect(&self.config()).await?;
+        *writing = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Runs the script, once more on a new connection if the one that was kept has died meanwhile.
+    async fn write(&self, writes: Vec<Write>) -> Result<Applied, StoreError> {
+        let (is_fresh, done) = {
+            let is_fresh = self.writing.lock().await.is_none();
+            (is_fresh, self.run(&writes).await)
+        };
+        match done {
+            Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
+                self.run(&writes).await
+            }
+            done => done,
+        }
+    }
+
+    async fn run(&self, writes: &[Write]) -> Result<Applied, StoreError> {
+        let mut connection = self.writer().await?;
+        let mut call = self.script.arg(self.channel(Space::Revocations));
+        for write in writes {
+            let (what, record) = spelled(write);
+            call.key(self.key(write.space(), write.key()));
+            let (expires, value) = record
+                .map_or((0, ""), |record| (record.expires_at.as_secs(), record.value.as_str()));
+            call.arg(what).arg(expires).arg(value);
+        }
+        let done: Result<u8, RedisError> = call.invoke_async(&mut connection).await;
+        match done {
+            Ok(0) => Ok(Applied::AlreadyThere),
+            Ok(_) => Ok(Applied::Done),
+            Err(error) => {
+                // Whatever is wrong with it, the next one gets a connection of its own.
+                *self.writing.lock().await = None;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// All records of `space`, page by page: each command is short.
+    async fn read(
+        &self,
+        connection: &mut MultiplexedConnection,
+        space: Space,
+    ) -> Result<Vec<Record>, StoreError> {
+        let pattern = format!("{}*", escaped(&self.key(space, "")));
+        let (mut cursor, mut records) = (0_u64, Vec::new());
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(Self::PAGE);
+            let (next, keys): (u64, Vec<String>) = scan.query_async(connection).await?;
+            if !keys.is_empty() {
+                let mut get = redis::cmd("MGET");
+                let values: Vec<Option<String>> = get.arg(&keys).query_async(connection).await?;
+                let found = keys
+                    .iter()
+                    .zip(values)
+                    .filter_map(|(key, value)| parse(self.strip(space, key)?, &value?));
+                records.extend(found);
+            }
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        records.sort_by(|one, other| one.key.cmp(&other.key));
+        // A key may be met twice while Redis grows or shrinks its table.
+        records.dedup_by(|one, other| one.key == other.key);
+        Ok(records)
+    }
+
+    fn key(&self, space: Space, key: &str) -> String {
+        format!("{}:{}:{key}", self.prefix, space.name())
+    }
+
+    fn strip<'a>(&self, space: Space, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(&*self.prefix)?
+            .strip_prefix(':')?
+            .strip_prefix(space.name())?
+            .strip_prefix(':')
+    }
+
+    fn channel(&self, space: Space) -> String {
+        format!("{}:raised:{}", self.prefix, space.name())
+    }
+
+    fn mark(&self) -> String {
+        format!("{}:synchronised", self.prefix)
+    }
+}
+
+/// What the script calls a write, and what is written.
+const fn spelled(write: &Write) -> (&'static str, Option<&Record>) {
+    match write {
+        Write::Insert(_, record) => ("insert", Some(record)),
+        Write::Put(_, record) => ("put", Some(record)),
+        Write::Raise(_, record) => ("raise", Some(record)),
+        Write::Delete(..) => ("delete", None),
+    }
+}
+
+fn parse(key: &str, text: &str) -> Option<Record> {
+    let (expires_at, value) = text.split_once(' ')?;
+    let expires_at = UnixTime::from_secs(expires_at.parse().ok()?);
+    Some(Record { key: key.to_owned(), value: value.to_owned(), expires_at })
+}
+
+/// `text` as a pattern that matches itself alone.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+fn connection_info(
+    url: &Url,
+    username: Option<String>,
+    password: Option<Zeroizing<String>>,
+) -> Result<ConnectionInfo, RedisError> {
+    let info = url.as_str().into_connection_info()?;
+    // The third version pushes what is published to the connection that asks, too.
+    let mut redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    if let Some(username) = username {
+        redis = redis.set_username(username);
+    }
+    if let Some(password) = password {
+        redis = redis.set_password(password.as_str());
+    }
+    Ok(info.set_redis_settings(redis))
+}
+
+impl Store for RedisStore {
+    fn apply(&self, writes: Vec<Write>) -> Answer<'_, Applied> {
+        Box::pin(self.write(writes))
+    }
+
+    fn list(&self, space: Space) -> Answer<'_, Vec<Record>> {
+        Box::pin(async move {
+            let mut connection = self.writer().await?;
+            let listed = self.read(&mut connection, space).await;
+            if listed.is_err() {
+                *self.writing.lock().await = None;
+            }
+            listed
+        })
+    }
+
+    fn follow<'a>(&'a self, space: Space, follower: &'a dyn Follower) -> Forever<'a> {
+        Box::pin(Following { store: self, space, follower }.run())
+    }
+
+    /// Redis forgets by itself.
+    fn sweep(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str) -> RedisSettings {
+        RedisSettings {
+            url: url.parse().unwrap(),
+            username: Some("proxy".to_owned()),
+            password: Some(Zeroizing::new("secret".to_owned())),
+            authorities: None,
+            prefix: "a[b]".to_owned(),
+            timeout: Duration::from_millis(50),
+        }
+    }
+
+    #[test]
+    fn keys_are_told_apart_by_prefix_and_space() {
+        let store = RedisStore::new(settings("redis://127.0.0.1:1")).unwrap();
+        let key = store.key(Space::Revocations, "all,001.a:b");
+        assert_eq!(key, "a[b]:revocations:all,001.a:b");
+        assert_eq!(store.strip(Space::Revocations, &key), Some("all,001.a:b"));
+        assert_eq!(store.strip(Space::Leases, &key), None);
+        assert_eq!(escaped(&store.prefix), "a\\[b\\]");
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let settings = settings("rediss://127.0.0.1:1/2");
+        let store = RedisStore::new(settings.clone()).unwrap();
+        assert!(!format!("{settings:?} {store:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_does_not_answer_is_given_up_in_time() {
+        let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", deaf.local_addr().unwrap());
+        let store = RedisStore::new(settings(&url)).unwrap();
+        let error = store.list(Space::Revocations).await.unwrap_err();
+        assert!(matches!(error, StoreError::TimedOut), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_is_not_there_is_an_error_in_time() {
+        let store = RedisStore::new(settings("redis://127.0.0.1:1")).unwrap();
+        let error = store.list(Space::Revocations).await.unwrap_err();
+        assert!(matches!(error, StoreError::Redis(_) | StoreError::TimedOut), "{error:?}");
+        let error = store.apply(Vec::new()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Redis(_) | StoreError::TimedOut), "{error:?}");
+    }
+}

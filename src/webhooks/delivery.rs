@@ -1,0 +1,73 @@
+//! One event on its way to one target, as it is stored and as it is sent.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Target;
+use crate::{
+    apple::{AccountEvent, Notification},
+    clock::UnixTime,
+};
+
+/// An event that waits. It does not print what it says.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Delivery {
+    /// What tells it from others, for receivers that must not act twice.
+    pub(super) id: String,
+    /// What is sent, exactly.
+    pub(super) body: String,
+    /// How often it was tried.
+    pub(super) attempts: u32,
+    /// When it may be tried next, in seconds since 1970.
+    pub(super) not_before: u64,
+    /// When it is given up, in seconds since 1970.
+    pub(super) give_up_at: u64,
+}
+
+impl Delivery {
+    /// What receivers are told of `notification`; nothing of an event that nobody knows.
+    pub(super) fn of(notification: &Notification, give_up_at: UnixTime) -> Option<Self> {
+        let AccountEvent::Known { kind, subject, at, relay } = &notification.event else {
+            return None;
+        };
+        let mut told = json!({
+            "sub": subject.as_str(),
+            "client_id": notification.client_id.as_str(),
+        });
+        if let (Some(relay), Some(members)) = (relay, told.as_object_mut()) {
+            members.insert("email".to_owned(), relay.address().into());
+            if let Some(is_private) = relay.is_private() {
+                members.insert("is_private_email".to_owned(), is_private.into());
+            }
+        }
+        let body = json!({ "type": kind.as_str(), "timestamp": at.to_string(), "data": told });
+        Some(Self {
+            id: notification.id.to_string(),
+            body: body.to_string(),
+            attempts: 0,
+            not_before: 0,
+            give_up_at: give_up_at.as_secs(),
+        })
+    }
+
+    /// Its name in the store: one for each target.
+    pub(super) fn key(&self, target: &Target) -> String {
+        format!("{} {}", target.name(), self.id)
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        // Strings and numbers: serialising them cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}
+
+impl Target {
+    /// The name in the store, from which a URL with a secret in it cannot be read.
+    pub(super) fn name(&self) -> String {
+        blake3::hash(self.url.as_str().as_bytes()).to_hex().chars().take(16).collect()
+    }
+}
