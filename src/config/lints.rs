@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{JwksFrom, Settings, StoreSettings, UpstreamEntry, problems::Problems};
+use super::{
+    JwksFrom, Settings, StoreSettings, UpstreamEntry,
+    problems::{Problems, Warnings},
+};
 use crate::{
     authn::Policy,
     peers::Peers,
@@ -12,6 +15,15 @@ use crate::{
     upstream::UpstreamUrl,
     verify::{ClientId, Issuer},
 };
+
+impl Settings {
+    /// The same, of which nothing is doubted any more: for whoever means it so.
+    #[must_use]
+    pub fn without_warnings(mut self) -> Self {
+        self.source.warnings = Warnings::default();
+        self
+    }
+}
 
 /// Notes what is doubtful about `settings`.
 pub(super) fn look(settings: &Settings, problems: &mut Problems) {

@@ -255,13 +255,6 @@ impl Settings {
         &self.source.warnings
     }
 
-    /// The same, of which nothing is doubted any more: for whoever means it so.
-    #[must_use]
-    pub fn without_warnings(mut self) -> Self {
-        self.source.warnings = Warnings::default();
-        self
-    }
-
     /// `what` about `key`, as [`Problems`] say it.
     #[must_use]
     pub(crate) fn problem(&self, key: &str, what: String) -> String {

@@ -167,7 +167,7 @@ mod tests {
             assert_eq!(problem.lines().count(), 1, "{problem}");
         }
         let beside = settled("ext_authz.path_prefixes = ['/a', '/ab']").prefixes;
-        assert_eq!(beside.iter().map(|path| &**path).collect::<Vec<_>>(), ["/a", "/ab"]);
+        assert_eq!(beside, [Box::from("/a"), Box::from("/ab")]);
     }
 
     #[test]
