@@ -11,8 +11,8 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use siwa_proxy::{
-    clock::{SystemClock, UnixTime},
-    sim::{faults::Fault, presets, token::TokenTemplate},
+    clock::{Clock, SystemClock, UnixTime},
+    sim::{event::Event, faults::Fault, presets, token::TokenTemplate},
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -22,7 +22,7 @@ use super::protocol::{
 };
 use crate::{
     header_spoofing::{NAMES, spellings},
-    support::{House, open, spawn},
+    support::{House, notifying::ON, open, spawn},
 };
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -204,6 +204,17 @@ async fn a_good_token_sets_the_identity_headers_and_removes_itself() {
         r#"siwa_requests_total{door="ext_authz",route="default",outcome="allowed",fault="none"}"#;
     assert_eq!(house.metric(allowed).await, 2);
     assert!(house.application.requests().is_empty());
+}
+
+#[tokio::test]
+async fn whom_apple_revoked_is_denied_although_the_verdict_is_remembered() {
+    let house = house(ON).await;
+    let an_hour_ago = UnixTime::from_secs(SystemClock.now().as_secs() - 3600);
+    let bearer = house.bearer_of(&TokenTemplate::native().issued_at(an_hour_ago));
+    let question = || question("GET /", &[("authorization", &bearer)]);
+    ask(&house, question()).await.forwarded();
+    assert_eq!(house.notify(Event::consent_revoked(presets::SUBJECT)).await.status, 200);
+    assert_eq!(ask(&house, question()).await.code(), (401, "token_revoked".to_owned()));
 }
 
 #[tokio::test]
