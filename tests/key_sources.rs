@@ -6,7 +6,7 @@ use siwa_proxy::{
     ClientIds, Identity, Policy, PolicyRules, UnverifiedToken, Verifier, VerifyError,
     clock::{Clock, ManualClock, SystemClock, UnixTime},
     config::Settings,
-    sim::{Apple, presets, token::TokenTemplate},
+    sim::{Apple, event::Event, presets, token::TokenTemplate},
     verify::{
         FixedJwks, HttpsJwks, HttpsOptions, Issuer, KeySource, KeysFault, TrustedUrl,
         VerifierBuilder,
@@ -14,7 +14,13 @@ use siwa_proxy::{
 };
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{House, application, read_head, secure::Authority, settings};
+use crate::support::{
+    House, application,
+    notifying::{ON, post_notification},
+    read_head,
+    secure::Authority,
+    settings,
+};
 
 const OTHER: &str = "https://simulator.example";
 
@@ -100,6 +106,22 @@ async fn a_simulator_beside_apple_opens_the_routes_that_name_it_and_says_whose_s
         .collect();
     let said_by = |issuer: &str| (presets::SUBJECT.to_owned(), issuer.to_owned());
     assert_eq!(told, [said_by(Issuer::APPLE), said_by(OTHER), said_by(Issuer::APPLE)]);
+}
+
+#[tokio::test]
+async fn what_a_further_issuer_tells_of_its_users_ends_nobody_elses_sign_in() {
+    let other = other_apple(Arc::new(SystemClock)).await;
+    let house = House::with(&format!(
+        "{ON}\npolicy.issuers = ['{}']\njwks.additional = [{{ issuer = '{OTHER}', url = '{}' }}]",
+        Issuer::APPLE,
+        other.jwks_url()
+    ))
+    .await;
+    let bearer = house.bearer();
+    let event = TokenTemplate::notification(Event::new("account-deleted", presets::SUBJECT));
+    let told = post_notification(house.address, &other.mint(&event)).await;
+    assert_eq!(told.status, 400, "{}", told.body);
+    assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 200);
 }
 
 #[tokio::test]

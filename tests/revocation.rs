@@ -305,7 +305,14 @@ async fn the_list_is_shown_to_nobody_without_the_token_and_never_in_public() {
 async fn a_bad_line_changes_nothing() {
     let (house, _folder, token) = with_view().await;
     let good = format!("{{\"sub\":\"{SUBJECT}\"}}\n");
-    for bad in ["{", "{}", "{\"sub\":\"a b\"}", "{\"sub\":\"a\",\"revoked_at\":\"soon\"}", "[]"] {
+    for bad in [
+        "{",
+        "{}",
+        "{\"sub\":\"a b\"}",
+        "{\"sub\":\"a\",\"revoked_at\":\"soon\"}",
+        "{\"sub\":\"a\",\"revoked_at\":\"2999-01-01T00:00:00Z\"}",
+        "[]",
+    ] {
         let reply = post(house.admin, "/revocations", token, &format!("{good}\n{bad}\n")).await;
         assert_eq!(reply.status, 400, "{bad}");
         assert!(reply.body.starts_with("line 3: "), "{reply:?}");

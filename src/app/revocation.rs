@@ -23,14 +23,16 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Time between two looks at how old the list is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Opens the store, with an empty list that is to follow it; nothing where nobody could put anything on the list.
+/// Opens the store, with an empty list that is to follow it; nothing where nobody could put anything on the list: not here,
+/// and not elsewhere into a store that is shared.
 pub(super) fn build_recorder(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
     tasks: &TaskTracker,
 ) -> Result<Option<Recorder>, StoreError> {
-    if settings.notifications.is_none() && settings.admin_token.is_none() {
+    let is_filled_here = settings.notifications.is_some() || settings.admin_token.is_some();
+    if !is_filled_here && matches!(settings.store, StoreSettings::Memory) {
         return Ok(None);
     }
     let store = open(&settings.store, clock, tasks)?;

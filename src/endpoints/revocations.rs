@@ -157,6 +157,9 @@ async fn change(recorder: &Recorder, method: &Method, body: &[u8]) -> Response<F
     }
 }
 
+/// As far as clocks may differ.
+const AHEAD: Duration = Duration::from_mins(5);
+
 fn parse(recorder: &Recorder, method: &Method, line: &[u8]) -> Result<Revocation, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let subject: Subject = line.sub.parse().map_err(|error| format!("sub: {error}"))?;
@@ -168,7 +171,12 @@ fn parse(recorder: &Recorder, method: &Method, line: &[u8]) -> Result<Revocation
     if *method == Method::DELETE {
         return known.map(Revocation::lifted).ok_or_else(|| "is not on the list".to_owned());
     }
-    let at = at.unwrap_or_else(|| recorder.revocations.now());
+    let now = recorder.revocations.now();
+    // It would outlast every later word, and lifting it would let old tokens in for as long.
+    if at.is_some_and(|at| at > now.saturating_add(AHEAD)) {
+        return Err("revoked_at: is in the future; mind that it counts seconds".to_owned());
+    }
+    let at = at.unwrap_or(now);
     // One that was lifted is revoked anew only by a later moment.
     let at = known.filter(|_| !line.lifted).map_or(at, |known| at.max(known.next_moment()));
     let revocation = Revocation::new(subject, at);

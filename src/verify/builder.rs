@@ -184,6 +184,7 @@ impl VerifierBuilder {
             verdicts: VerdictCache::new(self.verdict_capacity, &self.metrics)
                 .map_err(|error| BuildError::Randomness(error.into()))?,
             revocations: self.revocations,
+            issuer: self.issuer,
             clock: self.clock,
             metrics: self.metrics,
         })

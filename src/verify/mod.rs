@@ -70,6 +70,8 @@ pub struct Verifier {
     rules: Arc<ClaimRules>,
     verdicts: VerdictCache,
     revocations: Option<Revocations>,
+    /// The one that may tell of its users.
+    issuer: Issuer,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
@@ -107,6 +109,7 @@ impl Verifier {
     }
 
     /// Says what the server-to-server notification `token` tells, if Apple signed it for one of our apps and it is of today.
+    /// Of several issuers only the first is heard: that of [`VerifierBuilder::issuer`].
     /// It may have been received before: see [`SignedNotification::id`].
     ///
     /// # Errors
@@ -117,8 +120,14 @@ impl Verifier {
         token: &UnverifiedToken<'_>,
     ) -> Result<SignedNotification, VerifyError> {
         let now = self.clock.now();
-        let (_key, notification) =
+        let (key, notification) =
             self.try_keys(token, &|claims| self.rules.receive(claims, now)).await?;
+        // A further issuer may name subjects as it likes, and what it tells must not end another's sign-ins.
+        if *key.issuer() != self.issuer {
+            let [found, expected] = [key.issuer(), &self.issuer];
+            let [found, expected] = [found, expected].map(|it| Printable::new(it.as_str()));
+            return Err(TokenFault::Issuer { found, expected }.into());
+        }
         Ok(notification)
     }
 

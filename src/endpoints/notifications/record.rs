@@ -44,8 +44,8 @@ impl Recorded {
 }
 
 impl Recorder {
-    /// Stores `notification` whole: that it came, what it revokes, and whom it has to be delivered to. In force is what is
-    /// stored, and a repetition changes nothing.
+    /// Stores `notification` whole: that it came, what it revokes, and whom it has to be delivered to. What it revokes is in
+    /// force from here on, stored or not, and a repetition changes nothing.
     pub(super) async fn record(&self, notification: &Notification) -> Result<Recorded, StoreError> {
         let AccountEvent::Known { kind, subject, at, .. } = &notification.event else {
             warn!(event = ?notification.event, "Apple told of an event that is not known here");
@@ -56,10 +56,11 @@ impl Recorder {
         writes.extend(revocation.as_ref().map(|it| self.raise(it)));
         writes.extend(self.webhooks.deliveries_of(notification));
 
-        let applied = self.store.apply(writes).await?;
+        // Before it is stored: whoever tells may hang up meanwhile, and this future goes no further.
         if let Some(revocation) = revocation {
             self.revocations.add(revocation);
         }
+        let applied = self.store.apply(writes).await?;
         self.webhooks.wake();
         let recorded = match applied {
             Applied::Done => Recorded::Stored,
