@@ -96,7 +96,8 @@ async fn a_redis_that_dies_and_comes_back_empty_makes_nobody_wait_and_nobody_goo
         (unstored.status, unstored.json()["code"].as_str()),
         (503, Some("store_unavailable"))
     );
-    assert_eq!(status(&first, &late).await, 200, "in force is what is stored");
+    assert_eq!(status(&first, &late).await, 401, "in force, until a restart forgets it");
+    assert_eq!(status(&second, &late).await, 200, "nobody else has heard of it");
 
     redis.restart().await;
     eventually("what Redis forgot is written again", || async {
@@ -150,6 +151,10 @@ async fn a_redis_that_is_emptied_is_filled_again_by_whoever_remembers() {
     assert!(redis.holds(key).await);
     redis.command(&["FLUSHALL"]).await;
     eventually("it is written again", || redis.holds(key)).await;
+    // Whoever starts before that has been noticed does not hide that it happened.
+    redis.command(&["FLUSHALL"]).await;
+    let newcomer = replica(&redis.url(), Some(&first), "").await;
+    eventually("the newcomer learns of it", || refuses(&newcomer, &gone)).await;
     let second = replica(&redis.url(), Some(&first), "").await;
     assert_eq!(status(&second, &gone).await, 401);
 }

@@ -23,7 +23,7 @@ pub(super) struct StoreSection {
     file: Option<PathBuf>,
 
     /// A Redis 6.2 or later that all replicas share, `redis://host:port/database` or `rediss://` for TLS; none by default.
-    /// What it forgets, because it is not persistent or evicts keys, replicas write again for as long as they live.
+    /// What it forgets, because it is not persistent or evicts keys, replicas write again within minutes, as long as they live.
     #[serde(skip_serializing_if = "Option::is_none")]
     redis_url: Option<Url>,
 

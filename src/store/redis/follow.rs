@@ -21,6 +21,14 @@ pub(super) struct Following<'a> {
     pub(super) follower: &'a dyn Follower,
 }
 
+/// A connection on which is heard what is raised.
+struct Heard {
+    connection: MultiplexedConnection,
+    pushed: UnboundedReceiver<PushInfo>,
+    /// What was in Redis when everything was read. If that is gone, so is everything.
+    mark: Option<String>,
+}
+
 /// Why a listener stopped listening.
 enum Ended {
     /// The connection is no good any more.
@@ -44,6 +52,8 @@ impl From<redis::RedisError> for Ended {
 impl Following<'_> {
     /// Time between two questions whether the connection lives and Redis holds what it held.
     const ASK_EVERY: Duration = Duration::from_millis(500);
+    /// Time between two readings of everything: a Redis that is short of memory may have given up some of it.
+    const READ_EVERY: Duration = Duration::from_mins(2);
     /// The longest pause between two attempts to connect.
     const LONGEST_PAUSE: Duration = Duration::from_secs(2);
     /// Records that are written back at once.
@@ -66,29 +76,36 @@ impl Following<'_> {
 
     async fn follow_once(&self) -> Ended {
         match self.synchronise().await {
-            Ok((connection, pushed)) => self.listen(connection, pushed).await,
+            Ok(heard) => self.listen(heard).await,
             Err(ended) => ended,
         }
     }
 
     /// Listens first and reads then, so that nothing falls in between: what is heard twice is raised twice.
-    async fn synchronise(
-        &self,
-    ) -> Result<(MultiplexedConnection, UnboundedReceiver<PushInfo>), Ended> {
+    async fn synchronise(&self) -> Result<Heard, Ended> {
         let store = self.store;
         let (push, pushed) = unbounded_channel();
         let config = store.config().set_push_sender(push);
         let mut connection = store.connect(&config).await?;
         connection.subscribe(store.channel(self.space)).await?;
-        // Before the reading: if Redis is emptied while we read, the mark goes too.
-        let () = redis::cmd("SET").arg(store.mark()).arg(1).query_async(&mut connection).await?;
+        // Before the reading: if Redis is emptied while we read, the mark goes too. It is another one each time, so that
+        // whoever comes first after that does not make it look as if nothing had happened.
+        let (mark, any) = (store.mark(), fastrand::u64(..));
+        let () = redis::cmd("SETNX").arg(&mark).arg(any).query_async(&mut connection).await?;
+        let mark = redis::cmd("GET").arg(&mark).query_async(&mut connection).await?;
+        self.catch_up(&mut connection).await?;
+        Ok(Heard { connection, pushed, mark })
+    }
+
+    /// Takes in all that Redis holds, and writes back what it has forgotten.
+    async fn catch_up(&self, connection: &mut MultiplexedConnection) -> Result<(), Ended> {
         let asked_at = Instant::now();
-        let records = store.read(&mut connection, self.space).await?;
+        let records = self.store.read(connection, self.space).await?;
         tracing::debug!(records = records.len(), elapsed = ?asked_at.elapsed(), "read from Redis");
         let missing = self.follower.load(records);
         self.follower.confirm(Confirmed::Now);
         self.write_back(missing).await?;
-        Ok((connection, pushed))
+        Ok(())
     }
 
     async fn write_back(&self, missing: Vec<Write>) -> Result<(), StoreError> {
@@ -99,12 +116,9 @@ impl Following<'_> {
         Ok(())
     }
 
-    async fn listen(
-        &self,
-        mut connection: MultiplexedConnection,
-        mut pushed: UnboundedReceiver<PushInfo>,
-    ) -> Ended {
+    async fn listen(&self, Heard { mut connection, mut pushed, mark }: Heard) -> Ended {
         let mut ask_at = Instant::now() + Self::ASK_EVERY;
+        let mut read_at = Instant::now() + Self::READ_EVERY;
         loop {
             tokio::select! {
                 biased;
@@ -113,21 +127,31 @@ impl Following<'_> {
                     Some(false) | None => return Ended::Lost(closed()),
                 },
                 () = sleep_until(ask_at) => {
-                    match self.ask(&mut connection).await {
+                    match self.ask(&mut connection, mark.as_deref()).await {
                         Ok(()) => self.follower.confirm(Confirmed::Now),
                         Err(ended) => return ended,
                     }
                     ask_at = Instant::now() + Self::ASK_EVERY;
                 }
+                () = sleep_until(read_at) => {
+                    if let Err(ended) = self.catch_up(&mut connection).await {
+                        return ended;
+                    }
+                    read_at = Instant::now() + Self::READ_EVERY;
+                }
             }
         }
     }
 
-    /// Whether the connection answers, on which the subscription is, and the mark is there.
-    async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<(), Ended> {
-        let exists: bool =
-            redis::cmd("EXISTS").arg(self.store.mark()).query_async(connection).await?;
-        if exists { Ok(()) } else { Err(Ended::Emptied) }
+    /// Whether the connection answers, on which the subscription is, and the mark is the one that was there.
+    async fn ask(
+        &self,
+        connection: &mut MultiplexedConnection,
+        mark: Option<&str>,
+    ) -> Result<(), Ended> {
+        let found: Option<String> =
+            redis::cmd("GET").arg(self.store.mark()).query_async(connection).await?;
+        if found.is_some() && found.as_deref() == mark { Ok(()) } else { Err(Ended::Emptied) }
     }
 
     /// Takes in what was pushed; false at the end of the connection.
