@@ -8,7 +8,7 @@ use std::{fs, sync::Arc};
 use rustix::process::Signal;
 use serde_json::Value;
 use siwa_proxy::{
-    clock::{SystemClock, UnixTime},
+    clock::{Clock, SystemClock, UnixTime},
     sim::{Apple, event::Event, faults::Fault, keys::SigningKey, token::TokenTemplate},
 };
 use tokio::{
@@ -150,6 +150,19 @@ const ROWS: &[Row] = &[
     ("keys that cannot be had",    Some("keys_unavailable"),     |s| { s.apple.fail_with(Fault::Reset); let t = s.signed_by(&SigningKey::generate()); s.request("GET /", &[&t]) }),
 ];
 
+/// Refusals of those whom time and Apple have made strangers.
+#[rustfmt::skip]
+const TOO_LATE: &[Row] = &[
+    ("a token that is too old",    Some("token_too_old"),        |s| { let t = s.token(|it| it.issued_at(hours_ago(2))); s.request("GET /", &[&t]) }),
+    ("somebody who leaves",        Some("stored"),               |s| { let event = Event::account_deleted("001999.leaver.0918"); let token = s.apple.mint(&TokenTemplate::notification(event)); s.posted(&format!("{{\"payload\":\"{token}\"}}")) }),
+    ("somebody who left",          Some("token_revoked"),        |s| { let t = s.token(|it| it.subject("001999.leaver.0918").issued_at(SystemClock.now())); s.request("GET /", &[&t]) }),
+    ("a method of another door",   Some("method_not_allowed"),   |s| { let t = s.good(); s.request("POST /auth/apple/userinfo", &[&t]) }),
+];
+
+fn hours_ago(hours: u64) -> UnixTime {
+    UnixTime::from_secs(SystemClock.now().as_secs() - hours * 3600)
+}
+
 /// Everything is open, and there is a limit to run into.
 fn configuration() -> String {
     format!(
@@ -216,13 +229,23 @@ fn assert_all_is_ours(log: &LogFile) {
 
 #[tokio::test]
 async fn no_secret_of_any_request_is_told_to_the_log_the_metrics_or_the_traces() {
+    tells_nothing_of(ROWS, &configuration()).await;
+}
+
+#[tokio::test]
+async fn no_secret_of_who_comes_too_late_is_told_either() {
+    tells_nothing_of(TOO_LATE, &("apple.max_token_age = '1h'\n".to_owned() + &configuration()))
+        .await;
+}
+
+async fn tells_nothing_of(rows: &[Row], configuration: &str) {
     let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
     let mut scene = Scene { apple, secrets: Vec::new() };
     let application = Recorder::start().await;
     answer_with_secrets(&mut scene, &application);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
-    fs::write(&file, configuration()).unwrap();
+    fs::write(&file, configuration).unwrap();
     let exports = Exports::start().await;
     let arguments = ["--config", &*file.display().to_string(), "--log", "trace"];
     let (program, log) =
@@ -231,7 +254,7 @@ async fn no_secret_of_any_request_is_told_to_the_log_the_metrics_or_the_traces()
 
     send_h2(&mut scene, &program).await;
     let mut earlier = 2;
-    for (name, outcome, make) in ROWS {
+    for (name, outcome, make) in rows {
         send(&program, &make(&mut scene)).await;
         if let Some(outcome) = outcome {
             earlier += 1;
@@ -244,8 +267,8 @@ async fn no_secret_of_any_request_is_told_to_the_log_the_metrics_or_the_traces()
     assert_eq!(program.exit_code().await, Some(0));
 
     assert_all_is_ours(&log);
-    let told = [("log", log.text()), ("metrics", metrics), ("traces", exports.text())];
-    assert!(scene.secrets.len() > 300, "{} secrets", scene.secrets.len());
+    let told = [("log", log.text()), ("metrics", metrics), ("traces", exports.text(rows.len()))];
+    assert!(scene.secrets.len() > 5 * rows.len(), "{} secrets", scene.secrets.len());
     for (place, text) in &told {
         for secret in &scene.secrets {
             let found =
@@ -283,14 +306,14 @@ impl Exports {
     }
 
     #[cfg(feature = "otlp")]
-    fn text(&self) -> String {
+    fn text(&self, least: usize) -> String {
         let spans = self.collector.spans();
-        assert!(spans.len() > ROWS.len(), "{} spans", spans.len());
+        assert!(spans.len() > least, "{} spans", spans.len());
         format!("{spans:#?}")
     }
 
     #[cfg(not(feature = "otlp"))]
-    fn text(&self) -> String {
+    fn text(&self, _least: usize) -> String {
         String::new()
     }
 }
