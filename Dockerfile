@@ -4,8 +4,8 @@
 #     docker build -t siwa-proxy:scratch --target scratch .
 #
 # Both run as user 65532, hold no shell, write nothing to their root file system, and have the certificate authorities
-# by which Apple's keys are fetched. The same sources give the same program; with SOURCE_DATE_EPOCH and BuildKit's
-# rewrite-timestamp=true the same image.
+# by which Apple's keys are fetched. Versions are locked; SOURCE_DATE_EPOCH and BuildKit's
+# rewrite-timestamp=true fix the times of the layers.
 
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
