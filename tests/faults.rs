@@ -23,7 +23,9 @@ use tokio::{
 
 use crate::{
     limits::h2,
-    support::{House, PATIENCE, Reply, application, open, read_head, spawn},
+    support::{
+        House, PATIENCE, Reply, application, application_that_tells, open, read_head, spawn,
+    },
 };
 
 async fn get(house: &House, path: &str) -> Reply {
@@ -224,17 +226,7 @@ fn asking(house: &House) -> http::request::Builder {
 
 #[tokio::test]
 async fn a_stream_that_its_caller_resets_takes_its_request_along() {
-    let (tell, mut told) = mpsc::channel(1);
-    let address = application(move |mut stream, _| {
-        let tell = tell.clone();
-        async move {
-            read_head(&mut stream).await.unwrap();
-            tell.send("asked").await.unwrap();
-            drop(stream.read_to_end(&mut Vec::new()).await);
-            tell.send("left").await.unwrap();
-        }
-    })
-    .await;
+    let (address, mut told) = application_that_tells().await;
     let house = house_before(address, "").await;
     let mut requests = connect_h2(&house).await;
     let response =

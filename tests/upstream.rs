@@ -18,11 +18,12 @@ use rustls::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixListener},
-    sync::mpsc,
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{House, Reply, application, exchange, open, read_head, serve_http, spawn};
+use crate::support::{
+    House, Reply, application, application_that_tells, exchange, open, read_head, serve_http, spawn,
+};
 
 async fn get(house: &House) -> Reply {
     house.get("/a?b=c", &[("Authorization", &house.bearer())]).await
@@ -307,18 +308,7 @@ async fn an_application_that_breaks_off_before_or_in_its_head_is_502() {
 
 #[tokio::test]
 async fn a_client_that_leaves_takes_its_request_along() {
-    let (tell, mut told) = mpsc::channel(1);
-    let address = application(move |mut stream, _| {
-        let tell = tell.clone();
-        async move {
-            read_head(&mut stream).await.unwrap();
-            tell.send("asked").await.unwrap();
-            let mut rest = Vec::new();
-            drop(stream.read_to_end(&mut rest).await);
-            tell.send("left").await.unwrap();
-        }
-    })
-    .await;
+    let (address, mut told) = application_that_tells().await;
     let house = House::with(&format!("upstream.url = 'http://{address}'")).await;
     let mut stream = open(house.address).await;
     let request = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n\r\n", house.bearer());

@@ -11,16 +11,16 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use pin_project_lite::pin_project;
 use tower::Service;
+
+use crate::server::KeptBody;
 
 /// How a service of ours answers.
 type Answering<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
 
 /// A service whose type is forgotten, so that one of another type could take its place.
-trait Serve<B>: Send + Sync {
+pub(super) trait Serve<B>: Send + Sync {
     fn answer(&self, request: Request<Incoming>) -> Answering<B>;
 }
 
@@ -43,22 +43,14 @@ where
 
 type Serving<B> = Box<dyn Serve<B>>;
 
+/// A body that keeps its service alive until it is sent: with the service ends its connection to the application.
+type ServedBody<B> = KeptBody<B, Option<Arc<Serving<B>>>>;
+
 /// The service that serves now. Clones share it.
 pub(super) struct Swappable<B>(Arc<ArcSwap<Serving<B>>>);
 
 impl<B> Swappable<B> {
-    pub(super) fn new<S>(service: S) -> Self
-    where
-        S: Service<
-                Request<Incoming>,
-                Response = Response<B>,
-                Error = Infallible,
-                Future = Answering<B>,
-            > + Clone
-            + Send
-            + Sync
-            + 'static,
-    {
+    pub(super) fn new(service: impl Serve<B> + 'static) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(Box::new(service))))
     }
 
@@ -81,7 +73,7 @@ impl<B> fmt::Debug for Swappable<B> {
 }
 
 impl<B: 'static> Service<Request<Incoming>> for Swappable<B> {
-    type Response = Response<KeptBody<B>>;
+    type Response = Response<ServedBody<B>>;
     type Error = Infallible;
     type Future = Answer<B>;
 
@@ -102,40 +94,11 @@ pub(super) struct Answer<B> {
 }
 
 impl<B> Future for Answer<B> {
-    type Output = Result<Response<KeptBody<B>>, Infallible>;
+    type Output = Result<Response<ServedBody<B>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = std::task::ready!(self.answering.as_mut().poll(cx));
         let serving = self.serving.take();
-        Poll::Ready(answer.map(|response| response.map(|body| KeptBody { body, serving })))
-    }
-}
-
-pin_project! {
-    /// A body that keeps its service alive until it is sent: with the service ends its connection to the application.
-    pub(super) struct KeptBody<B> {
-        #[pin]
-        body: B,
-        serving: Option<Arc<Serving<B>>>,
-    }
-}
-
-impl<B: Body> Body for KeptBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        Poll::Ready(answer.map(|response| response.map(|body| KeptBody::new(body, serving))))
     }
 }

@@ -15,9 +15,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use pin_project_lite::pin_project;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Service, ServiceExt};
 
@@ -25,6 +23,7 @@ use crate::{peers::NOWHERE, telemetry::Metrics};
 
 use super::{
     connection::HttpService,
+    kept_body::KeptBody,
     rate::{Rate, RateSettings},
 };
 
@@ -145,36 +144,9 @@ impl<S, R> Limited<S, R> {
             Ok(permit) => (service.oneshot(request).await?, Some(permit)),
             Err(limit) => (refuse(limit, &request), None),
         };
-        Ok(response.map(|body| LimitedBody { body, _permit: permit }))
+        Ok(response.map(|body| KeptBody::new(body, permit)))
     }
 }
 
-pin_project! {
-    /// A response's body that keeps its request's place until it has been sent.
-    #[derive(Debug)]
-    pub(crate) struct LimitedBody<B> {
-        #[pin]
-        body: B,
-        _permit: Option<OwnedSemaphorePermit>,
-    }
-}
-
-impl<B: Body> Body for LimitedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+/// A response's body that keeps its request's place until it has been sent.
+pub(crate) type LimitedBody<B> = KeptBody<B, Option<OwnedSemaphorePermit>>;

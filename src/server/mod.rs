@@ -32,6 +32,7 @@ mod head_clock;
 mod held;
 mod http1;
 mod http2;
+mod kept_body;
 mod limits;
 mod listen_on;
 mod listener;
@@ -63,6 +64,7 @@ use self::{
 };
 pub(crate) use self::{
     admin::{Admin, OwnPage, OwnPages},
+    kept_body::KeptBody,
     limits::{Limit, LimitSettings, LimitedBody, Limits},
     listen_on::ListenOn,
     listener::{Inherited, Listener},

@@ -21,7 +21,7 @@ const CADDY: Kind = Kind {
     unreachable: 502,
 };
 
-gateway::tests!("needs caddy", super::CADDY);
+gateway::tests!("needs caddy", super::CADDY, judges_the_request_that_the_caller_sent);
 
 #[tokio::test]
 #[ignore = "needs caddy"]

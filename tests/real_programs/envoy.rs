@@ -47,39 +47,13 @@ const HTTP_ALLOWING: Kind = kind(|places| envoy(places, &allowing(HTTP_FILE)));
 mod grpc {
     use super::{super::gateway, GRPC};
 
-    gateway::tests!(
-        "needs envoy",
-        super::GRPC,
-        tells_the_application_who_it_is,
-        refuses_with_the_challenge,
-        lets_no_spoofed_header_through,
-        lets_no_spoofed_email_through_where_there_is_none,
-        stays_closed_while_there_are_no_keys,
-        stays_closed_while_keys_are_slow,
-        stays_closed_when_the_verifier_is_dead,
-        passes_upgrades_on,
-        keeps_its_connections_to_us,
-        lets_no_spoofed_trailer_through,
-    );
+    gateway::tests!("needs envoy", super::GRPC, lets_no_spoofed_trailer_through);
 }
 
 mod http {
     use super::{super::gateway, HTTP};
 
-    gateway::tests!(
-        "needs envoy",
-        super::HTTP,
-        tells_the_application_who_it_is,
-        refuses_with_the_challenge,
-        lets_no_spoofed_header_through,
-        lets_no_spoofed_email_through_where_there_is_none,
-        stays_closed_while_there_are_no_keys,
-        stays_closed_while_keys_are_slow,
-        stays_closed_when_the_verifier_is_dead,
-        passes_upgrades_on,
-        keeps_its_connections_to_us,
-        lets_no_spoofed_trailer_through,
-    );
+    gateway::tests!("needs envoy", super::HTTP, lets_no_spoofed_trailer_through);
 }
 
 #[tokio::test]

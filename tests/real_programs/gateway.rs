@@ -398,9 +398,26 @@ async fn read_answer(stream: &mut TcpStream) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), head)
 }
 
-/// The tests of one gateway.
+/// The tests of one gateway: those that all have in common, and `$more`.
 macro_rules! tests {
-    ($needs:literal, $kind:path, $($name:ident),+ $(,)?) => {
+    ($needs:literal, $kind:path, $($more:ident),+ $(,)?) => {
+        gateway::tests!(
+            @each $needs,
+            $kind,
+            tells_the_application_who_it_is,
+            refuses_with_the_challenge,
+            lets_no_spoofed_header_through,
+            lets_no_spoofed_email_through_where_there_is_none,
+            stays_closed_while_there_are_no_keys,
+            stays_closed_while_keys_are_slow,
+            stays_closed_when_the_verifier_is_dead,
+            passes_upgrades_on,
+            passes_no_other_upgrade_on,
+            keeps_its_connections_to_us,
+            $($more),+
+        );
+    };
+    (@each $needs:literal, $kind:path, $($name:ident),+) => {
         mod tests {
             use super::super::gateway;
             $(
@@ -411,23 +428,6 @@ macro_rules! tests {
                 }
             )+
         }
-    };
-    ($needs:literal, $kind:path) => {
-        gateway::tests!(
-            $needs,
-            $kind,
-            tells_the_application_who_it_is,
-            refuses_with_the_challenge,
-            judges_the_request_that_the_caller_sent,
-            lets_no_spoofed_header_through,
-            lets_no_spoofed_email_through_where_there_is_none,
-            stays_closed_while_there_are_no_keys,
-            stays_closed_while_keys_are_slow,
-            stays_closed_when_the_verifier_is_dead,
-            passes_upgrades_on,
-            passes_no_other_upgrade_on,
-            keeps_its_connections_to_us,
-        );
     };
 }
 pub(super) use tests;

@@ -25,7 +25,7 @@ const HAPROXY: Kind = Kind {
     unreachable: 503,
 };
 
-gateway::tests!("needs haproxy", super::HAPROXY);
+gateway::tests!("needs haproxy", super::HAPROXY, judges_the_request_that_the_caller_sent);
 
 /// HAProxy 2.6 has no rule for them (3.2 has `option http-drop-request-trailers`): `haproxy.cfg` says so.
 #[tokio::test]

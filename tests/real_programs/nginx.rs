@@ -30,7 +30,7 @@ const NGINX: Kind = Kind {
     unreachable: 503,
 };
 
-gateway::tests!("needs nginx", super::NGINX);
+gateway::tests!("needs nginx", super::NGINX, judges_the_request_that_the_caller_sent);
 
 #[tokio::test]
 #[ignore = "needs nginx"]

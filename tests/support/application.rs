@@ -12,6 +12,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
 };
 
 use super::spawn;
@@ -60,4 +61,20 @@ pub(crate) async fn serve_http(io: impl AsyncRead + AsyncWrite + Unpin + Send + 
     };
     let server = auto::Builder::new(TokioExecutor::new());
     drop(server.serve_connection(TokioIo::new(io), service_fn(answer)).await);
+}
+
+/// An application that answers nothing, and tells when it was `asked` and when whoever asked has `left`.
+pub(crate) async fn application_that_tells() -> (SocketAddr, mpsc::Receiver<&'static str>) {
+    let (tell, told) = mpsc::channel(1);
+    let address = application(move |mut stream, _| {
+        let tell = tell.clone();
+        async move {
+            read_head(&mut stream).await.unwrap();
+            tell.send("asked").await.unwrap();
+            drop(stream.read_to_end(&mut Vec::new()).await);
+            tell.send("left").await.unwrap();
+        }
+    })
+    .await;
+    (address, told)
 }

@@ -1,4 +1,4 @@
-//! What becomes of a notification: stored first, in force then.
+//! What becomes of a notification: in force at once, and taken (answered 200, told others) once it is stored.
 
 use std::sync::Arc;
 
