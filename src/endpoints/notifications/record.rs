@@ -8,7 +8,7 @@ use crate::{
     apple::{AccountEvent, Notification},
     store::{Applied, Record, Space, Store, StoreError, Write},
     verify::{Revocation, Revocations},
-    webhooks::Webhooks,
+    webhooks::{Event, Webhooks},
 };
 
 /// Stores what notifications say, and puts it into force.
@@ -54,7 +54,8 @@ impl Recorder {
         let revocation = notification.revocation();
         let mut writes = vec![receipt_of(notification)];
         writes.extend(revocation.as_ref().map(|it| self.raise(it)));
-        writes.extend(self.webhooks.deliveries_of(notification));
+        let event = Event::of_notification(notification);
+        writes.extend(event.iter().flat_map(|event| self.webhooks.deliveries_of(event)));
 
         // Before it is stored: whoever tells may hang up meanwhile, and this future goes no further.
         if let Some(revocation) = revocation {
