@@ -49,12 +49,12 @@ fn open_existing(path: &Path, file: File) -> Result<Database, StoreError> {
     if looked_at.len() == 0 {
         return Err(StoreError::Emptied { path: path.to_owned() });
     }
-    tighten(path, &file, looked_at.permissions());
+    tighten(path, &file, &looked_at.permissions());
     fill(file).map_err(|error| told(path, error))
 }
 
 /// Somebody may have made it, or put it back from a backup, for more eyes than its owner's.
-fn tighten(path: &Path, file: &File, permissions: Permissions) {
+fn tighten(path: &Path, file: &File, permissions: &Permissions) {
     let mode = permissions.mode();
     if mode & OTHERS == 0 {
         return;
