@@ -13,7 +13,7 @@ use http::StatusCode;
 use self::problem::title_of;
 pub use self::{dialect::Dialect, realm::Realm, sign_in::SignInFault};
 use super::policy::PolicyFault;
-use crate::verify::{Fault, KeysFault, RevocationsFault, TokenFault, VerifyError};
+use crate::{apple::AppleFault, verify::{Fault, KeysFault, RevocationsFault, TokenFault, VerifyError}};
 
 /// Why a request was not let through.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum Rejection {
     /// The sign-in did not come about.
     #[error(transparent)]
     SignIn(#[from] SignInFault),
+    /// Apple does not grant what was asked in the name of whoever signs in, or could not be asked.
+    #[error(transparent)]
+    Apple(#[from] AppleFault),
     /// Known, and not allowed here.
     #[error(transparent)]
     NotAllowed(#[from] PolicyFault),
@@ -138,6 +141,7 @@ impl Rejection {
             Self::SeveralCredentials     => Row { status: S::BAD_REQUEST,         oauth_error: Some("invalid_request"), grpc: G::InvalidArgument,   fault: Caller,   code: "several_credentials",  title: "More than one credential" },
             Self::Token(fault)           => Row { status: S::UNAUTHORIZED,        oauth_error: Some("invalid_token"),   grpc: G::Unauthenticated,   fault: Caller,   code: fault.code(),           title: title_of(fault) },
             Self::SignIn(fault)          => fault.row(),
+            Self::Apple(fault)           => sign_in::row_of(fault),
             Self::NotAllowed(fault)      => Row { status: S::FORBIDDEN,           oauth_error: Some("insufficient_scope"), grpc: G::PermissionDenied, fault: Caller,  code: fault.code(),           title: "Not allowed here" },
             Self::KeysUnavailable(_)     => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Apple,    code: "keys_unavailable",     title: "Tokens cannot be judged now" },
             Self::RevocationsUnavailable(_) => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                 grpc: G::Unavailable,       fault: Us,       code: "revocations_unavailable", title: "Tokens cannot be judged now" },

@@ -177,9 +177,9 @@ impl Sections {
         let cors = cors.check(problems);
         let store = store.check(problems);
         let notifications = notifications.check(problems, &mut own);
-        let sign_in = sign_in.check(problems, &mut own);
+        let sign_in = sign_in.check(problems, &mut own, sessions.is_some());
         let revocations = revocations.check(problems, client_ids, store.as_ref());
-        let webhooks = webhooks.check(problems, notifications.as_ref());
+        let webhooks = webhooks.check(problems, notifications.as_ref(), sign_in.as_ref());
         let log = log.check(problems);
         let watch_every = reload.check(problems);
 

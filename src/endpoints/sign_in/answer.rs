@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::name::UnverifiedName;
 use crate::{
     authn::{Dialect, Realm, Rejection},
-    verify::{Email, Identity, RealUserStatus, Subject},
+    verify::{Email, Identity, RealUserStatus, SessionTokens, Subject},
 };
 
 /// An answer, and what the log and the metrics call it.
@@ -27,6 +27,25 @@ pub(super) struct Answer {
 pub(super) struct SignedIn<'a> {
     success: bool,
     user: User<'a>,
+    #[serde(flatten)]
+    session: Option<Tokens<'a>>,
+}
+
+/// The tokens of a session, under the names of RFC 6749 §5.1.
+#[derive(Serialize)]
+pub(super) struct Tokens<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    refresh_token: &'a str,
+    refresh_expires_in: u64,
+}
+
+/// A nonce of ours, and how long it is good for, in seconds.
+#[derive(Serialize)]
+pub(super) struct Nonce<'a> {
+    pub(super) nonce: &'a str,
+    pub(super) expires_in: u64,
 }
 
 /// Who signed in; what Apple does not say is left out. All of it is from the token but for the name, which says so.
@@ -48,7 +67,11 @@ struct User<'a> {
 }
 
 impl<'a> SignedIn<'a> {
-    pub(super) fn new(identity: &'a Identity, name: Option<&'a UnverifiedName>) -> Self {
+    pub(super) fn new(
+        identity: &'a Identity,
+        name: Option<&'a UnverifiedName>,
+        session: Option<&'a SessionTokens>,
+    ) -> Self {
         let email = identity.email();
         let user = User {
             id: identity.subject().as_str(),
@@ -59,7 +82,19 @@ impl<'a> SignedIn<'a> {
             transfer_sub: identity.transfer_subject().map(Subject::as_str),
             name_unverified: name,
         };
-        Self { success: true, user }
+        Self { success: true, user, session: session.map(Tokens::of) }
+    }
+}
+
+impl<'a> Tokens<'a> {
+    pub(super) fn of(session: &'a SessionTokens) -> Self {
+        Self {
+            access_token: session.access.as_str(),
+            token_type: "Bearer",
+            expires_in: session.access_expires_in.as_secs(),
+            refresh_token: session.refresh.as_str(),
+            refresh_expires_in: session.refresh_expires_in.as_secs(),
+        }
     }
 }
 

@@ -5,10 +5,12 @@
 pub(crate) enum Place {
     /// The path itself: an app signs in.
     SignIn,
+    /// It asks for a nonce to start with.
+    Nonce,
 }
 
 impl Place {
-    const ALL: [Self; 1] = [Self::SignIn];
+    const ALL: [Self; 2] = [Self::SignIn, Self::Nonce];
 
     /// The place at `path`, if it is `base` or one of ours below.
     pub(super) fn find(base: &str, path: &str) -> Option<Self> {
@@ -24,13 +26,14 @@ impl Place {
     const fn suffix(self) -> &'static str {
         match self {
             Self::SignIn => "",
+            Self::Nonce => "/nonce",
         }
     }
 
     /// The one method that it takes.
     pub(super) const fn method(self) -> &'static str {
         match self {
-            Self::SignIn => "POST",
+            Self::SignIn | Self::Nonce => "POST",
         }
     }
 }
