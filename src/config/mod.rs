@@ -39,7 +39,7 @@ use crate::{
     upstream::{BodyLimits, CredentialForwarding, HostForwarding, Pseudonym, UpstreamSettings},
     verify::{
         ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings, JwksSource,
-        RevocationsSettings, TrustedUrl,
+        RevocationsSettings, SealKeys, SessionSettings, TrustedUrl,
     },
     webhooks::WebhookSettings,
 };
@@ -99,6 +99,8 @@ pub struct Settings {
     pub(crate) cors: Cors,
     /// Where is kept what must outlive a request.
     pub(crate) store: StoreSettings,
+    /// What seals sessions, and how long they live, if there are any.
+    pub(crate) sessions: Option<SessionsEntry>,
     /// Where Apple's notifications are taken, if they are.
     pub(crate) notifications: Option<NotificationSettings>,
     /// How the list of revocations is kept.
@@ -210,6 +212,15 @@ pub(crate) enum StoreSettings {
     File(PathBuf),
     /// In Redis, for a fleet.
     Redis(RedisSettings),
+}
+
+/// What seals sessions, and how long they live.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionsEntry {
+    /// What seals and opens them.
+    pub(crate) keys: SealKeys,
+    /// How long they live.
+    pub(crate) settings: SessionSettings,
 }
 
 /// The keys of a further issuer.

@@ -122,6 +122,12 @@ impl FileStore {
         Ok(records)
     }
 
+    fn find(&self, space: Space, key: &str) -> Result<Option<Record>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(table(space))?;
+        let found = table.get(key)?.map(|found| record(key, found.value()));
+        Ok(found.filter(|record| record.expires_at > self.clock.now()))
+    }
+
     fn remove_expired(&self) -> Result<(), redb::Error> {
         let now = self.clock.now().as_secs();
         let transaction = self.database.begin_write()?;
@@ -175,6 +181,10 @@ impl Store for FileStore {
 
     fn list(&self, space: Space) -> Answer<'_, Vec<Record>> {
         Box::pin(self.blocking(move |store| store.read(space)))
+    }
+
+    fn get(&self, space: Space, key: String) -> Answer<'_, Option<Record>> {
+        Box::pin(self.blocking(move |store| store.find(space, &key)))
     }
 
     fn follow<'a>(&'a self, space: Space, follower: &'a dyn Follower) -> Forever<'a> {

@@ -23,6 +23,7 @@ mod reload;
 mod revocations;
 pub(super) mod route;
 mod server;
+mod sessions;
 mod store;
 mod tls;
 mod upstream;
@@ -39,8 +40,9 @@ use self::{
     ext_authz::ExtAuthzSection, headers::HeadersSection, identity::IdentitySection,
     jwks::JwksSection, limits::LimitsSection, log::LogSection, notifications::NotificationsSection,
     policy::PolicySection, reload::ReloadSection, revocations::RevocationsSection,
-    route::RouteSection, server::ServerSection, store::StoreSection, tls::TlsSection,
-    upstream::UpstreamSection, verdicts::VerdictsSection, webhooks::WebhooksSection,
+    route::RouteSection, server::ServerSection, sessions::SessionsSection, store::StoreSection,
+    tls::TlsSection, upstream::UpstreamSection, verdicts::VerdictsSection,
+    webhooks::WebhooksSection,
 };
 use super::{AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, problems::Problems};
 use crate::{
@@ -71,6 +73,7 @@ pub(super) struct Sections {
     headers: HeadersSection,
     cors: CorsSection,
     store: StoreSection,
+    sessions: SessionsSection,
     notifications: NotificationsSection,
     revocations: RevocationsSection,
     webhooks: WebhooksSection,
@@ -79,7 +82,7 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 20] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -96,6 +99,7 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 20] {
         ("headers", keys_of::<HeadersSection>()),
         ("cors", keys_of::<CorsSection>()),
         ("store", keys_of::<StoreSection>()),
+        ("sessions", keys_of::<SessionsSection>()),
         ("notifications", keys_of::<NotificationsSection>()),
         ("revocations", keys_of::<RevocationsSection>()),
         ("webhooks", keys_of::<WebhooksSection>()),
@@ -137,6 +141,7 @@ impl Sections {
             headers,
             cors,
             store,
+            sessions,
             notifications,
             revocations,
             webhooks,
@@ -166,8 +171,10 @@ impl Sections {
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
+        let sessions = sessions.check(problems, store.as_ref());
         let notifications = notifications.check(problems, &doors.paths, &ext_authz.settings);
-        let revocations = revocations.check(problems, client_ids, store.as_ref());
+        let revocations =
+            revocations.check(problems, client_ids, store.as_ref(), sessions.as_ref());
         let webhooks = webhooks.check(problems, notifications.as_ref());
         let log = log.check(problems);
         let watch_every = reload.check(problems);
@@ -202,6 +209,7 @@ impl Sections {
             audience: doors.audience,
             cors,
             store: store?,
+            sessions,
             notifications,
             revocations: revocations.settings,
             admin_token: revocations.admin_token,
@@ -407,6 +415,9 @@ mod tests {
             ("[store]\nredis_username = 'proxy'", "store.redis_username"),
             ("[store]\nredis_prefix = ''", "store.redis_prefix"),
             ("[store]\nredis_timeout = '0s'", "store.redis_timeout"),
+            ("[sessions]\nkey_files = ['/nowhere']", "sessions.key_files"),
+            ("[sessions]\naccess_lifetime = '1m'", "sessions.access_lifetime"),
+            ("[sessions]\nreplicas = 0", "sessions.replicas"),
             ("[notifications]\npath = '/'", "notifications.path"),
             ("[notifications]\npath = 'apple'", "notifications.path"),
             ("[notifications]\npath = '/a/../b'", "notifications.path"),

@@ -1,9 +1,9 @@
 -- Does a batch of writes whole or not at all: what `Store::apply` promises.
--- KEYS: the records, one for each write. ARGV: the channel, then for each write what to do ("insert", "put", "raise" or
--- "delete"), the expiry in seconds since 1970, and the value. A value is kept behind its expiry and a space.
+-- KEYS: the records, one for each write. ARGV: for each write what to do ("insert", "put", "raise" or "delete"), the expiry
+-- in seconds since 1970, the value, and the channel of its space. A value is kept behind its expiry and a space.
 
 for i, key in ipairs(KEYS) do
-  if ARGV[3 * i - 1] == 'insert' and redis.call('EXISTS', key) == 1 then
+  if ARGV[4 * i - 3] == 'insert' and redis.call('EXISTS', key) == 1 then
     return 0
   end
 end
@@ -15,7 +15,7 @@ local function greater(a, b)
 end
 
 for i, key in ipairs(KEYS) do
-  local what, expires, value = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
+  local what, expires, value, channel = unpack(ARGV, 4 * i - 3, 4 * i)
   if what == 'delete' then
     redis.call('DEL', key)
   else
@@ -28,7 +28,7 @@ for i, key in ipairs(KEYS) do
     end
     redis.call('SET', key, expires .. ' ' .. value, 'EXAT', expires)
     if what == 'raise' then
-      redis.call('PUBLISH', ARGV[1], key .. ' ' .. expires .. ' ' .. value)
+      redis.call('PUBLISH', channel, key .. ' ' .. expires .. ' ' .. value)
     end
   end
 end
