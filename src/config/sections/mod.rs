@@ -187,6 +187,7 @@ impl Sections {
             issuer: apple.issuer,
             leeway: apple.leeway,
             max_token_age: apple.max_token_age,
+            apple_api: apple.api.map(|api| api.reached_by(&jwks.https)),
             policy,
             verdict_capacity,
             jwks_from: jwks.from,
