@@ -78,16 +78,16 @@ impl TeamKey {
     ///
     /// [`InvalidTeamKey`], the first that applies.
     pub fn from_pem(team_id: &str, key_id: &str, text: &[u8]) -> Result<Self, InvalidTeamKey> {
+        let key = Es256Key::from_pem(text).map_err(|error| match error {
+            InvalidEs256Key::Pem(source) => InvalidTeamKey::Pem { found: label_of(text), source },
+            InvalidEs256Key::Curve(source) => InvalidTeamKey::Curve(source),
+        })?;
         if !Self::is_identifier(team_id) {
             return Err(InvalidTeamKey::TeamId);
         }
         if !Self::is_identifier(key_id) {
             return Err(InvalidTeamKey::KeyId);
         }
-        let key = Es256Key::from_pem(text).map_err(|error| match error {
-            InvalidEs256Key::Pem(source) => InvalidTeamKey::Pem { found: label_of(text), source },
-            InvalidEs256Key::Curve(source) => InvalidTeamKey::Curve(source),
-        })?;
         let header = encoded(&json!({ "alg": "ES256", "kid": key_id }));
         let (team_id, key_id) = (team_id.into(), key_id.into());
         Ok(Self(Arc::new(Inner { team_id, key_id, key, header })))

@@ -285,8 +285,8 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "apple.team_id: is missing beside apple.key_id (from config.toml:5)",
                 "apple.private_key_file: is missing beside apple.key_id (from config.toml:5)",
+                "apple.team_id: is missing beside apple.key_id (from config.toml:5)",
             ]
         );
         let problems = problems_of("api_url = 'https://apple.example'");
@@ -303,7 +303,7 @@ mod tests {
             "team_id = 'com.example'\nkey_id = 'abc123defg'\nprivate_key_file = '{file}'\n\
              api_url = 'http://apple.example'\napi_timeout = '2m'"
         ));
-        let keys = ["api_timeout", "api_url", "team_id", "key_id"];
+        let keys = ["team_id", "key_id", "private_key_file", "api_url", "api_timeout"];
         assert_eq!(problems.len(), keys.len(), "{problems:?}");
         for (problem, key) in problems.iter().zip(keys) {
             assert!(problem.starts_with(&format!("apple.{key}: ")), "{problem}");
@@ -326,7 +326,7 @@ mod tests {
         let settings = settle(&format!("{key}api_url = 'http://127.0.0.1:4190'")).unwrap();
         let warnings: Vec<_> = settings.warnings().lines().map(|it| it.to_string()).collect();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[0].starts_with("apple.api_url: codes and client secrets go"));
-        assert!(warnings[1].contains("the key ZZZ123DEFG, and apple.key_id is ABC123DEFG"));
+        assert!(warnings[0].contains("the key ZZZ123DEFG, and apple.key_id is ABC123DEFG"));
+        assert!(warnings[1].starts_with("apple.api_url: codes and client secrets go"));
     }
 }
