@@ -10,7 +10,7 @@ use crate::verify::{Fault, Printable};
 #[non_exhaustive]
 pub enum AppleFault {
     /// Apple said no, and would again.
-    #[error("Apple refuses it: {error}{}", because(.description))]
+    #[error("Apple refuses it: {error}{}", because(.description.as_ref()))]
     Refused {
         /// Its reason.
         error: AppleError,
@@ -25,8 +25,8 @@ pub enum AppleFault {
     Unavailable(#[from] Unavailable),
 }
 
-fn because(description: &Option<ErrorDescription>) -> String {
-    description.as_ref().map_or_else(String::new, |text| format!(" ({text})"))
+fn because(description: Option<&ErrorDescription>) -> String {
+    description.map_or_else(String::new, |text| format!(" ({text})"))
 }
 
 /// Apple's reasons (RFC 6749 §5.2,

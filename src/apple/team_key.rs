@@ -38,7 +38,7 @@ pub enum InvalidTeamKey {
     #[error("is no Key ID: Apple's have ten capital letters and digits, such as ABC123DEFG")]
     KeyId,
     /// There is no private key in the file, or in another form than Apple's.
-    #[error("is no .p8 file of Apple's: {}", what_it_is(.found))]
+    #[error("is no .p8 file of Apple's: {}", what_it_is(.found.as_deref()))]
     Pem {
         /// The label of the PEM block that is there instead.
         found: Option<Box<str>>,
@@ -53,8 +53,8 @@ pub enum InvalidTeamKey {
     Curve(#[source] KeyRejected),
 }
 
-fn what_it_is(found: &Option<Box<str>>) -> String {
-    match found.as_deref() {
+fn what_it_is(found: Option<&str>) -> String {
+    match found {
         Some("EC PRIVATE KEY") => {
             "it holds a key in the form SEC1 (`BEGIN EC PRIVATE KEY`): convert it with \
              `openssl pkcs8 -topk8 -nocrypt -in FILE`"
