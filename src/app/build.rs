@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::{
+    apple::TokenEndpoint,
     authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
@@ -137,6 +138,8 @@ pub(super) struct Surroundings {
     pub(super) notifications: Option<NotificationSettings>,
     /// Where apps sign in; as the process was started with.
     pub(super) sign_in: Option<SignInSettings>,
+    /// Where Apple is asked in our apps' names, if we have a key to sign with; as the process was started with.
+    pub(super) token_endpoint: Option<TokenEndpoint>,
 }
 
 /// The clients of all applications. Where an application is spoken to as by the `earlier` settings, its connections stay.

@@ -27,6 +27,7 @@ mod notification;
 mod printable;
 mod revocations;
 mod seal;
+mod secret;
 mod session;
 mod token;
 mod verdicts;
@@ -54,8 +55,9 @@ pub use self::{
     printable::Printable,
     revocations::{InvalidRevocation, Revocation, Revocations, RevocationsFault},
     seal::{InvalidSealKey, SealError, SealKeys, Sealed},
+    secret::AppleRefreshToken,
     session::{
-        AppleGrant, AppleRefreshToken, RefreshToken, RenewError, SessionCookie, SessionFault,
+        AppleGrant, RefreshToken, RenewError, SessionCookie, SessionFault,
         SessionId, SessionSettings, SessionTokens, Sessions,
     },
     token::UnverifiedToken,
@@ -66,8 +68,10 @@ use self::{
     verdicts::{TokenDigest, VerdictCache},
 };
 pub(crate) use self::{
+    jwks::{has_content_encoding, is_html},
     revocations::{ClientGroups, RevocationsSettings},
     seal::Purpose,
+    secret::SecretText,
     session::SessionSurroundings,
 };
 use crate::{

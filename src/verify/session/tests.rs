@@ -10,6 +10,7 @@ use super::{
     },
     *,
 };
+use super::super::secret::AppleRefreshToken;
 use crate::clock::ManualClock;
 
 /// Apple's keys, of which no token is made here.
@@ -322,7 +323,7 @@ async fn each_kind_of_token_is_good_for_one_thing() {
 async fn a_browsers_session_is_renewed_with_all_that_it_holds() {
     let scene = Scene::new().await;
     let grant = AppleGrant {
-        refresh_token: AppleRefreshToken::new("r.0.secret"),
+        refresh_token: AppleRefreshToken::parse("r.0.secret").unwrap(),
         client_id: super::super::ClientId::new("com.example.web").unwrap(),
         checked_at: UnixTime::from_secs(NOW - 5),
     };
@@ -346,7 +347,7 @@ async fn a_browsers_session_is_renewed_with_all_that_it_holds() {
 async fn apples_grant_goes_with_the_refresh_token_and_never_with_the_access_token() {
     let scene = Scene::new().await;
     let grant = |at| AppleGrant {
-        refresh_token: AppleRefreshToken::new("r.0.secret"),
+        refresh_token: AppleRefreshToken::parse("r.0.secret").unwrap(),
         client_id: super::super::ClientId::new("com.example.app").unwrap(),
         checked_at: UnixTime::from_secs(at),
     };
