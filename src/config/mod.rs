@@ -25,8 +25,8 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::settled::{
-    AdditionalKeys, AssertionSettings, JwksFrom, Published, RouteDestination, SessionsEntry, StoreSettings,
-    UpstreamEntry,
+    AdditionalKeys, AssertionSettings, JwksFrom, Published, RouteDestination, SessionsEntry,
+    StoreSettings, UpstreamEntry,
 };
 pub use self::{
     load::Flags,

@@ -8,7 +8,10 @@ use crate::{
     authn::AssertionKeys,
     store::RedisSettings,
     upstream::{CredentialForwarding, HostForwarding, UpstreamSettings},
-    verify::{FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSource, SealKeys, SessionSettings, TrustedUrl},
+    verify::{
+        FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSource, SealKeys,
+        SessionSettings, TrustedUrl,
+    },
 };
 
 /// An application, and how it is told.

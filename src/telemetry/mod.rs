@@ -37,7 +37,8 @@ pub use self::{
         AppleClientLabels, AppleRequestLabels, BrokenResponseLabels, BuildLabels,
         CertificateLabels, DeliveryLabels, DriftCheckLabels, DriftLabels, EvictionLabels,
         FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState, KeyStateLabels,
-        NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, SessionLabels, StatusLabels, VerdictLabels,
+        NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, SessionLabels, StatusLabels,
+        VerdictLabels,
     },
     log::{
         InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,

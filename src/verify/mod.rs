@@ -57,8 +57,8 @@ pub use self::{
     seal::{InvalidSealKey, SealError, SealKeys, Sealed},
     secret::AppleRefreshToken,
     session::{
-        AppleGrant, RefreshToken, RenewError, SessionCookie, SessionFault,
-        SessionId, SessionSettings, SessionTokens, Sessions,
+        AppleGrant, RefreshToken, RenewError, SessionCookie, SessionFault, SessionId,
+        SessionSettings, SessionTokens, Sessions,
     },
     token::UnverifiedToken,
 };

@@ -6,7 +6,8 @@ use std::{future::Future, time::Duration};
 
 use siwa_proxy::sim::{event::Event, presets::SUBJECT, token::TokenTemplate};
 
-use self::redis::{Gate, Redis};
+use self::redis::Gate;
+pub(crate) use self::redis::Redis;
 use crate::support::{
     House, PATIENCE,
     notifying::{ON, post_notification},

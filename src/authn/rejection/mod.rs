@@ -13,7 +13,10 @@ use http::StatusCode;
 use self::problem::title_of;
 pub use self::{dialect::Dialect, realm::Realm, sign_in::SignInFault};
 use super::policy::PolicyFault;
-use crate::{apple::AppleFault, verify::{Fault, KeysFault, RevocationsFault, TokenFault, VerifyError}};
+use crate::{
+    apple::AppleFault,
+    verify::{Fault, KeysFault, RevocationsFault, TokenFault, VerifyError},
+};
 
 /// Why a request was not let through.
 #[derive(Debug, thiserror::Error)]

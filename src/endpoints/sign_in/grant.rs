@@ -33,5 +33,9 @@ pub(super) async fn redeem(
         return Err(SignInFault::ForeignGrant.into());
     }
     let client_id = client_id.clone();
-    Ok(granted.refresh_token.map(|refresh_token| AppleGrant { refresh_token, client_id, checked_at: now }))
+    Ok(granted.refresh_token.map(|refresh_token| AppleGrant {
+        refresh_token,
+        client_id,
+        checked_at: now,
+    }))
 }

@@ -30,11 +30,8 @@ use http::{
 use hyper::body::Incoming;
 use tracing::Instrument;
 
-pub(crate) use self::place::Place;
-use self::{
-    answer::{Answer, SignedIn},
-    posted::Posted,
-};
+pub(crate) use self::{nonce::NonceRule, place::Place};
+use self::{answer::Answer, nonce::Nonces, posted::Posted};
 use super::{
     cors::{Cors, is_preflight},
     exchange::Exchange,
@@ -116,9 +113,10 @@ impl SignIn {
 
     pub(crate) fn new(settings: SignInSettings, house: SignInParts) -> Self {
         let rate = Rate::new(settings.per_second, settings.burst);
-        let nonces = house.sessions.as_ref().map(|sessions| {
-            Nonces::new(sessions.keys().clone(), Arc::clone(&house.clock))
-        });
+        let nonces = house
+            .sessions
+            .as_ref()
+            .map(|sessions| Nonces::new(sessions.keys().clone(), Arc::clone(&house.clock)));
         Self(Arc::new(Parts { settings, rate, nonces, house }))
     }
 

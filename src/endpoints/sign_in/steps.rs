@@ -75,7 +75,8 @@ impl Parts {
         once: &mut Once,
     ) -> Result<(), Rejection> {
         let is_required = self.settings.nonce == NonceRule::Required;
-        let Some((nonce, expected)) = nonce.and_then(|it| Some((it, ExpectedNonce::new(it)?))) else {
+        let Some((nonce, expected)) = nonce.and_then(|it| Some((it, ExpectedNonce::new(it)?)))
+        else {
             return if is_required { Err(SignInFault::NonceMissing.into()) } else { Ok(()) };
         };
         if is_required || (Nonces::claims(nonce) && self.nonces.is_some()) {
@@ -90,7 +91,11 @@ impl Parts {
 
     /// The `code`, if it can be redeemed here: it must belong to the token. Otherwise it is none of our business, as it may be
     /// for the application.
-    fn check_code(&self, code: Option<Code>, identity: &Identity) -> Result<Option<Code>, Rejection> {
+    fn check_code(
+        &self,
+        code: Option<Code>,
+        identity: &Identity,
+    ) -> Result<Option<Code>, Rejection> {
         let Self { house, .. } = self;
         if house.token_endpoint.is_none() || house.sessions.is_none() {
             return Ok(None);
@@ -107,7 +112,9 @@ impl Parts {
         identity: &Identity,
     ) -> Result<Option<AppleGrant>, Rejection> {
         let house = &self.house;
-        let Some((code, endpoint)) = code.zip(house.token_endpoint.as_ref()) else { return Ok(None) };
+        let Some((code, endpoint)) = code.zip(house.token_endpoint.as_ref()) else {
+            return Ok(None);
+        };
         grant::redeem(endpoint, &code, identity, &house.verifier, house.clock.now()).await
     }
 

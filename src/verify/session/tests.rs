@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::secret::AppleRefreshToken;
 use super::{
     super::{
         ClientIds, FixedJwks, Revocation, Revocations, Verifier, VerifyError,
@@ -10,7 +11,6 @@ use super::{
     },
     *,
 };
-use super::super::secret::AppleRefreshToken;
 use crate::clock::ManualClock;
 
 /// Apple's keys, of which no token is made here.
