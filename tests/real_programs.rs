@@ -6,6 +6,7 @@ mod envoy;
 mod gateway;
 mod haproxy;
 mod nginx;
+mod sign_in_page;
 
 use std::{
     net::SocketAddr,
