@@ -324,7 +324,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let key = team_key(&directory, "AuthKey_ZZZ123DEFG.p8");
         let settings = settle(&format!("{key}api_url = 'http://127.0.0.1:4190'")).unwrap();
-        let warnings: Vec<_> = settings.warnings().lines().map(|it| it.to_string()).collect();
+        let warnings: Vec<_> = settings.warnings().lines().collect();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].contains("the key ZZZ123DEFG, and apple.key_id is ABC123DEFG"));
         assert!(warnings[1].starts_with("apple.api_url: codes and client secrets go"));
