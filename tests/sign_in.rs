@@ -2,6 +2,8 @@
 
 #[path = "sign_in/clients.rs"]
 mod clients;
+#[path = "sign_in/codes.rs"]
+mod codes;
 #[path = "sign_in/limits.rs"]
 mod limits;
 #[path = "sign_in/nonces.rs"]
