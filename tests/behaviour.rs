@@ -19,6 +19,7 @@ mod key_rotation;
 mod key_sources;
 mod policy;
 mod properties;
+mod token_endpoint;
 mod verification;
 
 mod auth_request;
