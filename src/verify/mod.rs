@@ -27,6 +27,7 @@ mod notification;
 mod printable;
 mod revocations;
 mod seal;
+mod secret;
 mod session;
 mod token;
 mod verdicts;
@@ -54,9 +55,10 @@ pub use self::{
     printable::Printable,
     revocations::{InvalidRevocation, Revocation, Revocations, RevocationsFault},
     seal::{InvalidSealKey, SealError, SealKeys, Sealed},
+    secret::AppleRefreshToken,
     session::{
-        AppleGrant, AppleRefreshToken, RefreshToken, RenewError, SessionCookie, SessionFault,
-        SessionId, SessionSettings, SessionTokens, Sessions,
+        AppleGrant, RefreshToken, RenewError, SessionCookie, SessionFault, SessionId,
+        SessionSettings, SessionTokens, Sessions,
     },
     token::UnverifiedToken,
 };
@@ -66,7 +68,9 @@ use self::{
     verdicts::{TokenDigest, VerdictCache},
 };
 pub(crate) use self::{
+    jwks::{has_content_encoding, is_html},
     revocations::{ClientGroups, RevocationsSettings},
+    secret::SecretText,
     session::SessionSurroundings,
 };
 use crate::{

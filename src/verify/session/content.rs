@@ -6,8 +6,9 @@ use super::{
     super::{
         identity::{ClaimNames, ClientId, Email, Identity, RealUserStatus, Subject},
         jwks::{Issuer, KeyId},
+        secret::AppleRefreshToken,
     },
-    AppleGrant, AppleRefreshToken, SessionId,
+    AppleGrant, SessionId,
 };
 use crate::clock::UnixTime;
 
@@ -58,7 +59,7 @@ struct Address {
 /// [`AppleGrant`] as text.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Grant {
-    refresh_token: String,
+    refresh_token: AppleRefreshToken,
     client_id: String,
     checked_at: u64,
 }
@@ -118,7 +119,7 @@ impl Who {
 impl From<&AppleGrant> for Grant {
     fn from(grant: &AppleGrant) -> Self {
         Self {
-            refresh_token: grant.refresh_token.expose().to_owned(),
+            refresh_token: grant.refresh_token.clone(),
             client_id: grant.client_id.as_str().to_owned(),
             checked_at: grant.checked_at.as_secs(),
         }
@@ -128,7 +129,7 @@ impl From<&AppleGrant> for Grant {
 impl Grant {
     pub(super) fn into_grant(self) -> Option<AppleGrant> {
         Some(AppleGrant {
-            refresh_token: AppleRefreshToken::new(self.refresh_token),
+            refresh_token: self.refresh_token,
             client_id: ClientId::new(&self.client_id).ok()?,
             checked_at: UnixTime::from_secs(self.checked_at),
         })

@@ -25,7 +25,7 @@ use self::{
 };
 pub use self::{
     fault::{RenewError, SessionFault},
-    grant::{AppleGrant, AppleRefreshToken},
+    grant::AppleGrant,
     id::SessionId,
     refresh::RefreshToken,
 };
