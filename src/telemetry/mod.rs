@@ -34,17 +34,11 @@ pub(crate) use self::log::ACCESS;
 use self::process::Process;
 pub use self::{
     labels::{
-<<<<<<< HEAD
-        BrokenResponseLabels, BuildLabels, CertificateLabels, DeliveryLabels, DriftCheckLabels,
-        DriftLabels, EvictionLabels, FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState,
-        KeyStateLabels, NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, SessionLabels,
-        StatusLabels, VerdictLabels,
-=======
         AppleClientLabels, AppleRequestLabels, BrokenResponseLabels, BuildLabels,
         CertificateLabels, DeliveryLabels, DriftCheckLabels, DriftLabels, EvictionLabels,
         FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState, KeyStateLabels,
-        NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
->>>>>>> main
+        NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, SessionLabels, StatusLabels,
+        VerdictLabels,
     },
     log::{
         InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,

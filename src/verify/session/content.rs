@@ -106,6 +106,7 @@ impl Who {
             nonce: None,
             nonce_supported: None,
             code_hash: None,
+            access_token_hash: None,
             told: ClaimNames::new(self.told.iter().map(String::as_str)),
             key_id: KeyId::new(&self.kid)?,
             not_before: None,
