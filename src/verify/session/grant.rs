@@ -5,7 +5,7 @@ use crate::clock::UnixTime;
 
 /// What Apple granted at the sign-in. It is sealed inside refresh tokens and browsers' cookies, and never inside access
 /// tokens, which travel most.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct AppleGrant {
     /// What to ask Apple with.
     pub refresh_token: AppleRefreshToken,
