@@ -2,12 +2,13 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use anyhow::Context;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use siwa_proxy::{
-    apple::{AppleApiSettings, TeamKey},
     app::App,
+    apple::{AppleApiSettings, TeamKey},
     clock::SystemClock,
     config::Settings,
     sim::{
@@ -47,11 +48,7 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
 }
 
 /// What an operator would write for this application, with the simulator in Apple's place.
-fn settings(
-    options: &DemoOptions,
-    apple: &Apple,
-    application: &Echo,
-) -> anyhow::Result<Settings> {
+fn settings(options: &DemoOptions, apple: &Apple, application: &Echo) -> anyhow::Result<Settings> {
     let DemoOptions { listen, admin_listen } = options;
     let settings = Settings::from_toml(&format!(
         r#"
@@ -72,7 +69,7 @@ fn settings(
     let key = apple.issue_team_key("DEF123GHIJ", &[presets::CLIENT_ID]);
     let mut api =
         AppleApiSettings::new(TeamKey::from_pem(&key.team_id, &key.key_id, key.text.as_bytes())?);
-    api.url = TrustedUrl::new(apple.url().parse()?)?;
+    api.url = TrustedUrl::new(apple.url().parse()?).context("Apple is not on this machine")?;
     let keys = SealKeys::parse([SealKeys::generate()?.as_str()])?;
     // The simulator in Apple's place, and memory for a store, would be mistakes anywhere else.
     Ok(settings.with_secrets(keys, api).without_warnings())
@@ -145,11 +142,16 @@ impl Page<'_> {
             "deliver_to": format!("http://{proxy}/auth/apple/notifications"),
         });
         [
-            ("With Apple's token: 200, and the application is told who calls.", format!("{hello} {token}")),
+            (
+                "With Apple's token: 200, and the application is told who calls.",
+                format!("{hello} {token}"),
+            ),
             ("Without: 401, and why.", hello.clone()),
             (
                 "With a token and somebody else's name: the application sees the token's.",
-                format!("{hello} -H 'X-Apple-Sub: somebody.else' -H 'x_apple_sub: somebody.else' {token}"),
+                format!(
+                    "{hello} -H 'X-Apple-Sub: somebody.else' -H 'x_apple_sub: somebody.else' {token}"
+                ),
             ),
             (
                 "An app signs in, with Apple's token and authorization code: the code is redeemed at Apple, and a session begins.",
@@ -163,7 +165,10 @@ impl Page<'_> {
                 "The user stops using the app, and Apple tells the proxy.",
                 format!("curl -i {}/sim/notification {json} -d '{event}'", apple.url()),
             ),
-            ("With the session: 401, as with every token from before.", format!("{hello} {session}")),
+            (
+                "With the session: 401, as with every token from before.",
+                format!("{hello} {session}"),
+            ),
         ]
     }
 }

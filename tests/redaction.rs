@@ -3,13 +3,21 @@
 //!
 //! A new door, or a new way to be refused, is one more row of [`ROWS`].
 
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use rustix::process::Signal;
 use serde_json::Value;
 use siwa_proxy::{
     clock::{Clock, SystemClock, UnixTime},
-    sim::{Apple, event::Event, faults::Fault, keys::SigningKey, token::TokenTemplate},
+    sim::{
+        Apple,
+        event::Event,
+        faults::Fault,
+        keys::SigningKey,
+        sign_in::{SignIn, SignedIn},
+        token::TokenTemplate,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -87,6 +95,44 @@ impl Scene {
         self.request("POST /auth/apple/notifications", &[&length]) + body
     }
 
+    /// An app's sign-in by somebody, changed, with a name, an address and `more` beside the token.
+    fn signs_in(
+        &mut self,
+        change: impl FnOnce(TokenTemplate) -> TokenTemplate,
+        more: &[(&str, &str)],
+    ) -> String {
+        let template = change(self.someone());
+        let token = self.apple.mint(&template);
+        self.secrets.extend(token.split('.').skip(1).map(str::to_owned));
+        let [given, family, email] = [(); 3].map(|()| self.secret());
+        let mut body = serde_json::json!({
+            "identityToken": token, "email": email, "fullName": { "givenName": given, "familyName": family },
+        });
+        let members = body.as_object_mut().unwrap();
+        members.extend(more.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))));
+        self.posted_to("/auth/apple", "application/json", &body.to_string())
+    }
+
+    /// A sign-in with a code of Apple's own, who grants secrets for it.
+    fn redeems(&mut self) -> String {
+        let SignedIn { identity_token, code, .. } =
+            self.apple.sign_in(&SignIn::to("com.example.app"));
+        self.secrets.extend(identity_token.split('.').skip(1).map(str::to_owned));
+        self.secrets.push(code.clone());
+        let body =
+            format!(r#"{{"identityToken":"{identity_token}","authorizationCode":"{code}"}}"#);
+        self.posted_to("/auth/apple", "application/json", &body)
+    }
+
+    /// `body`, posted to `path`.
+    fn posted_to(&mut self, path: &str, content_type: &str, body: &str) -> String {
+        let lines = [
+            &*format!("Content-Type: {content_type}"),
+            &*format!("Content-Length: {}", body.len()),
+        ];
+        self.request(&format!("POST {path}"), &lines) + body
+    }
+
     /// A request with these `lines`, and secrets wherever else they fit.
     fn request(&mut self, line: &str, lines: &[&str]) -> String {
         let [query, cookie, custom, forwarded, state] = [(); 5].map(|()| self.secret());
@@ -145,6 +191,20 @@ const ROWS: &[Row] = &[
     ("events of the wrong kind",   Some("bad_request"),          |s| { let word = s.secret(); s.notification(|it| it.claim("events", word)) }),
     ("no notification",            Some("bad_request"),          |s| { let word = s.secret(); s.posted(&format!("{{\"payload\":\"{word}\"}}")) }),
     ("no JSON",                    Some("bad_request"),          |s| { let word = s.secret(); s.posted(&word) }),
+    ("a sign-in",                  Some("signed_in"),            |s| s.signs_in(|it| it, &[])),
+    ("a sign-in with a code",      Some("signed_in"),            |s| s.redeems()),
+    ("a nonce that is right",      Some("signed_in"),            |s| { let nonce = s.secret(); s.signs_in(|it| it.nonce(&nonce), &[("nonce", &nonce)]) }),
+    ("a nonce that is wrong",      Some("token_nonce"),          |s| { let nonce = s.secret(); s.signs_in(|it| it, &[("rawNonce", &nonce)]) }),
+    ("a nonce that poses as ours", Some("nonce_unknown"),        |s| { let nonce = format!("siwa_n.{}", s.secret()); s.signs_in(|it| it, &[("nonce", &nonce)]) }),
+    ("another sign-in's code",     Some("token_code_hash"),      |s| { let code = s.secret(); s.signs_in(|it| it, &[("code", &code)]) }),
+    ("a made-up code",             Some("apple_invalid_grant"),  |s| { let code = s.secret(); s.signs_in(|it| it.code(&code), &[("authorizationCode", &code)]) }),
+    ("no code",                    Some("bad_request"),          |s| { let code = format!("{} {}", s.secret(), s.secret()); s.signs_in(|it| it, &[("authorizationCode", &code)]) }),
+    ("an odd redirect URI",        Some("bad_request"),          |s| { let (code, uri) = (s.secret(), format!("evil://{}", s.secret())); s.signs_in(|it| it.code(&code), &[("code", &code), ("redirectURI", &uri)]) }),
+    ("another app's sign-in",      Some("token_audience"),       |s| s.signs_in(|it| it.audience("com.other.app"), &[])),
+    ("two tokens",                 Some("bad_request"),          |s| { let word = s.secret(); s.signs_in(|it| it, &[("id_token", &word)]) }),
+    ("a sign-in without a token",  Some("identity_token_missing"), |s| { let form = format!("user={}&code={}", s.secret(), s.secret()); s.posted_to("/auth/apple", "application/x-www-form-urlencoded", &form) }),
+    ("a sign-in of another type",  Some("bad_request"),          |s| { let (kind, body) = (s.secret(), s.secret()); s.posted_to("/auth/apple", &format!("text/{kind}"), &body) }),
+    ("a nonce",                    Some("nonce_issued"),         |s| { let body = s.secret(); s.posted_to("/auth/apple/nonce", "text/plain", &body) }),
     ("no HTTP",                    None,                         |s| format!("{} {}\r\n\r\n", s.secret(), s.secret())),
     ("a head that is too long",    None,                         |s| { let (t, word) = (s.good(), s.secret().repeat(4000)); s.request("GET /", &[&t, &format!("X-Long: {word}")]) }),
     ("keys that cannot be had",    Some("keys_unavailable"),     |s| { s.apple.fail_with(Fault::Reset); let t = s.signed_by(&SigningKey::generate()); s.request("GET /", &[&t]) }),
@@ -178,6 +238,23 @@ fn configuration() -> String {
          [[route]]\npath = '/staff/*'\npolicy = {{ allow_subjects = ['001999.staff.0918'] }}\n\
          [[route]]\npath = '/nowhere/*'\nupstream = 'nowhere'\n",
         free_address()
+    )
+}
+
+/// Apps sign in and have sessions, and codes are redeemed at `apple`; the keys for that are in `folder`.
+fn signing_in(apple: &Apple, folder: &Path) -> String {
+    let (session, team) = (folder.join("session"), folder.join("team.p8"));
+    let key = apple.issue_team_key("DEF123GHIJ", &[]);
+    fs::write(&session, BASE64_STANDARD.encode([7; 32])).unwrap();
+    fs::write(&team, key.text).unwrap();
+    format!(
+        "sessions.key_files = ['{}']\nsign_in.path = '/auth/apple'\nsign_in.single_use = true\n\
+         apple.team_id = '{}'\napple.key_id = '{}'\napple.private_key_file = '{}'\napple.api_url = '{}'\n",
+        session.display(),
+        key.team_id,
+        key.key_id,
+        team.display(),
+        apple.url()
     )
 }
 
@@ -240,6 +317,8 @@ async fn no_secret_of_who_comes_too_late_is_told_either() {
 
 async fn tells_nothing_of(rows: &[Row], configuration: &str) {
     let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
+    let secrets = tempfile::tempdir().unwrap();
+    let configuration = signing_in(&apple, secrets.path()) + configuration;
     let mut scene = Scene { apple, secrets: Vec::new() };
     let application = Recorder::start().await;
     answer_with_secrets(&mut scene, &application);

@@ -44,7 +44,10 @@ use crate::{
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     telemetry::{LogSettings, TraceSettings},
     upstream::{BodyLimits, CredentialForwarding, Pseudonym},
-    verify::{ClientIds, FetchFault, HttpsOptions, Issuer, JwksSettings, RevocationsSettings, SealKeys, SessionSettings},
+    verify::{
+        ClientIds, FetchFault, HttpsOptions, Issuer, JwksSettings, RevocationsSettings, SealKeys,
+        SessionSettings,
+    },
     webhooks::WebhookSettings,
 };
 

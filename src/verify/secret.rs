@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 /// A secret text: it does not print itself, and is overwritten when it is dropped.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct SecretText(Zeroizing<String>);
 
 impl SecretText {
@@ -50,7 +50,7 @@ impl Serialize for SecretText {
 /// good for the app alone that got it.
 ///
 /// `Debug` does not show it; `Serialize` does, so that it can be sealed into a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AppleRefreshToken(SecretText);
 

@@ -69,7 +69,15 @@ async fn what_apple_granted_is_not_in_the_answer() {
     let reply = post(&house, &house.apple.sign_in(&SignIn::to(APP))).await;
     let mut names: Vec<_> = reply.json().as_object().unwrap().keys().cloned().collect();
     names.sort();
-    let ours = ["access_token", "expires_in", "refresh_expires_in", "refresh_token", "success", "token_type", "user"];
+    let ours = [
+        "access_token",
+        "expires_in",
+        "refresh_expires_in",
+        "refresh_token",
+        "success",
+        "token_type",
+        "user",
+    ];
     assert_eq!(names, ours);
 }
 
@@ -113,10 +121,25 @@ async fn each_way_in_which_apple_does_not_grant_it_has_a_status_and_a_reason() {
     };
     for (fault, status, error, code) in [
         (refusal(400, "invalid_grant"), 401, "Invalid code", "apple_invalid_grant"),
-        (refusal(400, "invalid_request"), 503, "Apple cannot be asked now", "apple_invalid_request"),
+        (
+            refusal(400, "invalid_request"),
+            503,
+            "Apple cannot be asked now",
+            "apple_invalid_request",
+        ),
         (refusal(400, "invalid_client"), 503, "Apple cannot be asked now", "apple_invalid_client"),
-        (refusal(400, "unauthorized_client"), 503, "Apple cannot be asked now", "apple_unauthorized_client"),
-        (refusal(400, "unsupported_grant_type"), 503, "Apple cannot be asked now", "apple_unsupported_grant_type"),
+        (
+            refusal(400, "unauthorized_client"),
+            503,
+            "Apple cannot be asked now",
+            "apple_unauthorized_client",
+        ),
+        (
+            refusal(400, "unsupported_grant_type"),
+            503,
+            "Apple cannot be asked now",
+            "apple_unsupported_grant_type",
+        ),
         (refusal(400, "invalid_scope"), 503, "Apple cannot be asked now", "apple_invalid_scope"),
         (refusal(400, "another"), 503, "Apple cannot be asked now", "apple_other_error"),
         (refusal(429, "slow_down"), 503, "Apple cannot be asked now", "apple_throttled"),

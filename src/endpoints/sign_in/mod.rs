@@ -30,8 +30,8 @@ use http::{
 use hyper::body::Incoming;
 use tracing::Instrument;
 
-pub(crate) use self::{nonce::NonceRule, place::Place};
 use self::{answer::Answer, nonce::Nonces, posted::Posted};
+pub(crate) use self::{nonce::NonceRule, place::Place};
 use super::{
     cors::{Cors, is_preflight},
     exchange::Exchange,

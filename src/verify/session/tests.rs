@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use super::super::secret::AppleRefreshToken;
 use super::{
     super::{
         AppleRefreshToken, ClientIds, FixedJwks, Revocation, Revocations, Verifier, VerifyError,
