@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{super::problems::Problems, LONGEST, check_at_most};
 
-/// `[reload]`: when settings are read again while the proxy runs. They are read whole and take effect whole, from the next
-/// request on and without failing any; settings that cannot be used change nothing. `[server]`, but for its limits on bodies
+/// `[reload]`: when settings are read again while the proxy runs, and with them the files that they name (`…_file`). They are
+/// read whole and take effect whole, from the next request on and without failing any; settings that cannot be used change nothing. `[server]`, but for its limits on bodies
 /// and its `trusted_peers`, `[tls]`, `[log]`, `[store]`, `[notifications]`, `[revocations]` and `[webhooks]` need a restart,
 /// which the log says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
