@@ -1,7 +1,7 @@
 //! What is answered 200 is stored: after a crash at any moment, and for every replica.
 
 mod crash;
-mod real_programs;
+pub(crate) mod real_programs;
 
 use siwa_proxy::{
     app::{App, AppError, StoreError},

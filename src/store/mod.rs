@@ -5,6 +5,7 @@
 //! of everything that is written there, by whichever replica.
 
 mod file;
+mod look;
 mod memory;
 mod redis;
 
@@ -12,6 +13,7 @@ use std::{error::Error, fmt, future::Future, path::PathBuf, pin::Pin};
 
 pub(crate) use self::{
     file::FileStore,
+    look::look_at,
     memory::MemoryStore,
     redis::{RedisSettings, RedisStore},
 };
