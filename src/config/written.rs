@@ -271,7 +271,9 @@ mod tests {
         let paths = ["ca.pem", "keys.json"].map(|name| folder.path().join(name));
         let [authorities, kept] = &paths;
         let settled = |text: &str| {
-            paths.iter().for_each(|path| fs::write(path, text).unwrap());
+            for path in &paths {
+                fs::write(path, text).unwrap();
+            }
             let [authorities, kept] = [authorities.display(), kept.display()];
             written(&format!("[jwks]\nca_file = '{authorities}'\ncache_file = '{kept}'"))
         };
