@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     config::{AdditionalKeys, JwksFrom, Settings, StoreSettings},
     server::Tls,
-    store::{RedisSettings, RedisStore, StoreError, look_at},
+    store::{Health, RedisSettings, RedisStore, StoreError, look_at},
     telemetry::{Metrics, causes},
     upstream::{Streams, TlsError, Upstream, UpstreamSettings},
     verify::{FetchFault, HttpsJwks, Issuer, TrustedUrl, usable_keys},
@@ -53,7 +53,7 @@ pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
     let (key, store) = match &settings.store {
         StoreSettings::Memory => return findings,
         StoreSettings::File(path) => ("store.file", look_at(path)),
-        StoreSettings::Redis(redis) => (REDIS, RedisStore::new(redis.clone()).map(drop)),
+        StoreSettings::Redis(redis) => (REDIS, redis_store(redis).map(drop)),
     };
     findings.extend(store.err().map(|error| fails(key, &error)));
     findings
@@ -93,8 +93,12 @@ pub async fn probe(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
+fn redis_store(settings: &RedisSettings) -> Result<RedisStore, StoreError> {
+    RedisStore::new(settings.clone(), Health::new(Metrics::new()))
+}
+
 async fn ping(settings: &RedisSettings) -> Result<(), StoreError> {
-    RedisStore::new(settings.clone())?.ping().await
+    redis_store(settings)?.ping().await
 }
 
 /// Where the keys of one issuer come from.

@@ -18,10 +18,13 @@ const BEGINNING: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 ///
 /// # Errors
 ///
-/// [`StoreError::Open`].
+/// [`StoreError::Open`], [`StoreError::Emptied`].
 pub(crate) fn look_at(path: &Path) -> Result<(), StoreError> {
     let looked = match path.metadata() {
         Ok(found) if !found.is_file() => Err(ErrorKind::InvalidInput.into()),
+        Ok(found) if found.len() == 0 => {
+            return Err(StoreError::Emptied { path: path.to_owned() });
+        }
         Ok(_) => OpenOptions::new().read(true).write(true).open(path).and_then(is_a_store),
         Err(error) if error.kind() == ErrorKind::NotFound => can_be_made(path),
         Err(error) => Err(error),
@@ -29,11 +32,10 @@ pub(crate) fn look_at(path: &Path) -> Result<(), StoreError> {
     looked.map_err(|error| StoreError::Open { path: path.to_owned(), source: error.into() })
 }
 
-/// An empty file will do: it becomes one.
 fn is_a_store(file: File) -> io::Result<()> {
     let mut beginning = Vec::new();
     file.take(BEGINNING.len() as u64).read_to_end(&mut beginning)?;
-    if beginning.is_empty() || beginning == BEGINNING {
+    if beginning == BEGINNING {
         return Ok(());
     }
     Err(io::Error::new(ErrorKind::InvalidData, "it is no store"))
@@ -52,8 +54,11 @@ mod tests {
 
     use tokio_util::task::TaskTracker;
 
-    use super::{super::FileStore, *};
-    use crate::clock::SystemClock;
+    use super::{
+        super::{FileStore, Health},
+        *,
+    };
+    use crate::{clock::SystemClock, telemetry::Metrics};
 
     #[test]
     fn a_file_that_is_not_there_is_not_made() {
@@ -66,7 +71,10 @@ mod tests {
     fn a_store_is_known_by_its_beginning_and_neither_locked_nor_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
-        let open = || FileStore::open(&path, Arc::new(SystemClock), TaskTracker::new());
+        let open = || {
+            let health = Health::new(Metrics::new());
+            FileStore::open(&path, Arc::new(SystemClock), TaskTracker::new(), health)
+        };
         let in_use = open().unwrap();
         look_at(&path).unwrap();
         drop(in_use);
@@ -93,6 +101,7 @@ mod tests {
             };
             assert!(source.to_string().contains(expected), "{name}: {source}");
         }
-        look_at(&at("empty")).unwrap();
+        let empty = look_at(&at("empty")).unwrap_err();
+        assert!(matches!(empty, StoreError::Emptied { .. }), "{empty:?}");
     }
 }
