@@ -27,7 +27,8 @@ pub(crate) struct CheckOptions {
     #[arg(long)]
     show: bool,
 
-    /// Fetch the keys from each source, connect to each application, and ask Redis for an answer.
+    /// Fetch the keys from each source, ask Apple about the team key, connect to each application, and ask Redis for an
+    /// answer.
     #[arg(long)]
     online: bool,
 }

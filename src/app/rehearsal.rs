@@ -1,11 +1,13 @@
 //! What can be found out about settings without serving anybody: whether the files that they name can be used, and, if
 //! asked for, whether what they name answers.
 
-use std::{error::Error, iter};
+use std::{error::Error, iter, sync::Arc};
 
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    apple::{AppleApiSettings, TokenEndpoint},
+    clock::SystemClock,
     config::{AdditionalKeys, JwksFrom, Settings, StoreSettings},
     server::Tls,
     store::{Health, RedisSettings, RedisStore, StoreError, look_at},
@@ -62,11 +64,15 @@ pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
 /// The key that names Redis.
 const REDIS: &str = "store.redis_url";
 
-/// Fetches the keys that `settings` name from each source, connects to each application, and asks Redis for an answer.
+/// Fetches the keys that `settings` name from each source, asks Apple whether it knows the team key if there is one, connects
+/// to each application, and asks Redis for an answer.
 pub async fn probe(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in NamedKeys::all(settings) {
         findings.push(source.probe(settings).await);
+    }
+    if let Some(api) = &settings.apple_api {
+        findings.extend(probe_team_key(settings, api).await);
     }
     for entry in &settings.upstreams {
         let (key, place) = (format!("{}.url", entry.section), entry.settings.url.origin());
@@ -99,6 +105,26 @@ fn redis_store(settings: &RedisSettings) -> Result<RedisStore, StoreError> {
 
 async fn ping(settings: &RedisSettings) -> Result<(), StoreError> {
     redis_store(settings)?.ping().await
+}
+
+/// One finding for each app: the key may be of the group of some and not of others.
+async fn probe_team_key(settings: &Settings, api: &AppleApiSettings) -> Vec<Finding> {
+    const KEY: &str = "apple.private_key_file";
+    let fails = |what: String| Finding::Fails(settings.problem(KEY, what));
+    let endpoint = TokenEndpoint::new(api.clone(), Arc::new(SystemClock), Metrics::new());
+    let endpoint = match endpoint {
+        Ok(endpoint) => endpoint,
+        Err(error) => return vec![fails(format!("Apple cannot be asked: {}", causes(&error)))],
+    };
+    let mut findings = Vec::new();
+    for client_id in settings.client_ids.iter() {
+        let name = client_id.as_str();
+        findings.push(match endpoint.probe(client_id).await {
+            Ok(()) => Finding::Works(format!("{KEY}: Apple knows {name} by the key")),
+            Err(fault) => fails(format!("of no use for {name}: {}", causes(&fault))),
+        });
+    }
+    findings
 }
 
 /// Where the keys of one issuer come from.
