@@ -245,6 +245,7 @@ fn everything_open() -> String {
          server.max_body_bytes = '1MiB'\n\
          server.trusted_peers = ['127.0.0.1']\n\
          notifications.path = '/auth/apple/notifications'\n\
+         sign_in.path = '/sign-in'\n\
          ext_authz = {{ path_prefixes = ['/auth/apple/ext-authz'], grpc = {} }}\n\
          [doors]\nauth_request = ['/auth/apple/verify']\nforward_auth = ['/auth/apple/forward-auth']\n\
          userinfo = ['/auth/apple/userinfo']\n\

@@ -90,8 +90,19 @@ impl Scene {
 
     /// `body`, posted where notifications are taken.
     pub(super) fn posted(&mut self, body: &str) -> String {
+        self.post("/auth/apple/notifications", body)
+    }
+
+    /// `body`, posted to `path`.
+    pub(super) fn post(&mut self, path: &str, body: &str) -> String {
         let length = format!("Content-Length: {}", body.len());
-        self.request("POST /auth/apple/notifications", &[&length]) + body
+        self.request(&format!("POST {path}"), &[&length, "Content-Type: application/json"]) + body
+    }
+
+    /// What an app posts to sign in with the token of an `authorization` line, and `more` members.
+    pub(super) fn sign_in(&mut self, authorization: &str, more: &str) -> String {
+        let token = authorization.trim_start_matches("Authorization: Bearer ");
+        self.post("/sign-in", &format!("{{\"identityToken\":\"{token}\"{more}}}"))
     }
 
     /// A request with these `lines`, and secrets wherever else they fit.
