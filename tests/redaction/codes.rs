@@ -8,7 +8,7 @@ use super::{checks::CHECKS, rows::ALL};
 const BEFORE: [&str; 3] = [" code: \"", " => \"token_", " => \"not_allowed_"];
 
 /// What is refused to callers of the library alone: no door asks for it.
-const AT_NO_DOOR: [&str; 2] = ["token_code_hash", "token_nonce"];
+const AT_NO_DOOR: [&str; 3] = ["token_access_token_hash", "token_code_hash", "token_nonce"];
 
 fn codes() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
