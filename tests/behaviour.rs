@@ -42,6 +42,7 @@ mod revocation;
 mod routing;
 mod sessions;
 mod shutdown;
+mod sign_in;
 mod smuggling;
 mod stalling;
 mod stores;

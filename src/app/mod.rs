@@ -204,6 +204,7 @@ impl App {
             recorder: recorder.clone(),
             sessions: sessions.clone(),
             notifications: settings.notifications.clone(),
+            sign_in: settings.sign_in.clone(),
         };
         let (server, drain_delay) = (settings.server.clone(), settings.drain_delay);
         let rooms = Rooms::new(settings, &surroundings)?;

@@ -151,7 +151,8 @@ fn needs_restart(key: &str) -> bool {
         ["server.max_body_bytes", "server.body_idle_timeout", "server.trusted_peers"];
     let section = key.split('.').next().unwrap_or(key);
     match section {
-        "tls" | "log" | "store" | "sessions" | "notifications" | "revocations" | "webhooks" => true,
+        "tls" | "log" | "store" | "sessions" | "sign_in" | "notifications" | "revocations"
+        | "webhooks" => true,
         "server" => !RELOADED.contains(&key),
         _ => false,
     }

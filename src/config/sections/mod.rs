@@ -24,6 +24,7 @@ mod revocations;
 pub(super) mod route;
 mod server;
 mod sessions;
+mod sign_in;
 mod store;
 mod tls;
 mod upstream;
@@ -40,11 +41,14 @@ use self::{
     ext_authz::ExtAuthzSection, headers::HeadersSection, identity::IdentitySection,
     jwks::JwksSection, limits::LimitsSection, log::LogSection, notifications::NotificationsSection,
     policy::PolicySection, reload::ReloadSection, revocations::RevocationsSection,
-    route::RouteSection, server::ServerSection, sessions::SessionsSection, store::StoreSection,
-    tls::TlsSection, upstream::UpstreamSection, verdicts::VerdictsSection,
+    route::RouteSection, server::ServerSection, sessions::SessionsSection, sign_in::SignInSection,
+    store::StoreSection, tls::TlsSection, upstream::UpstreamSection, verdicts::VerdictsSection,
     webhooks::WebhooksSection,
 };
-use super::{AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, problems::Problems};
+use super::{
+    AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, own_paths::OwnPaths,
+    problems::Problems,
+};
 use crate::{
     authn::{IdentityHeader, Policy},
     server::{ListenOn, ServerSettings},
@@ -73,6 +77,7 @@ pub(super) struct Sections {
     cors: CorsSection,
     store: StoreSection,
     sessions: SessionsSection,
+    sign_in: SignInSection,
     notifications: NotificationsSection,
     revocations: RevocationsSection,
     webhooks: WebhooksSection,
@@ -81,7 +86,7 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 22] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -99,6 +104,7 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
         ("cors", keys_of::<CorsSection>()),
         ("store", keys_of::<StoreSection>()),
         ("sessions", keys_of::<SessionsSection>()),
+        ("sign_in", keys_of::<SignInSection>()),
         ("notifications", keys_of::<NotificationsSection>()),
         ("revocations", keys_of::<RevocationsSection>()),
         ("webhooks", keys_of::<WebhooksSection>()),
@@ -120,6 +126,7 @@ impl Sections {
     }
 
     /// Turns what was written into settings; `None` only with a problem noted.
+    #[expect(clippy::too_many_lines, reason = "a list: a line for each section and each setting")]
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
         let Self {
@@ -141,6 +148,7 @@ impl Sections {
             cors,
             store,
             sessions,
+            sign_in,
             notifications,
             revocations,
             webhooks,
@@ -165,12 +173,14 @@ impl Sections {
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
         let ext_authz = ext_authz.check(problems, has_application);
-        let doors = doors.check(problems, has_application, &ext_authz.settings, assertion.as_ref());
+        let mut own = OwnPaths::beside(&ext_authz.settings);
+        let doors = doors.check(problems, has_application, assertion.as_ref(), &mut own);
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
         let sessions = sessions.check(problems, store.as_ref());
-        let notifications = notifications.check(problems, &doors.paths, &ext_authz.settings);
+        let notifications = notifications.check(problems, &mut own);
+        let sign_in = sign_in.check(problems, &mut own);
         let revocations =
             revocations.check(problems, client_ids, store.as_ref(), sessions.as_ref());
         let webhooks = webhooks.check(problems, notifications.as_ref());
@@ -209,6 +219,7 @@ impl Sections {
             cors,
             store: store?,
             sessions,
+            sign_in,
             notifications,
             revocations: revocations.settings,
             admin_token: revocations.admin_token,
@@ -429,6 +440,8 @@ mod tests {
                 "notifications.path",
             ),
             ("[notifications]\nrate_per_second = 0", "notifications.rate_per_second"),
+            ("[sign_in]\npath = 'auth'", "sign_in.path"),
+            ("[sign_in]\nrate_burst = 0", "sign_in.rate_burst"),
             ("[revocations]\ngroups = [['com.example.other']]", "revocations.groups"),
             ("[revocations]\nkeep = '23h'", "revocations.keep"),
             ("[revocations]\nmax_staleness = '1m'", "revocations.max_staleness"),
