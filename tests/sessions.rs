@@ -114,8 +114,8 @@ async fn ten_thousand_changes_of_a_single_bit_open_nothing() {
     let house = House::with("").await;
     let (verifier, identity) = keyring.prove(&house, &TokenTemplate::native()).await;
     let sessions = verifier.sessions().unwrap();
-    let mut changes = 0;
-    while changes < 10_000 {
+    let mut tried = 0;
+    while tried < 10_000 {
         let access = sessions.begin(&identity, None).unwrap().access;
         assert!(verifier.reopen(access.as_str()).is_ok());
         for at in 0..access.as_str().len() {
@@ -124,7 +124,7 @@ async fn ten_thousand_changes_of_a_single_bit_open_nothing() {
                 bytes[at] ^= 1 << bit;
                 let changed = String::from_utf8_lossy(&bytes);
                 assert!(verifier.reopen(&changed).is_err(), "bit {bit} of byte {at}");
-                changes += 1;
+                tried += 1;
             }
         }
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::clock::ManualClock;
 
 /// Apple's keys, of which no token is made here.
-const JWKS: &[u8] = include_bytes!("../../../tests/fixtures/jwks/2026-06-30-three-keys.json");
+const JWKS: &[u8] = include_bytes!("../../../../tests/fixtures/jwks/2026-06-30-three-keys.json");
 
 struct Scene {
     clock: ManualClock,
