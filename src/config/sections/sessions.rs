@@ -188,3 +188,68 @@ fn check_keys(problems: &mut Problems, files: &[PathBuf]) -> Option<SealKeys> {
     let keys = SealKeys::parse(texts.iter().map(|text| &**text));
     keys.map_err(|error| problems.note(key, format!("one key {error}"))).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::super::Settings;
+
+    const MINIMAL: &str = include_str!("../../../config/minimal.toml");
+    const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
+    /// What is wrong with the minimal file and `more`, where there is a key, and another twice.
+    fn problems_of(more: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        fs::write(path("key"), KEY).unwrap();
+        fs::write(path("short"), "AQEB").unwrap();
+        let [key, short] = ["key", "short"].map(path);
+        let more = more.replace("KEY", &key).replace("SHORT", &short);
+        let settled = Settings::from_toml(&format!("{MINIMAL}\n[sessions]\n{more}"));
+        let problems = settled.err().map(|problems| problems.to_string());
+        let problems =
+            problems.unwrap_or_default().replace(&folder.path().display().to_string(), "");
+        problems.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn several_replicas_need_a_store_that_they_share() {
+        assert_eq!(problems_of("key_files = ['KEY']\nreplicas = 1"), [""; 0]);
+        let problems = problems_of("key_files = ['KEY']\nreplicas = 2");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let what = "sessions.replicas: several replicas need store.redis_url: a logout, ";
+        assert!(problems[0].starts_with(what), "{problems:?}");
+        let file = problems_of("key_files = ['KEY']\nreplicas = 2\n[store]\nfile = '/a'");
+        assert_eq!(file.len(), 1, "{file:?}");
+        let redis = "key_files = ['KEY']\nreplicas = 2\n[store]\nredis_url = 'redis://a'";
+        assert_eq!(problems_of(redis), [""; 0]);
+    }
+
+    #[test]
+    fn each_key_that_cannot_be_used_is_named() {
+        let problems = problems_of("key_files = ['SHORT', '/none', 'KEY']");
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("`/none` cannot be read"), "{problems:?}");
+        assert!(problems[1].contains("`/short` is not 32 random bytes in base64"), "{problems:?}");
+        let problems = problems_of("key_files = ['KEY', 'KEY']");
+        assert!(problems[0].starts_with("sessions.key_files: one key is there twice"));
+    }
+
+    #[test]
+    fn no_lifetime_is_longer_than_what_it_is_a_part_of() {
+        for (more, key) in [
+            ("access_lifetime = '31days'", "access_lifetime"),
+            ("refresh_lifetime = '181days'", "refresh_lifetime"),
+            ("absolute_lifetime = '2years'", "absolute_lifetime"),
+            ("access_lifetime = '0s'", "access_lifetime"),
+            ("refresh_reuse_grace = '2m'", "refresh_reuse_grace"),
+            ("apple_check_every = '0s'", "apple_check_every"),
+            ("apple_grace = '2years'", "apple_grace"),
+        ] {
+            let problems = problems_of(&format!("key_files = ['KEY']\n{more}"));
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with(&format!("sessions.{key}: ")), "{problems:?}");
+        }
+    }
+}
