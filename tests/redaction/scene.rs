@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use siwa_proxy::{
     clock::SystemClock,
-    sim::{
-        Apple, event::Event, keys::SigningKey, sign_in::SignIn, token::TokenTemplate,
-    },
+    sim::{Apple, event::Event, keys::SigningKey, sign_in::SignIn, token::TokenTemplate},
 };
 
 /// Whoever acts in these requests, and every secret that they have had so far.
