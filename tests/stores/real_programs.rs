@@ -4,12 +4,20 @@ mod redis;
 
 use std::{future::Future, time::Duration};
 
+use http::HeaderValue;
 use siwa_proxy::sim::{event::Event, presets::SUBJECT, token::TokenTemplate};
+
+use tokio_stream::StreamExt;
+use tokio_tungstenite::{
+    accept_async, client_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
 
 use self::redis::{Gate, Redis};
 use crate::support::{
-    House, PATIENCE,
+    House, PATIENCE, application,
     notifying::{ON, post_notification},
+    open,
     secure::Authority,
 };
 
@@ -180,6 +188,28 @@ async fn a_list_that_may_not_grow_old_fails_closed_and_recovers() {
     assert_eq!(status(&house, &revoked).await, 401, "what is known is known");
     redis.restart().await;
     eventually("it recovers", || async { status(&house, &good).await == 200 }).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn what_is_open_ends_when_the_list_is_older_than_it_may_be() {
+    let mut redis = Redis::start(&[]).await;
+    let application = application(|stream, _| async {
+        let mut socket = accept_async(stream).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await;
+    let limit = "revocations.max_staleness = '1s'";
+    let extra = format!("{limit}\nupstream.url = 'http://{application}'");
+    let house = replica(&redis.url(), None, &extra).await;
+    let mut request = "ws://app.example/chat".into_client_request().unwrap();
+    let bearer = HeaderValue::from_str(&house.bearer()).unwrap();
+    request.headers_mut().insert("authorization", bearer);
+    let (mut socket, _) = client_async(request, open(house.address).await).await.unwrap();
+    redis.kill();
+    let closed = tokio::time::timeout(PATIENCE, socket.next()).await.expect("it ends");
+    let Some(Ok(Message::Close(Some(close)))) = closed else { panic!("{closed:?}") };
+    assert_eq!(u16::from(close.code), 1013, "try again later");
 }
 
 #[tokio::test]
