@@ -5,7 +5,6 @@
 //! place. The sections (`sections/`) are the manual of the keys, and `config/reference.toml` is tested against them.
 
 mod byte_size;
-mod lints;
 mod load;
 mod merge;
 mod names;
@@ -13,6 +12,7 @@ mod problems;
 mod schema;
 mod sections;
 mod variables;
+mod warnings;
 mod written;
 
 use std::{
