@@ -30,6 +30,7 @@ pub use self::{
     written::Written,
 };
 use crate::{
+    apple::AppleApiSettings,
     authn::{AssertionKeys, IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
     endpoints::{AdminToken, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes},
     peers::Peers,
@@ -67,6 +68,8 @@ pub struct Settings {
     pub(crate) leeway: Duration,
     /// How long ago a token may have been issued.
     pub(crate) max_token_age: Option<Duration>,
+    /// By which key Apple knows us, if it is to be asked anything.
+    pub(crate) apple_api: Option<AppleApiSettings>,
     /// Who may pass, wherever they go.
     pub(crate) policy: Policy,
     /// How many verdicts are remembered at most.
