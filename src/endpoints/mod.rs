@@ -8,8 +8,10 @@ mod notifications;
 mod original;
 mod pages;
 mod proxy;
+mod rate;
 mod revocations;
 mod routes;
+mod sign_in;
 mod whole_body;
 
 use std::{
@@ -34,6 +36,7 @@ pub(crate) use self::{
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
     revocations::{AdminToken, RevocationsView},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
+    sign_in::{Place, SignIn, SignInParts, SignInSettings},
 };
 use crate::authn::Rejection;
 
@@ -43,6 +46,7 @@ use crate::authn::Rejection;
 pub(crate) struct Router {
     pages: Pages,
     notifications: Option<Notifications>,
+    sign_in: Option<SignIn>,
     doors: Doors,
     ext_authz: ExtAuthz,
     proxy: Proxy,
@@ -51,12 +55,23 @@ pub(crate) struct Router {
 impl Router {
     /// Answers at `pages`, `doors` and `ext_authz`, and gives everything else to `proxy`.
     pub(crate) const fn new(pages: Pages, doors: Doors, ext_authz: ExtAuthz, proxy: Proxy) -> Self {
-        Self { pages, notifications: None, doors, ext_authz, proxy }
+        Self { pages, notifications: None, sign_in: None, doors, ext_authz, proxy }
     }
 
     /// Takes notifications besides.
     pub(crate) fn with_notifications(self, notifications: Option<Notifications>) -> Self {
         Self { notifications, ..self }
+    }
+
+    /// Signs apps in besides.
+    pub(crate) fn with_sign_in(self, sign_in: Option<SignIn>) -> Self {
+        Self { sign_in, ..self }
+    }
+
+    /// The door at which apps sign in, and what a request for `path` is for there.
+    fn sign_in_at(&self, path: &str) -> Option<(&SignIn, Place)> {
+        let door = self.sign_in.as_ref()?;
+        Some((door, door.find(path)?))
     }
 
     /// The answer to `request`, which is refused before anybody has looked at it.
@@ -68,6 +83,9 @@ impl Router {
         let path = request.uri().path();
         if let Some(door) = self.doors.find(path) {
             return self.doors.refuse(door, request, rejection).map(ProxyBody::rejected);
+        }
+        if let Some((door, _)) = self.sign_in_at(path) {
+            return door.refuse(request, rejection).map(ProxyBody::rejected);
         }
         match self.ext_authz.find(path) {
             Some(form) => self.ext_authz.refuse(form, request, &rejection),
@@ -89,6 +107,10 @@ impl Service<Request<Incoming>> for Router {
         let path = request.uri().path();
         if let Some(door) = self.notifications.as_ref().filter(|door| door.is_at(path)) {
             let answering = door.clone().answer(request);
+            return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
+        }
+        if let Some((door, place)) = self.sign_in_at(path) {
+            let answering = door.clone().answer(place, request);
             return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
         }
         if let Some(page) = self.pages.answer(request.method(), path) {
