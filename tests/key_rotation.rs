@@ -96,7 +96,12 @@ impl World {
 
     /// Tries until it is so; the answer that it ends with.
     async fn becomes(&self, expected: &str) {
-        eventually(expected, async || self.fresh().await == expected).await;
+        let trying = async {
+            while self.fresh().await != expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, trying).await.unwrap_or_else(|_| panic!("{expected}"));
     }
 
     fn metric(&self, name: &str) -> String {
