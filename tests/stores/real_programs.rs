@@ -1,6 +1,6 @@
 //! Three replicas and a real Redis, which dies, forgets and cannot be reached; and the crash test at full length.
 
-mod redis;
+pub(crate) mod redis;
 
 use http::HeaderValue;
 use siwa_proxy::sim::{event::Event, presets::SUBJECT, token::TokenTemplate};
