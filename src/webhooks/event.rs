@@ -28,7 +28,7 @@ impl Event {
             data.insert("email".to_owned(), relay.address().into());
             tell(&mut data, "is_private_email", relay.is_private());
         }
-        Some(Self::new(notification.id.to_string(), kind.as_str(), *at, data))
+        Some(Self::new(notification.id.to_string(), kind.as_str(), *at, &data))
     }
 
     /// That `identity` signed in `at` this moment. A `name` comes with the first sign-in alone, and nobody vouches for it.
@@ -47,10 +47,10 @@ impl Event {
         tell(&mut data, "transfer_sub", identity.transfer_subject().map(Subject::as_str));
         data.insert("first".to_owned(), name.is_some().into());
         tell(&mut data, "name_unverified", name);
-        Self::new(made_id(), "sign-in", at, data)
+        Self::new(made_id(), "sign-in", at, &data)
     }
 
-    fn new(id: String, kind: &str, at: UnixTime, data: Map<String, Value>) -> Self {
+    fn new(id: String, kind: &str, at: UnixTime, data: &Map<String, Value>) -> Self {
         let body = json!({ "type": kind, "timestamp": at.to_string(), "data": data });
         Self { id, body: body.to_string() }
     }

@@ -25,7 +25,7 @@ async fn issued(house: &House) -> String {
 
 fn hashed(nonce: &str) -> String {
     let hash = digest(&SHA256, nonce.as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Signs in with a token that echoes `claim`, and `nonce` beside it.

@@ -5,7 +5,7 @@ use siwa_proxy::sim::token::TokenTemplate;
 
 use super::{key_file, refused, sign_in, with_key};
 use crate::{
-    stores::real_programs::Redis,
+    stores::real_programs::redis::Redis,
     support::{House, notifying::post},
 };
 

@@ -62,6 +62,6 @@ pub(super) const fn row_of(fault: &AppleFault) -> Row {
     let code = fault.code();
     match fault.fault() {
         whose @ Fault::Caller => Row { status: S::UNAUTHORIZED,        oauth_error: Some("invalid_token"), grpc: G::Unauthenticated, fault: whose, code, title: "Invalid code" },
-        whose                 => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                  grpc: G::Unavailable,     fault: whose, code, title: "Apple cannot be asked now" },
+        whose @ (Fault::Apple | Fault::Upstream | Fault::Us) => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                  grpc: G::Unavailable,     fault: whose, code, title: "Apple cannot be asked now" },
     }
 }
