@@ -60,6 +60,7 @@ mod configuration;
 mod demo;
 mod drill;
 mod library_use;
+mod migrate;
 mod reload;
 mod schema;
 
