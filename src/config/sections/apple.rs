@@ -237,7 +237,7 @@ fn check_client_ids(problems: &mut Problems, ids: &[String]) -> Option<ClientIds
 mod tests {
     use std::fs;
 
-    use super::super::super::{Problems, Settings};
+    use super::{super::super::Settings, Problems};
 
     const KEY: &str = include_str!("../../../tests/fixtures/assertion/one.pem");
 
