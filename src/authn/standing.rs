@@ -2,9 +2,9 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
-use crate::verify::{Identity, Revocations};
+use crate::verify::{Identity, Revocations, VerifyError};
 
-/// The standing of somebody who was let in: it ends when their sign-in is revoked. That the token expires besides ends
+/// The standing of somebody who was let in: it ends when their sign-in is revoked, or nobody can tell any more. That the token expires besides ends
 /// upgraded streams alone, and is known beforehand.
 #[derive(Clone)]
 pub(crate) struct Standing {
@@ -18,8 +18,30 @@ impl Standing {
     }
 
     /// Resolves when it ends, which may be never.
-    pub(crate) fn ended(self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move { self.revocations.revoked(&self.identity).await })
+    pub(crate) fn ended(self) -> Pin<Box<dyn Future<Output = StandingEnd> + Send>> {
+        Box::pin(async move { self.revocations.refused(&self.identity).await.into() })
+    }
+}
+
+/// Why somebody cannot stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StandingEnd {
+    /// Their sign-in is no good any more.
+    #[error("the sign-in was revoked")]
+    Refused,
+    /// Whether it is can not be told.
+    #[error("it cannot be told any more whether the sign-in was revoked")]
+    Unknown,
+}
+
+impl From<VerifyError> for StandingEnd {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Rejected(_) => Self::Refused,
+            VerifyError::KeysUnavailable(_) | VerifyError::RevocationsUnavailable(_) => {
+                Self::Unknown
+            }
+        }
     }
 }
 
