@@ -61,6 +61,7 @@ mod configuration;
 mod demo;
 mod drill;
 mod library_use;
+mod migrate;
 mod reload;
 mod schema;
 

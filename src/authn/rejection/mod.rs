@@ -1,5 +1,6 @@
 //! Every way to say no, and the one table that all renderings of it read.
 
+mod apple;
 mod dialect;
 mod problem;
 mod realm;
@@ -34,8 +35,8 @@ pub enum Rejection {
     /// The sign-in did not come about.
     #[error(transparent)]
     SignIn(#[from] SignInFault),
-    /// Apple does not grant what was asked in the name of whoever signs in, or could not be asked.
-    #[error(transparent)]
+    /// Apple, asked about the sign-in, said no or could not be asked.
+    #[error("{}", apple::detail(.0))]
     Apple(#[from] AppleFault),
     /// Known, and not allowed here.
     #[error(transparent)]
@@ -144,7 +145,7 @@ impl Rejection {
             Self::SeveralCredentials     => Row { status: S::BAD_REQUEST,         oauth_error: Some("invalid_request"), grpc: G::InvalidArgument,   fault: Caller,   code: "several_credentials",  title: "More than one credential" },
             Self::Token(fault)           => Row { status: S::UNAUTHORIZED,        oauth_error: Some("invalid_token"),   grpc: G::Unauthenticated,   fault: Caller,   code: fault.code(),           title: title_of(fault) },
             Self::SignIn(fault)          => fault.row(),
-            Self::Apple(fault)           => sign_in::row_of(fault),
+            Self::Apple(fault)           => apple::row(fault),
             Self::NotAllowed(fault)      => Row { status: S::FORBIDDEN,           oauth_error: Some("insufficient_scope"), grpc: G::PermissionDenied, fault: Caller,  code: fault.code(),           title: "Not allowed here" },
             Self::KeysUnavailable(_)     => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Apple,    code: "keys_unavailable",     title: "Tokens cannot be judged now" },
             Self::RevocationsUnavailable(_) => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                 grpc: G::Unavailable,       fault: Us,       code: "revocations_unavailable", title: "Tokens cannot be judged now" },

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{GrpcStatus, Row};
-use crate::{apple::AppleFault, verify::Fault};
+use crate::verify::Fault;
 
 /// Why a sign-in did not come about, beside what is wrong with its token: that is a
 /// [`TokenFault`](crate::verify::TokenFault).
@@ -50,18 +50,5 @@ impl SignInFault {
             Self::NonceSpent   => Row { status: S::UNAUTHORIZED, oauth_error: INVALID_TOKEN, grpc: G::Unauthenticated, fault: Caller, code: "nonce_spent",            title: "Invalid nonce" },
             Self::ForeignGrant => Row { status: S::BAD_GATEWAY,  oauth_error: None,          grpc: G::Unavailable,     fault: Apple,  code: "apple_foreign_grant",    title: "Apple's answer is about somebody else" },
         }
-    }
-}
-
-/// What Apple's token endpoint says, or does not say. Only a code that is no good is the caller's affair.
-#[rustfmt::skip] // A table is read as a table.
-pub(super) const fn row_of(fault: &AppleFault) -> Row {
-    use GrpcStatus as G;
-    use StatusCode as S;
-
-    let code = fault.code();
-    match fault.fault() {
-        whose @ Fault::Caller => Row { status: S::UNAUTHORIZED,        oauth_error: Some("invalid_token"), grpc: G::Unauthenticated, fault: whose, code, title: "Invalid code" },
-        whose @ (Fault::Apple | Fault::Upstream | Fault::Us) => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                  grpc: G::Unavailable,     fault: whose, code, title: "Apple cannot be asked now" },
     }
 }

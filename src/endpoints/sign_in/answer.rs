@@ -135,13 +135,23 @@ pub(super) fn refusal(
     if asks_for_problems(asked_with) {
         return problem;
     }
-    // What the tutorial's apps compare with; the code says which of many reasons it was.
-    let is_about_token = rejection.token_fault().is_some();
-    let error = if is_about_token { "Invalid token" } else { rejection.title() };
     let (mut head, _) = problem.into_parts();
-    let (plain, body) = json(&Refusal { error, code: rejection.code() }).into_parts();
+    let (plain, body) =
+        json(&Refusal { error: words_for(rejection), code: rejection.code() }).into_parts();
     head.headers.extend(plain.headers);
     Response::from_parts(head, body)
+}
+
+/// What the tutorial's apps compare with. The code says which of many reasons it was.
+fn words_for(rejection: &Rejection) -> &'static str {
+    let is_refused = rejection.status() == StatusCode::UNAUTHORIZED;
+    if rejection.token_fault().is_some() {
+        "Invalid token"
+    } else if is_refused && matches!(rejection, Rejection::Apple(_)) {
+        "Invalid code"
+    } else {
+        rejection.title()
+    }
 }
 
 fn json(content: &impl Serialize) -> Response<Bytes> {
