@@ -14,7 +14,7 @@ use crate::{
     endpoints::{
         Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, NotificationSettings,
         NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody, ProxyParts,
-        Recorder, Router,
+        Recorder, Router, SignIn, SignInParts, SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
@@ -130,6 +130,8 @@ pub(super) struct Surroundings {
     pub(super) recorder: Option<Recorder>,
     /// Where Apple's notifications are taken; as the process was started with.
     pub(super) notifications: Option<NotificationSettings>,
+    /// Where apps sign in; as the process was started with.
+    pub(super) sign_in: Option<SignInSettings>,
 }
 
 /// The clients of all applications. Where an application is spoken to as by the `earlier` settings, its connections stay.
@@ -186,7 +188,25 @@ pub(super) fn build_router(
         body: it.keys.page(),
     };
     Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy)
+        .with_sign_in(build_sign_in(settings, &verifier, surroundings))
         .with_notifications(build_notifications(settings, verifier, surroundings))
+}
+
+/// The door at which apps sign in, if there is to be one.
+fn build_sign_in(
+    settings: &Settings,
+    verifier: &Verifier,
+    surroundings: &Surroundings,
+) -> Option<SignIn> {
+    let house = SignInParts {
+        verifier: verifier.clone(),
+        policy: settings.policy.clone(),
+        trusted_peers: settings.trusted_peers.clone(),
+        cors: settings.cors.clone(),
+        realm: settings.realm.clone(),
+        metrics: surroundings.metrics.clone(),
+    };
+    Some(SignIn::new(surroundings.sign_in.clone()?, house))
 }
 
 /// The door for Apple's notifications, if there is to be one.

@@ -9,6 +9,7 @@ mod lints;
 mod load;
 mod merge;
 mod names;
+mod own_paths;
 mod problems;
 mod schema;
 mod sections;
@@ -31,7 +32,9 @@ pub use self::{
 };
 use crate::{
     authn::{AssertionKeys, IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
-    endpoints::{AdminToken, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes},
+    endpoints::{
+        AdminToken, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes, SignInSettings,
+    },
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     store::RedisSettings,
@@ -99,6 +102,8 @@ pub struct Settings {
     pub(crate) cors: Cors,
     /// Where is kept what must outlive a request.
     pub(crate) store: StoreSettings,
+    /// Where apps sign in, if they do.
+    pub(crate) sign_in: Option<SignInSettings>,
     /// Where Apple's notifications are taken, if they are.
     pub(crate) notifications: Option<NotificationSettings>,
     /// How the list of revocations is kept.

@@ -22,6 +22,14 @@ pub mod event;
 pub mod presets;
 pub mod token;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the sign-in page asks them"))]
+pub mod consents;
+pub mod people;
+#[cfg_attr(not(test), expect(dead_code, reason = "the token endpoint redeems codes"))]
+pub mod sign_in;
+
+mod codes;
+
 pub mod faults;
 pub mod keys;
 
@@ -34,6 +42,8 @@ mod discovery;
 mod host;
 
 use answer::{Answer, Body, json_of};
+use codes::AuthorizationCodes;
+use consents::Consents;
 use faults::Fault;
 pub use host::StartError;
 use host::{Application, Host};
@@ -60,6 +70,8 @@ struct State {
     url: OnceLock<String>,
     clock: Arc<dyn Clock>,
     keys: PublishedKeys,
+    consents: Consents,
+    codes: AuthorizationCodes,
     fetches: watch::Sender<u64>,
     discoveries: watch::Sender<u64>,
     changing: Mutex<Changing>,
@@ -214,6 +226,8 @@ impl State {
             url: OnceLock::new(),
             clock,
             keys: PublishedKeys::new(SigningKey::generate()),
+            consents: Consents::default(),
+            codes: AuthorizationCodes::default(),
             fetches: watch::Sender::new(0),
             discoveries: watch::Sender::new(0),
             changing: Mutex::new(Changing {

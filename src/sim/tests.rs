@@ -22,7 +22,7 @@ pub(super) async fn send(request: Request<Full<Bytes>>) -> anyhow::Result<Receiv
     Ok((parts, body.collect().await?.to_bytes()))
 }
 
-async fn start() -> Apple {
+pub(super) async fn start() -> Apple {
     Apple::start(Arc::new(ManualClock::at(UnixTime::from_secs(1_700_000_000)))).await.unwrap()
 }
 
@@ -48,7 +48,7 @@ async fn post(apple: &Apple, path: &str, body: impl Into<Full<Bytes>>) -> (Statu
 }
 
 /// Checks the signature with the published keys alone, and returns the claims.
-async fn open(apple: &Apple, token: &str) -> Value {
+pub(super) async fn open(apple: &Apple, token: &str) -> Value {
     let (_, body) = fetch(apple).await.unwrap();
     let jwk_set: Value = serde_json::from_slice(&body).unwrap();
     let (signing_input, signature) = token.rsplit_once('.').unwrap();

@@ -23,6 +23,7 @@ mod reload;
 mod revocations;
 pub(super) mod route;
 mod server;
+mod sign_in;
 mod store;
 mod tls;
 mod upstream;
@@ -39,10 +40,14 @@ use self::{
     ext_authz::ExtAuthzSection, headers::HeadersSection, identity::IdentitySection,
     jwks::JwksSection, limits::LimitsSection, log::LogSection, notifications::NotificationsSection,
     policy::PolicySection, reload::ReloadSection, revocations::RevocationsSection,
-    route::RouteSection, server::ServerSection, store::StoreSection, tls::TlsSection,
-    upstream::UpstreamSection, verdicts::VerdictsSection, webhooks::WebhooksSection,
+    route::RouteSection, server::ServerSection, sign_in::SignInSection, store::StoreSection,
+    tls::TlsSection, upstream::UpstreamSection, verdicts::VerdictsSection,
+    webhooks::WebhooksSection,
 };
-use super::{AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, problems::Problems};
+use super::{
+    AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, own_paths::OwnPaths,
+    problems::Problems,
+};
 use crate::{
     authn::{IdentityHeader, Policy},
     server::{ListenOn, ServerSettings},
@@ -71,6 +76,7 @@ pub(super) struct Sections {
     headers: HeadersSection,
     cors: CorsSection,
     store: StoreSection,
+    sign_in: SignInSection,
     notifications: NotificationsSection,
     revocations: RevocationsSection,
     webhooks: WebhooksSection,
@@ -79,7 +85,7 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 20] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -96,6 +102,7 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 20] {
         ("headers", keys_of::<HeadersSection>()),
         ("cors", keys_of::<CorsSection>()),
         ("store", keys_of::<StoreSection>()),
+        ("sign_in", keys_of::<SignInSection>()),
         ("notifications", keys_of::<NotificationsSection>()),
         ("revocations", keys_of::<RevocationsSection>()),
         ("webhooks", keys_of::<WebhooksSection>()),
@@ -117,6 +124,7 @@ impl Sections {
     }
 
     /// Turns what was written into settings; `None` only with a problem noted.
+    #[expect(clippy::too_many_lines, reason = "a list: a line for each section and each setting")]
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
         let Self {
@@ -137,6 +145,7 @@ impl Sections {
             headers,
             cors,
             store,
+            sign_in,
             notifications,
             revocations,
             webhooks,
@@ -162,11 +171,13 @@ impl Sections {
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
         let ext_authz = ext_authz.check(problems, has_application);
-        let doors = doors.check(problems, has_application, &ext_authz.settings, assertion.as_ref());
+        let mut own = OwnPaths::beside(&ext_authz.settings);
+        let doors = doors.check(problems, has_application, assertion.as_ref(), &mut own);
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
-        let notifications = notifications.check(problems, &doors.paths, &ext_authz.settings);
+        let notifications = notifications.check(problems, &mut own);
+        let sign_in = sign_in.check(problems, &mut own);
         let revocations = revocations.check(problems, client_ids, store.as_ref());
         let webhooks = webhooks.check(problems, notifications.as_ref());
         let log = log.check(problems);
@@ -202,6 +213,7 @@ impl Sections {
             audience: doors.audience,
             cors,
             store: store?,
+            sign_in,
             notifications,
             revocations: revocations.settings,
             admin_token: revocations.admin_token,
@@ -419,6 +431,8 @@ mod tests {
                 "notifications.path",
             ),
             ("[notifications]\nrate_per_second = 0", "notifications.rate_per_second"),
+            ("[sign_in]\npath = 'auth'", "sign_in.path"),
+            ("[sign_in]\nrate_burst = 0", "sign_in.rate_burst"),
             ("[revocations]\ngroups = [['com.example.other']]", "revocations.groups"),
             ("[revocations]\nkeep = '23h'", "revocations.keep"),
             ("[revocations]\nmax_staleness = '1m'", "revocations.max_staleness"),
