@@ -33,7 +33,8 @@ pub use self::{
 use crate::{
     authn::{AssertionKeys, IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
     endpoints::{
-        AdminToken, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes, SignInSettings,
+        AdminToken, BrowserSettings, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes,
+        SignInSettings,
     },
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
@@ -104,6 +105,8 @@ pub struct Settings {
     pub(crate) store: StoreSettings,
     /// Where apps sign in, if they do.
     pub(crate) sign_in: Option<SignInSettings>,
+    /// How browsers sign in, if they do.
+    pub(crate) browser: Option<Arc<BrowserSettings>>,
     /// Where Apple's notifications are taken, if they are.
     pub(crate) notifications: Option<NotificationSettings>,
     /// How the list of revocations is kept.

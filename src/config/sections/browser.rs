@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     endpoints::{
-        AndroidApp, BrowserOrigin, BrowserPlace, BrowserSettings, CrossOrigin, Login, Origins,
+        AndroidApp, BrowserOrigin, BrowserPlace, BrowserSettings, CrossOrigin, DoorPaths, Login,
+        Origins,
     },
     verify::{ClientId, ClientIds},
 };
@@ -146,10 +147,16 @@ pub(super) struct Known<'a> {
 }
 
 impl BrowserSection {
+    /// Whether browsers sign in.
+    pub(super) const fn is_open(&self) -> bool {
+        self.path.is_some()
+    }
+
     pub(super) fn check(
         self,
         problems: &mut Problems,
         own: &mut OwnPaths<'_>,
+        doors: &mut DoorPaths,
         known: &Known<'_>,
     ) -> Option<Arc<BrowserSettings>> {
         let Self {
@@ -175,6 +182,7 @@ impl BrowserSection {
             problems.note_clash("browser.path", "sessions.key_files", what);
         }
         check_path(problems, own, &path, known.sign_in);
+        open_userinfo(problems, own, &path, doors);
         if origins.is_empty() {
             let what = "is missing: name the origin at which people use the application, such as `https://app.example`";
             problems.note("browser.origins", what);
@@ -244,6 +252,20 @@ fn check_path(
         if !is_shared {
             own.take(problems, "browser.path", &path_of_it);
         }
+    }
+}
+
+/// A page can ask who is signed in, wherever else that can be asked.
+fn open_userinfo(
+    problems: &mut Problems,
+    own: &mut OwnPaths<'_>,
+    path: &str,
+    doors: &mut DoorPaths,
+) {
+    let userinfo = format!("{path}/userinfo");
+    if !doors.userinfo.iter().any(|open| **open == *userinfo) {
+        own.take(problems, "browser.path", &userinfo);
+        doors.userinfo.push(userinfo.into());
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     authn::Rejection,
+    clock::Clock,
     verify::{SessionCookie, Sessions, Verifier},
 };
 
@@ -70,6 +71,8 @@ pub(crate) struct BrowserKeeper {
     pub(crate) verifier: Verifier,
     /// Asks Apple whether the consent stands.
     pub(crate) apple_check: AppleCheck,
+    /// Says what time it is.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl BrowserKeeper {
@@ -111,7 +114,7 @@ impl BrowserKeeper {
         let Some(text) = cookies::only(headers, SESSION_COOKIE) else { return Ok(None) };
         let session = self.verifier.reopen_cookie(text)?;
         let lifetime = self.settings.session_lifetime;
-        let age = self.verifier.now().saturating_since(session.sealed_at());
+        let age = self.clock.now().saturating_since(session.sealed_at());
         if age < Self::RENEW_EVERY.min(lifetime / 2) {
             return Ok(None);
         }
