@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::build::Surroundings;
 use crate::{
-    apple::TokenEndpoint,
     config::Settings,
     endpoints::{AppleCheck, Browser, BrowserKeeper, BrowserParts, Gate},
     verify::Verifier,
@@ -14,7 +13,6 @@ use crate::{
 pub(super) fn build_keeper(
     settings: &Settings,
     verifier: &Verifier,
-    token_endpoint: Option<&TokenEndpoint>,
     surroundings: &Surroundings,
 ) -> Option<BrowserKeeper> {
     let clock = Arc::clone(&surroundings.clock);
@@ -22,7 +20,7 @@ pub(super) fn build_keeper(
         settings: settings.browser.clone()?,
         sessions: surroundings.sessions.clone()?,
         verifier: verifier.clone(),
-        apple_check: AppleCheck::new(token_endpoint.cloned(), Arc::clone(&clock)),
+        apple_check: AppleCheck::new(surroundings.token_endpoint.clone(), Arc::clone(&clock)),
         clock,
     })
 }
@@ -32,7 +30,6 @@ pub(super) fn build_browser(
     settings: &Settings,
     gate: &Arc<Gate>,
     verifier: &Verifier,
-    token_endpoint: Option<&TokenEndpoint>,
     surroundings: &Surroundings,
 ) -> Option<Browser> {
     Some(Browser::new(BrowserParts {
@@ -41,7 +38,7 @@ pub(super) fn build_browser(
         verifier: verifier.clone(),
         sessions: surroundings.sessions.clone()?,
         store: Arc::clone(&surroundings.recorder.as_ref()?.store),
-        token_endpoint: token_endpoint.cloned(),
+        token_endpoint: surroundings.token_endpoint.clone(),
         clock: Arc::clone(&surroundings.clock),
         trusted_peers: settings.trusted_peers.clone(),
         metrics: surroundings.metrics.clone(),

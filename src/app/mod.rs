@@ -1,5 +1,6 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
+mod browser;
 mod build;
 mod health;
 mod healthcheck;
@@ -27,6 +28,7 @@ use self::{
     rooms::Rooms,
 };
 use crate::{
+    apple::TokenEndpoint,
     clock::{Clock, SystemClock},
     config::{Flags, Settings},
     endpoints::RevocationsView,
@@ -36,7 +38,7 @@ use crate::{
     },
     telemetry::Metrics,
     upstream::Streams,
-    verify::BuildError,
+    verify::{BuildError, HttpsError},
 };
 
 pub use self::{
@@ -79,6 +81,9 @@ pub enum AppError {
     /// TLS towards the application cannot be set up.
     #[error("cannot set up TLS towards the application")]
     UpstreamTls(#[from] TlsError),
+    /// Apple cannot be asked.
+    #[error("cannot set up TLS towards Apple")]
+    TokenEndpoint(#[from] HttpsError),
     /// The store cannot be opened.
     #[error("cannot set up the store")]
     Store(#[from] StoreError),
@@ -201,6 +206,7 @@ impl App {
             recorder: recorder.clone(),
             notifications: settings.notifications.clone(),
             sign_in: settings.sign_in.clone(),
+            token_endpoint: token_endpoint(&settings, &clock, &metrics)?,
         };
         let (server, drain_delay) = (settings.server.clone(), settings.drain_delay);
         let rooms = Rooms::new(settings, &surroundings)?;
@@ -263,6 +269,16 @@ impl App {
         tasks.wait().await;
         Ok(())
     }
+}
+
+/// Where Apple is asked in our apps' names, if there is a key to sign with.
+fn token_endpoint(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Result<Option<TokenEndpoint>, HttpsError> {
+    let new = |api| TokenEndpoint::new(api, Arc::clone(clock), metrics.clone());
+    settings.apple_api.clone().map(new).transpose()
 }
 
 /// Has every SIGHUP told to whoever reloads.

@@ -18,12 +18,12 @@ use super::{
     state::{SignIn, StateFault},
 };
 use crate::{
-    apple::{AppleFault, AuthorizationCode, TokenEndpoint, TokenResponse},
+    apple::{AppleFault, AuthorizationCode, TokenEndpoint},
     authn::Rejection,
     store::{Applied, Record, Space, Write},
     telemetry::causes,
     verify::{
-        AppleGrant, ExpectedNonce, Identity, Mismatch, Printable, TokenFault, UnverifiedToken,
+        AppleGrant, ExpectedNonce, Fault, Identity, Mismatch, Printable, TokenFault, UnverifiedToken,
     },
 };
 
@@ -176,7 +176,10 @@ impl BrowserParts {
         let redirect_uri = self.settings.redirect_uri(&sign_in.origin);
         let answered = endpoint.exchange(client_id, code, redirect_uri.as_ref()).await;
         let tokens = answered.map_err(|fault| refused(&fault))?;
-        self.check_same(&tokens, identity).await?;
+        let granted = tokens.identity(&self.verifier, client_id).await?;
+        if !granted.is_none_or(|granted| is_same(&granted, identity)) {
+            return Err(Rejection::BadRequest("the code is somebody else's"));
+        }
         let checked_at = self.clock.now();
         let grant = tokens.refresh_token.map(|refresh_token| AppleGrant {
             refresh_token,
@@ -185,25 +188,19 @@ impl BrowserParts {
         });
         Ok(grant)
     }
+}
 
-    /// The token from the token endpoint is of the same person and app, and was issued beside its access token (`at_hash`).
-    async fn check_same(&self, tokens: &TokenResponse, identity: &Identity) -> Result<(), Rejection> {
-        let Some(token) = &tokens.id_token else { return Ok(()) };
-        let other = self.verifier.verify(&UnverifiedToken::parse(token.expose())?).await?;
-        self.check_client_id(&other)?;
-        other.check_access_token(tokens.access_token.expose())?;
-        if other.issuer() == identity.issuer() && other.subject() == identity.subject() {
-            return Ok(());
-        }
-        Err(Rejection::BadRequest("the code is somebody else's"))
-    }
+fn is_same(one: &Identity, other: &Identity) -> bool {
+    one.issuer() == other.issuer() && one.subject() == other.subject()
 }
 
 /// What Apple refuses may be the caller's fault, a code that was used before; everything else could not be judged.
 fn refused(fault: &AppleFault) -> Rejection {
     warn!(code = fault.code(), cause = causes(fault), "a code could not be redeemed");
     match fault.fault() {
-        crate::verify::Fault::Caller => Rejection::BadRequest("Apple does not take the code"),
-        _ => Rejection::Undecided("Apple's token endpoint cannot be asked now"),
+        Fault::Caller => Rejection::BadRequest("Apple does not take the code"),
+        Fault::Apple | Fault::Upstream | Fault::Us => {
+            Rejection::Undecided("Apple's token endpoint cannot be asked now")
+        }
     }
 }
