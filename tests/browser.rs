@@ -3,6 +3,7 @@
 mod attacks;
 mod jar;
 mod pages;
+mod real_programs;
 
 use std::{io::Write, time::Duration};
 

@@ -47,7 +47,6 @@ use http::{
 use hyper::body::Incoming;
 use tracing::Instrument;
 
-use self::{cookies::SetCookie, form::AppleForm, origin::Origin, return_to::ReturnTo};
 pub(in crate::endpoints) use self::keeper::ForBrowser;
 pub(crate) use self::{
     android::AndroidApp,
@@ -57,6 +56,7 @@ pub(crate) use self::{
     place::Place as BrowserPlace,
     settings::{BrowserSettings, CrossOrigin, Login},
 };
+use self::{cookies::SetCookie, form::AppleForm, origin::Origin};
 use super::{exchange::Exchange, gate::Gate};
 use crate::{
     apple::TokenEndpoint,
@@ -179,11 +179,7 @@ impl BrowserParts {
     }
 
     /// What a request came to, told of and on its way. Whoever asks here sees a page, whatever becomes of it.
-    fn conclude(
-        &self,
-        answered: Result<Answer, Rejection>,
-        exchange: Exchange,
-    ) -> Response<Bytes> {
+    fn conclude(&self, answered: Result<Answer, Rejection>, exchange: Exchange) -> Response<Bytes> {
         let id = exchange.arrival().id().value();
         let mut response = match answered {
             Ok(Answer { response, outcome }) => {
