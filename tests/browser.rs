@@ -278,7 +278,7 @@ async fn a_browser_keeps_four_sign_ins_and_forgets_the_oldest() {
 async fn a_session_goes_on_while_it_is_used_and_ends_when_it_is_not() {
     let clock = ManualClock::at(siwa_proxy::clock::UnixTime::from_secs(1_800_000_000));
     let key = key_file(1);
-    let extra = "session_lifetime = '1h'\n[sessions]\nabsolute_lifetime = '3h'\n";
+    let extra = "session_lifetime = '1h'\n[sessions]\nabsolute_lifetime = '3h'\nrefresh_lifetime = '2h'\n";
     let text = settings(&key, extra).replace("sessions.key_files", "# ");
     let text = format!("{text}key_files = ['{}']\n", key.path().display());
     let house = House::build(&text, std::sync::Arc::new(clock.clone()), |_| {}).await;

@@ -95,7 +95,7 @@ async fn apples_token_must_be_the_one_that_was_asked_for() {
         ("no code", |it| it.without("c_hash"), "token_code_hash"),
         ("expired", |it| it.issued_at(UnixTime::from_secs(1_700_000_000)), "token_expired"),
         ("another issuer", |it| it.claim("iss", "https://evil.example"), "token_issuer"),
-        ("a notification", |it| it.claim("events", "{}"), "token_claims"),
+        ("a notification", |it| it.claim("events", "{}"), "token_notification"),
     ];
     let house = house("").await;
     for (name, change, code) in attacks {
