@@ -22,7 +22,6 @@ pub mod event;
 pub mod presets;
 pub mod token;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the sign-in page asks them"))]
 pub mod consents;
 pub mod people;
 #[cfg_attr(not(test), expect(dead_code, reason = "the token endpoint redeems codes"))]
@@ -36,12 +35,17 @@ pub mod keys;
 pub mod echo;
 
 mod answer;
+mod authorize;
+mod clients;
 mod control;
 mod deliver;
 mod discovery;
 mod host;
+mod orders;
+mod script;
 
 use answer::{Answer, Body, json_of};
+use clients::Clients;
 use codes::AuthorizationCodes;
 use consents::Consents;
 use faults::Fault;
@@ -70,6 +74,7 @@ struct State {
     url: OnceLock<String>,
     clock: Arc<dyn Clock>,
     keys: PublishedKeys,
+    clients: Clients,
     consents: Consents,
     codes: AuthorizationCodes,
     fetches: watch::Sender<u64>,
@@ -226,6 +231,7 @@ impl State {
             url: OnceLock::new(),
             clock,
             keys: PublishedKeys::new(SigningKey::generate()),
+            clients: Clients::default(),
             consents: Consents::default(),
             codes: AuthorizationCodes::default(),
             fetches: watch::Sender::new(0),
@@ -264,6 +270,8 @@ async fn answer(state: &State, request: Request<Incoming>) -> Answer {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/auth/keys") => {}
         (&Method::GET, "/.well-known/openid-configuration") => return Ok(discover(state)),
+        (_, "/auth/authorize") => return Ok(authorize::answer(state, request).await),
+        (&Method::GET, path) if script::is_at(path) => return Ok(script::answer()),
         _ => return Ok(control::answer(state, request).await),
     }
     let (right, fault) = take_fetch(state, &request);

@@ -92,6 +92,11 @@ impl Person {
         }
     }
 
+    /// How they are called.
+    pub(super) fn full_name(&self) -> String {
+        format!("{} {}", self.given_name, self.family_name)
+    }
+
     /// The name as the `user` member has it.
     pub(super) fn name_object(&self) -> Value {
         json!({ "firstName": self.given_name, "lastName": self.family_name })

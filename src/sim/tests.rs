@@ -41,7 +41,11 @@ async fn fetch_kids(apple: &Apple) -> Vec<String> {
         .collect()
 }
 
-async fn post(apple: &Apple, path: &str, body: impl Into<Full<Bytes>>) -> (StatusCode, Value) {
+pub(super) async fn post(
+    apple: &Apple,
+    path: &str,
+    body: impl Into<Full<Bytes>>,
+) -> (StatusCode, Value) {
     let request = Request::post(format!("{}{path}", apple.url())).body(body.into()).unwrap();
     let (parts, body) = send(request).await.unwrap();
     (parts.status, serde_json::from_slice(&body).unwrap())
@@ -318,6 +322,11 @@ async fn the_front_page_names_every_endpoint_and_every_preset_works() {
     let page = String::from_utf8(page.to_vec()).unwrap();
     for word in [
         "/auth/keys",
+        "/auth/authorize",
+        "/appleauth/static/jsapi/appleid/1/en_US/appleid.auth.js",
+        "/sim/sign-in",
+        "/sim/consent/withdraw",
+        "/sim/clients",
         "/sim/token",
         "/sim/notification",
         "/sim/keys/rotate",

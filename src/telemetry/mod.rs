@@ -126,6 +126,12 @@ pub struct Handles {
     pub apple_drift: Family<DriftLabels, Gauge>,
     /// Looks for drift, by result.
     pub apple_drift_checks: Family<DriftCheckLabels, Counter>,
+    /// 1 while the store fails to do what it is asked.
+    pub store_failing: Gauge,
+    /// Questions to the store that it failed to answer.
+    pub store_errors: Counter,
+    /// Records that were found in the store and are none of ours, counted at each reading.
+    pub store_records_skipped: Counter,
     /// Subjects on the list of revocations, lifted ones included.
     pub revocations: Gauge,
     /// Seconds since it was last certain that the list is what the store holds; -1 before it was read.
@@ -193,6 +199,9 @@ impl Default for Handles {
             jwks_file: add(r, "jwks_file", "The key set on disk, by operation and result", Family::default()),
             apple_drift: add(r, "apple_drift", "1 where Apple publishes something else than what is pinned", Family::default()),
             apple_drift_checks: add(r, "apple_drift_checks", "Looks for drift, by result", Family::default()),
+            store_failing: add(r, "store_failing", "1 while the store fails to do what it is asked", Gauge::default()),
+            store_errors: add(r, "store_errors", "Questions to the store that it failed to answer", Counter::default()),
+            store_records_skipped: add(r, "store_records_skipped", "Records found in the store that are none of ours, counted at each reading", Counter::default()),
             revocations: add(r, "revocations", "Subjects on the list of revocations, lifted ones included", Gauge::default()),
             revocations_age: seconds(r, "revocations_age", "Since it was last certain that the list is what the store holds; -1 before it was read", Gauge::default()),
             notifications: add(r, "notifications", "Notifications received, by event and by what became of them", Family::default()),

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use siwa_proxy::sim::Apple;
 use tempfile::NamedTempFile;
@@ -143,6 +143,13 @@ impl Program {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// Has its files grow to `bytes` at most, as on a disk that is full; any length if none is named.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        let id = Pid::from_child(self.child.as_ref().unwrap());
+        prlimit(Some(id), Resource::Fsize, limit).unwrap();
     }
 
     pub(crate) async fn refuses_connections(&self) {
