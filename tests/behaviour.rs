@@ -22,6 +22,7 @@ mod properties;
 mod verification;
 
 mod auth_request;
+mod browser;
 mod ext_authz;
 mod faults;
 mod forward_auth;

@@ -33,6 +33,7 @@ pub(super) struct BrowserSection {
     /// The origins at which people use the application, as their browsers show them: `https://app.example`. Register each of
     /// them, followed by `path` and `/callback`, as a return URL of the Services ID. Nobody is sent anywhere else after
     /// signing in, and no cookie is set for any other host. `http` is for loopback alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     origins: Vec<String>,
 
     /// The Services ID that people sign in to, one of `apple.client_ids`; default the only one, where there is only one.
