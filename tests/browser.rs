@@ -22,7 +22,7 @@ const WEB: &str = "com.example.web";
 const CODE: &str = "c0ffee.0.abcd.a-code-of-apples";
 
 /// A file with the key that sessions are sealed with.
-fn key_file(byte: u8) -> NamedTempFile {
+pub(crate) fn key_file(byte: u8) -> NamedTempFile {
     use base64::{Engine, prelude::BASE64_STANDARD};
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(BASE64_STANDARD.encode([byte; 32]).as_bytes()).unwrap();
