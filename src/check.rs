@@ -27,7 +27,7 @@ pub(crate) struct CheckOptions {
     #[arg(long)]
     show: bool,
 
-    /// Fetch the keys from each source, and connect to each application.
+    /// Fetch the keys from each source, ask Apple about the team key, and connect to each application.
     #[arg(long)]
     online: bool,
 }

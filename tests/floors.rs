@@ -18,6 +18,7 @@ const FLOORS: &[&str] = &[
     "clock",
     "telemetry",
     "peers",
+    "es256",
     "store",
     "verify",
     "apple",

@@ -1,11 +1,13 @@
 //! What can be found out about settings without serving anybody: whether the files that they name can be used, and, if
 //! asked for, whether what they name answers.
 
-use std::{error::Error, iter};
+use std::{error::Error, iter, sync::Arc};
 
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    apple::{AppleApiSettings, TokenEndpoint},
+    clock::SystemClock,
     config::{AdditionalKeys, JwksFrom, Settings},
     server::Tls,
     telemetry::{Metrics, causes},
@@ -51,11 +53,15 @@ pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Fetches the keys that `settings` name from each source, and connects to each application.
+/// Fetches the keys that `settings` name from each source, asks Apple whether it knows the team key if there is one, and
+/// connects to each application.
 pub async fn probe(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in NamedKeys::all(settings) {
         findings.push(source.probe(settings).await);
+    }
+    if let Some(api) = &settings.apple_api {
+        findings.extend(probe_team_key(settings, api).await);
     }
     for entry in &settings.upstreams {
         let (key, place) = (format!("{}.url", entry.section), entry.settings.url.origin());
@@ -68,6 +74,26 @@ pub async fn probe(settings: &Settings) -> Vec<Finding> {
             Err(why) => {
                 Finding::Fails(settings.problem(&key, format!("{place} cannot be used: {why}")))
             }
+        });
+    }
+    findings
+}
+
+/// One finding for each app: the key may be of the group of some and not of others.
+async fn probe_team_key(settings: &Settings, api: &AppleApiSettings) -> Vec<Finding> {
+    const KEY: &str = "apple.private_key_file";
+    let fails = |what: String| Finding::Fails(settings.problem(KEY, what));
+    let endpoint = TokenEndpoint::new(api.clone(), Arc::new(SystemClock), Metrics::new());
+    let endpoint = match endpoint {
+        Ok(endpoint) => endpoint,
+        Err(error) => return vec![fails(format!("Apple cannot be asked: {}", causes(&error)))],
+    };
+    let mut findings = Vec::new();
+    for client_id in settings.client_ids.iter() {
+        let name = client_id.as_str();
+        findings.push(match endpoint.probe(client_id).await {
+            Ok(()) => Finding::Works(format!("{KEY}: Apple knows {name} by the key")),
+            Err(fault) => fails(format!("of no use for {name}: {}", causes(&fault))),
         });
     }
     findings

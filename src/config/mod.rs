@@ -35,6 +35,7 @@ pub use self::{
     written::Written,
 };
 use crate::{
+    apple::AppleApiSettings,
     authn::{IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
     endpoints::{
         AdminToken, BrowserSettings, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes,
@@ -71,6 +72,8 @@ pub struct Settings {
     pub(crate) leeway: Duration,
     /// How long ago a token may have been issued.
     pub(crate) max_token_age: Option<Duration>,
+    /// By which key Apple knows us, if it is to be asked anything.
+    pub(crate) apple_api: Option<AppleApiSettings>,
     /// Who may pass, wherever they go.
     pub(crate) policy: Policy,
     /// How many verdicts are remembered at most.

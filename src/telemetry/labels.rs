@@ -213,6 +213,22 @@ pub struct DeliveryLabels {
     pub result: &'static str,
 }
 
+/// What Apple was asked in an app's name, and what it answered: the labels of `siwa_apple_requests_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AppleRequestLabels {
+    /// `exchange` (a code), `validate` (a refresh token), `revoke` or `probe`.
+    pub operation: &'static str,
+    /// `ok`, or the reason code, e.g. `apple_invalid_grant`, `apple_timed_out`.
+    pub result: &'static str,
+}
+
+/// Which app: the label of `siwa_apple_client_refused`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AppleClientLabels {
+    /// Its client id, which is one of those that are configured.
+    pub client_id: String,
+}
+
 /// How one attempt to read the settings again ended: the label of `siwa_config_reloads_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReloadLabels {

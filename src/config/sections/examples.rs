@@ -54,6 +54,10 @@ pub(in super::super) fn example_of(key: &str) -> Option<Value> {
         "upstream.total_timeout" => text("5m"),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
         "apple.max_token_age" => text("1h"),
+        "apple.team_id" => text("DEF123GHIJ"),
+        "apple.key_id" => text("ABC123DEFG"),
+        "apple.private_key_file" => text("/etc/siwa-proxy/AuthKey_ABC123DEFG.p8"),
+        "apple.api_url" => text(TrustedUrl::APPLE),
         "policy.issuers" => Value::Array(vec![text(Issuer::APPLE)]),
         "policy.minimum_real_user_status" => text("likely_real"),
         "policy.allow_subjects" => {

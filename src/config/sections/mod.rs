@@ -53,7 +53,6 @@ use crate::{
     authn::{IdentityHeader, Policy},
     server::{ListenOn, ServerSettings},
     upstream::HeaderCase,
-    verify::Issuer,
 };
 
 /// All that an operator can write.
@@ -170,8 +169,7 @@ impl Sections {
         let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
-        let issuer = apple.as_ref().map(|apple| &apple.issuer);
-        check_issuers(problems, issuer, jwks.as_ref().map(|jwks| &*jwks.additional), &policy);
+        check_issuers(problems, apple.as_ref(), jwks.as_ref(), &policy);
         let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
@@ -209,6 +207,7 @@ impl Sections {
             issuer: apple.issuer,
             leeway: apple.leeway,
             max_token_age: apple.max_token_age,
+            apple_api: apple.api.map(|api| api.reached_by(&jwks.https)),
             policy,
             verdict_capacity,
             jwks_from: jwks.from,
@@ -256,12 +255,12 @@ fn any_preserves_header_case(upstreams: &[UpstreamEntry]) -> bool {
 /// With several issuers a subject alone says no longer who it is, so that their order of trust must be written down.
 fn check_issuers(
     problems: &mut Problems,
-    first: Option<&Issuer>,
-    additional: Option<&[AdditionalKeys]>,
+    apple: Option<&apple::Checked>,
+    jwks: Option<&jwks::Checked>,
     policy: &PolicySection,
 ) {
-    let (Some(first), Some(additional)) = (first, additional) else { return };
-    if additional.iter().any(|keys| keys.issuer == *first) {
+    let (Some(apple), Some(jwks::Checked { additional, .. })) = (apple, jwks) else { return };
+    if additional.iter().any(|keys| keys.issuer == apple.issuer) {
         let what = "names the issuer of [apple], whose keys come from one place: remove it";
         problems.note_clash("jwks.additional", "apple.issuer", what);
     }
