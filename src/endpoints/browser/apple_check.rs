@@ -52,33 +52,53 @@ impl AppleCheck {
         let Some((endpoint, grant)) = self.endpoint.as_ref().zip(session.grant().cloned()) else {
             return Ok(session);
         };
-        let (now, every) = (self.clock.now(), sessions.settings().apple_check_every);
         let id = *session.session_id();
-        let is_recent = |at: UnixTime| now.saturating_since(at) < every;
-        if is_recent(grant.checked_at) || self.asked.get(&id).is_some_and(is_recent) {
+        if !self.is_due(&id, grant.checked_at, sessions) {
             return Ok(session);
         }
-        self.asked.insert(id, now);
         match endpoint.validate(&grant.client_id, &grant.refresh_token).await {
             Ok(_still_stands) => {
-                Ok(session.with_grant(Some(AppleGrant { checked_at: now, ..grant })))
+                let checked_at = self.clock.now();
+                Ok(session.with_grant(Some(AppleGrant { checked_at, ..grant })))
             }
             Err(fault) if fault.fault() == Fault::Caller => {
                 info!(code = fault.code(), "Apple has ended a consent: its session ends");
-                if let Err(error) = sessions.end(&id).await {
-                    warn!(cause = causes(&error), "the end of a session could not be stored");
-                }
+                end(&id, sessions).await;
                 Err(Rejection::Token(SessionFault::Ended.into()))
             }
             Err(fault) => {
                 warn!(code = fault.code(), "Apple cannot be asked whether a consent stands");
                 self.asked.invalidate(&id);
-                let longest = every.saturating_add(sessions.settings().apple_grace);
-                if now.saturating_since(grant.checked_at) < longest {
-                    return Ok(session);
-                }
-                Err(Rejection::Undecided("Apple has been out of reach for too long"))
+                self.check_grace(grant.checked_at, sessions)?;
+                Ok(session)
             }
         }
+    }
+
+    /// Whether it is time to ask about the session `id`, whose answer is of `checked_at`; then nobody else asks meanwhile.
+    fn is_due(&self, id: &SessionId, checked_at: UnixTime, sessions: &Sessions) -> bool {
+        let (now, every) = (self.clock.now(), sessions.settings().apple_check_every);
+        let is_recent = |at: UnixTime| now.saturating_since(at) < every;
+        if is_recent(checked_at) || self.asked.get(id).is_some_and(is_recent) {
+            return false;
+        }
+        self.asked.insert(*id, now);
+        true
+    }
+
+    fn check_grace(&self, checked_at: UnixTime, sessions: &Sessions) -> Result<(), Rejection> {
+        let settings = sessions.settings();
+        let longest = settings.apple_check_every.saturating_add(settings.apple_grace);
+        if self.clock.now().saturating_since(checked_at) < longest {
+            return Ok(());
+        }
+        Err(Rejection::Undecided("Apple has been out of reach for too long"))
+    }
+}
+
+/// In force here in any case.
+async fn end(id: &SessionId, sessions: &Sessions) {
+    if let Err(error) = sessions.end(id).await {
+        warn!(cause = causes(&error), "the end of a session could not be stored");
     }
 }

@@ -94,14 +94,8 @@ impl BrowserParts {
         form: &AppleForm,
         exchange: &mut Exchange,
     ) -> Result<Ended, Rejection> {
-        match form.get("error") {
-            None => {}
-            // The only one that there is (APPLE documents no other).
-            Some("user_cancelled_authorize") => return Ok(Ended::Cancelled),
-            Some(other) => {
-                warn!(error = Printable::new(other).as_str(), "Apple did not sign somebody in");
-                return Err(Rejection::BadRequest("Apple did not sign the user in"));
-            }
+        if is_cancelled(form)? {
+            return Ok(Ended::Cancelled);
         }
         let code = form.get("code").and_then(AuthorizationCode::parse);
         let code = code.ok_or(Rejection::BadRequest("Apple's answer holds no code"))?;
@@ -114,13 +108,21 @@ impl BrowserParts {
             Some(endpoint) => self.redeem(endpoint, sign_in, &code, &identity).await?,
             None => None,
         };
+        self.begin_session(sign_in, &identity, grant.as_ref()).map(Ended::SignedIn)
+    }
+
+    fn begin_session(
+        &self,
+        sign_in: &SignIn,
+        identity: &Identity,
+        grant: Option<&AppleGrant>,
+    ) -> Result<Response<Bytes>, Rejection> {
         let lifetime = self.settings.session_lifetime;
-        let cookie = self.sessions.begin_in_browser(&identity, grant.as_ref(), lifetime);
+        let cookie = self.sessions.begin_in_browser(identity, grant, lifetime);
         let cookie = cookie.map_err(|_says_no_more| Rejection::Undecided("it cannot be sealed"))?;
-        let cookie = session_cookie(&cookie)?;
         let mut response = redirect(sign_in.return_to.as_str());
-        response.headers_mut().append(SET_COOKIE, cookie);
-        Ok(Ended::SignedIn(response))
+        response.headers_mut().append(SET_COOKIE, session_cookie(&cookie)?);
+        Ok(response)
     }
 
     /// Whom Apple's token proves: issued to the app that we asked for, for this sign-in (`nonce`), and beside this code
@@ -187,6 +189,18 @@ impl BrowserParts {
             checked_at,
         });
         Ok(grant)
+    }
+}
+
+/// Whether the user did not want to. There is no other error that Apple documents.
+fn is_cancelled(form: &AppleForm) -> Result<bool, Rejection> {
+    match form.get("error") {
+        None => Ok(false),
+        Some("user_cancelled_authorize") => Ok(true),
+        Some(other) => {
+            warn!(error = Printable::new(other).as_str(), "Apple did not sign somebody in");
+            Err(Rejection::BadRequest("Apple did not sign the user in"))
+        }
     }
 }
 
