@@ -7,11 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Response, header::SET_COOKIE, request::Parts as Head};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
     super::exchange::Exchange,
-    Answer, BrowserParts,
+    Answer, BrowserParts, Outcome,
     form::AppleForm,
     keeper::session_cookie,
     redirect, set_cookie,
@@ -48,29 +48,28 @@ impl BrowserParts {
         let sign_in = match self.find_sign_in(head, form)? {
             Ok(sign_in) => sign_in,
             Err(fault) => {
-                let response = self.settings.tell_of_state(fault);
-                return Ok(Answer { response, outcome: fault.code() });
+                return Ok(Answer::new(self.settings.tell_of_state(fault), fault.code()));
             }
         };
-        let (mut response, outcome) = match self.end_sign_in(&sign_in, form, exchange).await {
-            Ok(Ended::SignedIn(response)) => (response, "signed_in"),
+        let return_to = &sign_in.return_to;
+        let mut answer = match self.end_sign_in(&sign_in, form, exchange).await {
+            Ok(Ended::SignedIn(response)) => Answer::new(response, "signed_in"),
             Ok(Ended::Cancelled) => {
-                (self.settings.tell_of_cancellation(&sign_in.return_to), "cancelled")
+                Answer::new(self.settings.tell_of_cancellation(return_to), "cancelled")
             }
             Ok(Ended::Before) => {
-                (self.settings.tell_of_repetition(&sign_in.return_to), "state_replayed")
+                Answer::new(self.settings.tell_of_repetition(return_to), "state_replayed")
             }
-            Err(rejection) => {
-                info!(code = rejection.code(), "a sign-in came to nothing");
-                let response = self.settings.tell_of(&rejection, Some(&sign_in.return_to));
-                (response, rejection.code())
-            }
+            Err(rejection) => Answer {
+                response: self.settings.tell_of(&rejection, Some(return_to)),
+                outcome: Outcome::Refused(rejection),
+            },
         };
         // However it ended, it is over.
         let name = sign_in.cookie_name();
         let gone = self.state_cookie(&name, "", Duration::ZERO);
-        set_cookie(response.headers_mut(), &gone);
-        Ok(Answer { response, outcome })
+        set_cookie(answer.response.headers_mut(), &gone);
+        Ok(answer)
     }
 
     fn find_sign_in(

@@ -25,13 +25,13 @@ impl BrowserParts {
         let return_to = self.settings.return_to(head.uri.query());
         if self.gate.caller(&head.headers, exchange).await.is_ok() {
             let response = self.settings.greet(&return_to);
-            return Ok(Answer { response, outcome: "signed_in_already" });
+            return Ok(Answer::new(response, "signed_in_already"));
         }
         match self.settings.login {
             Login::Redirect => self.start(head),
             Login::Page => {
                 let response = self.settings.ask_to_sign_in(&return_to);
-                Ok(Answer { response, outcome: "asked" })
+                Ok(Answer::new(response, "asked"))
             }
         }
     }
@@ -55,7 +55,7 @@ impl BrowserParts {
         let (name, timeout) = (sign_in.cookie_name(), settings.sign_in_timeout);
         set_cookie(headers, &self.state_cookie(&name, sealed.as_str(), timeout));
         set_cookie(headers, &mark.cookie(timeout));
-        Ok(Answer { response, outcome: "started" })
+        Ok(Answer::new(response, "started"))
     }
 
     /// The cookie `name` of a sign-in under way, for our paths alone; gone at once if it has no time.

@@ -31,7 +31,7 @@ impl BrowserParts {
         }
         let mut response = self.farewell(head);
         response.headers_mut().extend(expired_session());
-        Ok(Answer { response, outcome: "signed_out" })
+        Ok(Answer::new(response, "signed_out"))
     }
 
     /// Whose it is may go, whether or not they may do anything else here.

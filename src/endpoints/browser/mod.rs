@@ -41,7 +41,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, LOCATION, SET_COOKIE},
+    header::{CACHE_CONTROL, LOCATION, SET_COOKIE},
     request::Parts as Head,
 };
 use hyper::body::Incoming;
@@ -97,10 +97,23 @@ pub(crate) struct BrowserParts {
     pub(crate) metrics: Metrics,
 }
 
-/// An answer, and what the log and the metrics call it.
+/// An answer, and what the log and the metrics are told of it.
 struct Answer {
     response: Response<Bytes>,
-    outcome: &'static str,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// It came to this.
+    Of(&'static str),
+    /// It was refused, and the response says so in a way of its own.
+    Refused(Rejection),
+}
+
+impl Answer {
+    const fn new(response: Response<Bytes>, outcome: &'static str) -> Self {
+        Self { response, outcome: Outcome::Of(outcome) }
+    }
 }
 
 impl Browser {
@@ -175,26 +188,20 @@ impl BrowserParts {
 
     fn hand_on(&self, form: &AppleForm) -> Result<Answer, Rejection> {
         let app = self.settings.android.as_ref().ok_or(Rejection::NotFound)?;
-        Ok(Answer { response: app.open(form), outcome: "handed_on" })
+        Ok(Answer::new(app.open(form), "handed_on"))
     }
 
     /// What a request came to, told of and on its way. Whoever asks here sees a page, whatever becomes of it.
     fn conclude(&self, answered: Result<Answer, Rejection>, exchange: Exchange) -> Response<Bytes> {
         let id = exchange.arrival().id().value();
-        let mut response = match answered {
-            Ok(Answer { response, outcome }) => {
-                exchange.answered(response.status(), outcome);
-                response
-            }
-            Err(rejection) => {
-                let mut response = self.settings.tell_of(&rejection, None);
-                if let Rejection::MethodNotAllowed { allow } = rejection {
-                    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-                }
-                exchange.refused(&rejection, response.status());
-                response
-            }
-        };
+        let Answer { mut response, outcome } = answered.unwrap_or_else(|rejection| Answer {
+            response: self.settings.tell_of(&rejection, None),
+            outcome: Outcome::Refused(rejection),
+        });
+        match outcome {
+            Outcome::Of(outcome) => exchange.answered(response.status(), outcome),
+            Outcome::Refused(rejection) => exchange.refused(&rejection, response.status()),
+        }
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_REQUEST_ID, id);

@@ -1,7 +1,10 @@
 //! What people are told in the end, and where they can go from there: always somewhere, and never in a circle.
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, RETRY_AFTER},
+};
 
 use super::{
     page::{Page, Way},
@@ -82,15 +85,22 @@ impl BrowserSettings {
             let text = "You are signed in, but this account may not do that.";
             return page(status, "This is not open to you", text, &[Way::SignOut(&logout)]);
         }
-        let (title, text) = if status.is_server_error() {
-            ("This does not work at the moment", "Please try again in a moment.")
-        } else {
-            ("That did not work", "Please try to sign in again.")
-        };
+        if status.is_server_error() {
+            let (title, text) =
+                ("This does not work at the moment", "Please try again in a moment.");
+            let mut response = self.offer_to_sign_in((status, title, text), return_to);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            return response;
+        }
         // To a window, 401 without a dialogue of the browser's own is a faulty request like any other.
         let is_plain = status != StatusCode::UNAUTHORIZED;
         let status = if is_plain { status } else { StatusCode::BAD_REQUEST };
-        self.offer_to_sign_in((status, title, text), return_to)
+        let (title, text) = ("That did not work", "Please try to sign in again.");
+        let mut response = self.offer_to_sign_in((status, title, text), return_to);
+        if let Rejection::MethodNotAllowed { allow } = rejection {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
     }
 
     fn offer_to_sign_in(
