@@ -251,7 +251,8 @@ async fn two_tabs_do_not_take_each_others_sign_in_away() {
     let other = Asked::of(&browser.open("/auth/apple/start?return_to=/other").await);
     assert_eq!(browser.states().len(), 2);
     for (asked, place) in [(&one, "/one"), (&other, "/other")] {
-        let reply = browser.post(CALLBACK, &answer(&house, asked, &asked.token()), From::Apple).await;
+        let reply =
+            browser.post(CALLBACK, &answer(&house, asked, &asked.token()), From::Apple).await;
         assert_eq!((reply.status, reply.header("location")), (303, vec![place]));
     }
 }
@@ -279,7 +280,8 @@ async fn a_browser_keeps_four_sign_ins_and_forgets_the_oldest() {
 async fn a_session_goes_on_while_it_is_used_and_ends_when_it_is_not() {
     let clock = ManualClock::at(siwa_proxy::clock::UnixTime::from_secs(1_800_000_000));
     let key = key_file(1);
-    let extra = "session_lifetime = '1h'\n[sessions]\nabsolute_lifetime = '3h'\nrefresh_lifetime = '2h'\n";
+    let extra =
+        "session_lifetime = '1h'\n[sessions]\nabsolute_lifetime = '3h'\nrefresh_lifetime = '2h'\n";
     let text = settings(&key, extra).replace("sessions.key_files", "# ");
     let text = format!("{text}key_files = ['{}']\n", key.path().display());
     let house = House::build(&text, std::sync::Arc::new(clock.clone()), |_| {}).await;
@@ -327,6 +329,7 @@ async fn an_android_app_is_told_what_apple_said_and_nobody_else_is() {
     assert!(reply.header("set-cookie").is_empty());
 
     let without = self::house("").await;
-    let reply = Browser::new(&without).post("/auth/apple/android-callback", &form, From::Apple).await;
+    let reply =
+        Browser::new(&without).post("/auth/apple/android-callback", &form, From::Apple).await;
     assert_ne!(reply.status, 307, "it is the application's path");
 }

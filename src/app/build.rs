@@ -258,9 +258,8 @@ fn build_gate(
             Destination { upstream, rules: Arc::clone(rules) }
         }
     });
-    let authenticator =
-        Authenticator::new(verifier.clone(), settings.realm.clone())
-            .with_policy(settings.policy.clone());
+    let authenticator = Authenticator::new(verifier.clone(), settings.realm.clone())
+        .with_policy(settings.policy.clone());
     let browsers = build_keeper(settings, verifier, surroundings);
     // Whoever takes a cookie for a credential keeps other sites' pages from using it.
     let cookie = browsers.as_ref().and_then(|_| SessionCookieName::new(SESSION_COOKIE));

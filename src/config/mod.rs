@@ -38,8 +38,8 @@ use crate::{
     apple::AppleApiSettings,
     authn::{IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
     endpoints::{
-        AdminToken, BrowserSettings, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes,
-        SignInSettings,
+        AdminToken, BrowserSettings, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings,
+        Routes, SignInSettings,
     },
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},

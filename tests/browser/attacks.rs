@@ -116,7 +116,8 @@ async fn apples_token_must_be_the_one_that_was_asked_for() {
 #[tokio::test]
 async fn a_swapped_code_or_token_and_a_form_without_one_begin_no_session() {
     let house = house("").await;
-    for (swap, with) in [("code", "another"), ("code", ""), ("id_token", ""), ("id_token", "a.b.c")] {
+    for (swap, with) in [("code", "another"), ("code", ""), ("id_token", ""), ("id_token", "a.b.c")]
+    {
         let mut browser = Browser::new(&house);
         let asked = Asked::of(&browser.open("/auth/apple/start").await);
         let token = house.apple.mint(&asked.token());
@@ -188,7 +189,8 @@ async fn nobody_is_sent_to_another_origin() {
         "/auth/apple/logout",
     ] {
         let mut browser = Browser::new(&house);
-        let to = sign_in(&mut browser, &house, &format!("/auth/apple/start?return_to={trick}")).await;
+        let to =
+            sign_in(&mut browser, &house, &format!("/auth/apple/start?return_to={trick}")).await;
         assert_eq!(to, "/", "{trick}");
         let page = browser.open(&format!("/auth/apple/login?return_to={trick}")).await;
         assert!(page.body.contains("href=\"/\">Continue"), "{trick}: {}", page.body);
@@ -240,7 +242,10 @@ async fn two_credentials_are_none() {
     let again = format!("Cookie: {SESSION}={}\r\n", session.value);
     for lines in [&bearer, &again, &format!("Cookie: {SESSION}=x\r\n")] {
         let reply = browser.send("GET /api/x", From::Own, lines, "").await;
-        assert_eq!((reply.status, reply.json()["code"].as_str()), (400, Some("several_credentials")));
+        assert_eq!(
+            (reply.status, reply.json()["code"].as_str()),
+            (400, Some("several_credentials"))
+        );
     }
     assert!(house.application.requests().is_empty());
 }
@@ -386,11 +391,14 @@ async fn a_flood_of_answers_costs_neither_a_verification_nor_a_word_to_apple() {
 
 #[tokio::test]
 async fn what_could_not_be_judged_is_no_session_and_is_said_to_be_worth_another_try() {
-    let house =
-        House::build(&settings(&key_file(1), ""), Arc::new(siwa_proxy::clock::SystemClock), |apple| {
+    let house = House::build(
+        &settings(&key_file(1), ""),
+        Arc::new(siwa_proxy::clock::SystemClock),
+        |apple| {
             apple.fail_with(Fault::Reset);
-        })
-        .await;
+        },
+    )
+    .await;
     let mut browser = Browser::new(&house);
     let asked = Asked::of(&browser.open("/auth/apple/start?return_to=/a").await);
     let reply =

@@ -3,9 +3,9 @@
 use siwa_proxy::sim::presets;
 
 use super::{
-    SESSION, key_file, settings,
+    SESSION,
     jar::{Browser, From},
-    sign_in,
+    key_file, settings, sign_in,
 };
 use crate::support::{House, Reply, exchange};
 

@@ -68,7 +68,8 @@ impl Cookie {
 
     fn goes_to(&self, path: &str) -> bool {
         let own = self.attribute("Path").unwrap();
-        own == "/" || path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        own == "/"
+            || path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -114,7 +115,8 @@ impl<'a> Browser<'a> {
         let path = line.split(' ').nth(1).unwrap();
         let top_level_get = line.starts_with("GET") && lines.contains("navigate");
         let cookies = self.cookies_for(path, from.is_same_site() || top_level_get);
-        let cookies = if cookies.is_empty() { String::new() } else { format!("Cookie: {cookies}\r\n") };
+        let cookies =
+            if cookies.is_empty() { String::new() } else { format!("Cookie: {cookies}\r\n") };
         let request = format!(
             "{line} HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n{}{lines}{cookies}\r\n{body}",
             from.headers()
@@ -129,7 +131,8 @@ impl<'a> Browser<'a> {
         let sent = self.cookies.iter().filter(|cookie| {
             cookie.goes_to(path) && (is_same_site || cookie.attribute("SameSite") == Some("None"))
         });
-        let pairs: Vec<_> = sent.map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
+        let pairs: Vec<_> =
+            sent.map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
         pairs.join("; ")
     }
 

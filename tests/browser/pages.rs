@@ -96,7 +96,11 @@ async fn the_log_and_the_metrics_tell_no_secret_of_a_sign_in() {
     assert!(told.iter().any(|line| line.contains("outcome=\"token_nonce\"")), "{told:?}");
     let metrics = get(house.admin, "/metrics", &[]).await.body;
     for secret in secrets {
-        let found = told.iter().map(String::as_str).chain(metrics.lines()).find(|line| line.contains(&secret));
+        let found = told
+            .iter()
+            .map(String::as_str)
+            .chain(metrics.lines())
+            .find(|line| line.contains(&secret));
         assert_eq!(found, None, "{secret}");
     }
 }

@@ -175,9 +175,8 @@ async fn a_script_of_the_application_is_told_and_not_sent_to_sign_in() {
     let World { chromium, .. } = &world;
     chromium.open(&format!("{APP}/a")).await;
     let ask = "return fetch(arguments[0], {method: arguments[1]}).then(it => it.status)";
-    let status = async |path: &str, method: &str| {
-        chromium.run(ask, &[json!(path), json!(method)]).await
-    };
+    let status =
+        async |path: &str, method: &str| chromium.run(ask, &[json!(path), json!(method)]).await;
     world.sign_in("/a").await;
     assert_eq!(status("/api", "POST").await, 200);
     assert_eq!(status("/auth/apple/userinfo", "GET").await, 200);
@@ -233,13 +232,15 @@ async fn the_page_fits_every_window_and_both_schemes() {
     {
         chromium.resize(width, height).await;
         chromium.prefer(scheme).await;
-        let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        let overflow =
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
         assert_eq!(chromium.run(overflow, &[]).await, 0, "{name}");
         let button = "const it = document.querySelector('a.apple').getBoundingClientRect(); return [it.width, it.height]";
         let button = chromium.run(button, &[]).await;
         assert!(button[0].as_f64() >= Some(140.0) && button[1].as_f64() >= Some(44.0), "{button}");
         if let Some(folder) = &folder {
-            fs::write(folder.join(format!("login-{name}.png")), chromium.screenshot().await).unwrap();
+            fs::write(folder.join(format!("login-{name}.png")), chromium.screenshot().await)
+                .unwrap();
         }
     }
 }

@@ -29,7 +29,8 @@ fn command_for_browsers(places: &Places<'_>) -> Command {
     let folder = places.folder.join("conf");
     let file = folder.join("siwa-proxy.conf");
     let text = fs::read_to_string(&file).unwrap();
-    let including = text.replace("# include siwa-proxy-browser.conf;", "include siwa-proxy-browser.conf;");
+    let including =
+        text.replace("# include siwa-proxy-browser.conf;", "include siwa-proxy-browser.conf;");
     assert_ne!(including, text);
     fs::write(&file, including).unwrap();
     let browser = include_str!("../../deploy/nginx/siwa-proxy-browser.conf");

@@ -66,7 +66,7 @@ pub(super) struct BrowserSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     after_logout: Option<String>,
 
-    /// What becomes of requests that change something (any method but `GET`, `HEAD` and `OPTIONS`, and WebSockets) and come
+    /// What becomes of requests that change something (any method but `GET`, `HEAD` and `OPTIONS`, and `WebSocket`s) and come
     /// from another site's page with the session's cookie. `refuse`, the default: 403. `forward`: the application tells
     /// forged requests from others itself.
     cross_origin: CrossOriginKey,
@@ -195,8 +195,10 @@ impl BrowserSection {
         check_name(problems, name.as_deref());
         check_after_logout(problems, after_logout.as_deref());
         if !is_trusted(&authorize_url) {
-            problems
-                .note("browser.authorize_url", "must be https, or http to a loopback host, without `?` and `#`");
+            problems.note(
+                "browser.authorize_url",
+                "must be https, or http to a loopback host, without `?` and `#`",
+            );
         }
         let trusted =
             check_origins(problems, "browser.cross_origin_trusted", &cross_origin_trusted);
@@ -239,12 +241,7 @@ fn wire_names(scopes: &[Scope]) -> String {
     names.join(" ")
 }
 
-fn check_path(
-    problems: &mut Problems,
-    own: &mut OwnPaths<'_>,
-    path: &str,
-    sign_in: Option<&str>,
-) {
+fn check_path(problems: &mut Problems, own: &mut OwnPaths<'_>, path: &str, sign_in: Option<&str>) {
     if !is_plain(path) {
         return problems.note("browser.path", not_plain("/auth/apple"));
     }
@@ -276,11 +273,14 @@ fn check_origins(problems: &mut Problems, key: &str, origins: &[String]) -> Orig
         let url = Url::parse(text).ok();
         let written = url.as_ref().map(|url| url.origin().ascii_serialization());
         if written.as_ref() != Some(text) || text == "null" {
-            let what =
-                format!("`{text}` is no origin as browsers write it, such as `https://app.example`");
+            let what = format!(
+                "`{text}` is no origin as browsers write it, such as `https://app.example`"
+            );
             problems.note(key, what);
         } else if !url.as_ref().is_some_and(is_secure) {
-            let what = format!("`{text}` must be https, as browsers keep no cookie of ours otherwise; http is for loopback alone");
+            let what = format!(
+                "`{text}` must be https, as browsers keep no cookie of ours otherwise; http is for loopback alone"
+            );
             problems.note(key, what);
         }
         BrowserOrigin::new(text)
@@ -315,22 +315,23 @@ fn check_client_id(
         if ids.next().is_none() {
             return first;
         }
-        let what = "is missing: name the Services ID that people sign in to, out of apple.client_ids";
+        let what =
+            "is missing: name the Services ID that people sign in to, out of apple.client_ids";
         problems.note_clash("browser.client_id", "apple.client_ids", what);
         return None;
     };
     let found = all.iter().find(|known| known.as_str() == id).cloned();
     if found.is_none() {
-        let what = format!("`{id}` is not among apple.client_ids: its tokens are refused everywhere");
+        let what =
+            format!("`{id}` is not among apple.client_ids: its tokens are refused everywhere");
         problems.note_clash("browser.client_id", "apple.client_ids", what);
     }
     found
 }
 
 fn check_name(problems: &mut Problems, name: Option<&str>) {
-    let is_sane = |name: &str| {
-        (1..=64).contains(&name.chars().count()) && !name.contains(char::is_control)
-    };
+    let is_sane =
+        |name: &str| (1..=64).contains(&name.chars().count()) && !name.contains(char::is_control);
     if !name.is_none_or(is_sane) {
         problems.note("browser.name", "must have 1 to 64 characters, and none that control");
     }

@@ -37,13 +37,13 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::examples::example_of;
 use self::{
-    apple::AppleSection, assertion::AssertionSection, browser::BrowserSection, cors::CorsSection, doors::DoorsSection,
-    ext_authz::ExtAuthzSection, headers::HeadersSection, identity::IdentitySection,
-    jwks::JwksSection, limits::LimitsSection, log::LogSection, notifications::NotificationsSection,
-    policy::PolicySection, reload::ReloadSection, revocations::RevocationsSection,
-    route::RouteSection, server::ServerSection, sign_in::SignInSection, store::StoreSection,
-    tls::TlsSection, upstream::UpstreamSection, verdicts::VerdictsSection,
-    webhooks::WebhooksSection,
+    apple::AppleSection, assertion::AssertionSection, browser::BrowserSection, cors::CorsSection,
+    doors::DoorsSection, ext_authz::ExtAuthzSection, headers::HeadersSection,
+    identity::IdentitySection, jwks::JwksSection, limits::LimitsSection, log::LogSection,
+    notifications::NotificationsSection, policy::PolicySection, reload::ReloadSection,
+    revocations::RevocationsSection, route::RouteSection, server::ServerSection,
+    sign_in::SignInSection, store::StoreSection, tls::TlsSection, upstream::UpstreamSection,
+    verdicts::VerdictsSection, webhooks::WebhooksSection,
 };
 use super::{
     AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, own_paths::OwnPaths,

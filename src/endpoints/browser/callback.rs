@@ -23,7 +23,8 @@ use crate::{
     store::{Applied, Record, Space, Write},
     telemetry::causes,
     verify::{
-        AppleGrant, ExpectedNonce, Fault, Identity, Mismatch, Printable, TokenFault, UnverifiedToken,
+        AppleGrant, ExpectedNonce, Fault, Identity, Mismatch, Printable, TokenFault,
+        UnverifiedToken,
     },
 };
 

@@ -69,7 +69,10 @@ impl fmt::Display for SetCookie<'_> {
             SameSite::None => "None",
         };
         let max_age = max_age.as_secs();
-        write!(f, "{name}={value}; Path={path}; Max-Age={max_age}; HttpOnly; Secure; SameSite={same_site}")
+        write!(
+            f,
+            "{name}={value}; Path={path}; Max-Age={max_age}; HttpOnly; Secure; SameSite={same_site}"
+        )
     }
 }
 

@@ -5,8 +5,7 @@ use tracing::warn;
 
 use super::{
     super::exchange::Exchange,
-    Answer, BrowserParts,
-    cookies,
+    Answer, BrowserParts, cookies,
     keeper::{SESSION_COOKIE, expired_session},
     navigation,
     origin::Origins,

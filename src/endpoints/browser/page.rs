@@ -94,7 +94,10 @@ impl fmt::Display for Way<'_> {
         match self {
             Self::SignIn(to) => {
                 let to = Escaped(to);
-                write!(f, "<a class=\"apple\" href=\"{to}\">{MARK}<span>Sign in with Apple</span></a>")
+                write!(
+                    f,
+                    "<a class=\"apple\" href=\"{to}\">{MARK}<span>Sign in with Apple</span></a>"
+                )
             }
             Self::Continue(to) => {
                 write!(f, "<a class=\"more\" href=\"{}\">Continue</a>", Escaped(to))
@@ -141,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_page_is_in_nobodys_frame_or_cache_and_loads_nothing() {
-        let page = Page { status: StatusCode::OK, title: "a", text: "b", ways: &[Way::SignIn("/")] };
+        let page =
+            Page { status: StatusCode::OK, title: "a", text: "b", ways: &[Way::SignIn("/")] };
         let response = page.render();
         let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
