@@ -56,6 +56,29 @@ async fn an_answer_without_the_state_of_this_browser_begins_no_session() {
 }
 
 #[tokio::test]
+async fn a_state_that_was_tampered_with_doubled_or_sealed_for_something_else_is_nobodys() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let session = browser.cookie(SESSION).unwrap().value.clone();
+    browser.cookies.retain(|cookie| cookie.name != SESSION);
+    let asked = Asked::of(&browser.open("/auth/apple/start").await);
+    let answer = answer(&house, &asked, &asked.token());
+    let (name, good) = (browser.states()[0].name.clone(), browser.states()[0].value.clone());
+    let renamed = session.replacen("siwa_c.", "siwa_s.", 1);
+    for bad in ["", "x", &good[..good.len() - 1], &format!("{good}A"), &session, &renamed] {
+        bad.clone_into(&mut browser.cookie_mut(&name).value);
+        refused(&house, &mut browser, &answer, "state_foreign").await;
+    }
+    // A second one of that name was set by somebody else, and nobody knows which is whose.
+    good.clone_into(&mut browser.cookie_mut(&name).value);
+    browser.cookies.push(browser.cookie(&name).unwrap().clone());
+    refused(&house, &mut browser, &answer, "state_unknown").await;
+    browser.cookies.pop();
+    assert_eq!(browser.post(CALLBACK, &answer, From::Apple).await.status, 303);
+}
+
+#[tokio::test]
 async fn a_sign_in_ends_once() {
     let house = house("").await;
     let mut browser = Browser::new(&house);
