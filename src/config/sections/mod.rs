@@ -24,6 +24,7 @@ mod reload;
 mod revocations;
 pub(super) mod route;
 mod server;
+mod sessions;
 mod sign_in;
 mod store;
 mod tls;
@@ -42,8 +43,8 @@ use self::{
     identity::IdentitySection, jwks::JwksSection, limits::LimitsSection, log::LogSection,
     notifications::NotificationsSection, policy::PolicySection, reload::ReloadSection,
     revocations::RevocationsSection, route::RouteSection, server::ServerSection,
-    sign_in::SignInSection, store::StoreSection, tls::TlsSection, upstream::UpstreamSection,
-    verdicts::VerdictsSection, webhooks::WebhooksSection,
+    sessions::SessionsSection, sign_in::SignInSection, store::StoreSection, tls::TlsSection,
+    upstream::UpstreamSection, verdicts::VerdictsSection, webhooks::WebhooksSection,
 };
 use super::{
     AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, own_paths::OwnPaths,
@@ -76,6 +77,7 @@ pub(super) struct Sections {
     headers: HeadersSection,
     cors: CorsSection,
     store: StoreSection,
+    sessions: SessionsSection,
     sign_in: SignInSection,
     browser: BrowserSection,
     notifications: NotificationsSection,
@@ -86,7 +88,7 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 23] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -103,6 +105,7 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
         ("headers", keys_of::<HeadersSection>()),
         ("cors", keys_of::<CorsSection>()),
         ("store", keys_of::<StoreSection>()),
+        ("sessions", keys_of::<SessionsSection>()),
         ("sign_in", keys_of::<SignInSection>()),
         ("browser", keys_of::<BrowserSection>()),
         ("notifications", keys_of::<NotificationsSection>()),
@@ -147,6 +150,7 @@ impl Sections {
             headers,
             cors,
             store,
+            sessions,
             sign_in,
             browser,
             notifications,
@@ -179,6 +183,7 @@ impl Sections {
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
+        let sessions = sessions.check(problems, store.as_ref());
         let notifications = notifications.check(problems, &mut own);
         let sign_in = sign_in.check(problems, &mut own);
         let known = browser::Known {
@@ -187,7 +192,8 @@ impl Sections {
             sign_in: sign_in.as_ref().map(|sign_in| &*sign_in.path),
         };
         let browser = browser.check(problems, &mut own, &mut doors.paths, &known);
-        let revocations = revocations.check(problems, client_ids, store.as_ref());
+        let revocations =
+            revocations.check(problems, client_ids, store.as_ref(), sessions.as_ref());
         let webhooks = webhooks.check(problems, notifications.as_ref());
         let log = log.check(problems);
         let watch_every = reload.check(problems);
@@ -223,6 +229,7 @@ impl Sections {
             audience: doors.audience,
             cors,
             store: store?,
+            sessions,
             sign_in,
             browser,
             notifications,
@@ -430,6 +437,9 @@ mod tests {
             ("[store]\nredis_username = 'proxy'", "store.redis_username"),
             ("[store]\nredis_prefix = ''", "store.redis_prefix"),
             ("[store]\nredis_timeout = '0s'", "store.redis_timeout"),
+            ("[sessions]\nkey_files = ['/nowhere']", "sessions.key_files"),
+            ("[sessions]\naccess_lifetime = '1m'", "sessions.access_lifetime"),
+            ("[sessions]\nreplicas = 0", "sessions.replicas"),
             ("[notifications]\npath = '/'", "notifications.path"),
             ("[notifications]\npath = 'apple'", "notifications.path"),
             ("[notifications]\npath = '/a/../b'", "notifications.path"),
