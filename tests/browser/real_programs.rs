@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use serde_json::json;
 use siwa_proxy::{
     clock::SystemClock,
-    sim::{Apple, echo::Echo, event::Event, people::Person},
+    sim::{Apple, echo::Echo, people::Person},
 };
 use tempfile::NamedTempFile;
 
