@@ -86,7 +86,8 @@ async fn everything_that_can_be_wrong_with_a_session_has_a_name() {
     let already_over =
         SessionSettings { access_lifetime: Duration::ZERO, ..SessionSettings::default() };
     let expired = keyring.begin_by(already_over, &house, &template).await;
-    let cut = &good.access.as_str()[..good.access.as_str().len() - 8];
+    // At the end of four characters, so that what is left is still base64.
+    let cut = &good.access.as_str()[.."siwa_a.".len() + 400];
     let renamed = good.refresh.as_str().replace("siwa_r.", "siwa_a.");
     for (name, text, expected) in [
         ("nothing behind the prefix", "siwa_a.", "session_malformed"),
@@ -113,8 +114,8 @@ async fn ten_thousand_changes_of_a_single_bit_open_nothing() {
     let house = House::with("").await;
     let (verifier, identity) = keyring.prove(&house, &TokenTemplate::native()).await;
     let sessions = verifier.sessions().unwrap();
-    let mut changes = 0;
-    while changes < 10_000 {
+    let mut tried = 0;
+    while tried < 10_000 {
         let access = sessions.begin(&identity, None).unwrap().access;
         assert!(verifier.reopen(access.as_str()).is_ok());
         for at in 0..access.as_str().len() {
@@ -123,7 +124,7 @@ async fn ten_thousand_changes_of_a_single_bit_open_nothing() {
                 bytes[at] ^= 1 << bit;
                 let changed = String::from_utf8_lossy(&bytes);
                 assert!(verifier.reopen(&changed).is_err(), "bit {bit} of byte {at}");
-                changes += 1;
+                tried += 1;
             }
         }
     }

@@ -230,8 +230,8 @@ mod tests {
     fn each_key_that_cannot_be_used_is_named() {
         let problems = problems_of("key_files = ['SHORT', '/none', 'KEY']");
         assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems[0].contains("`/short` is not 32 random bytes in base64"), "{problems:?}");
-        assert!(problems[1].contains("`/none` cannot be read"), "{problems:?}");
+        assert!(problems[0].contains("`/none` cannot be read"), "{problems:?}");
+        assert!(problems[1].contains("`/short` is not 32 random bytes in base64"), "{problems:?}");
         let problems = problems_of("key_files = ['KEY', 'KEY']");
         assert!(problems[0].starts_with("sessions.key_files: one key is there twice"));
     }

@@ -51,7 +51,7 @@ pub(super) struct Who {
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Address {
-    address: String,
+    at: String,
     verified: bool,
     private: bool,
 }
@@ -68,7 +68,7 @@ impl Who {
     pub(super) fn of(identity: &Identity) -> Self {
         let text = str::to_owned;
         let address = |email: &Email| Address {
-            address: text(email.address()),
+            at: text(email.address()),
             verified: email.is_verified(),
             private: email.is_private(),
         };
@@ -96,7 +96,7 @@ impl Who {
             client_id: audience.next()??,
             other_client_ids: audience.collect::<Option<_>>()?,
             email: self.email.map(|email| Email {
-                address: email.address.into(),
+                address: email.at.into(),
                 verified: email.verified,
                 private: email.private,
             }),

@@ -45,10 +45,10 @@ impl Sessions {
 
     async fn use_up(&self, refresh: &RefreshToken) -> Result<(), RenewError> {
         self.check_not_ended(refresh).await?;
-        if let Some(last) = self.last_use(refresh).await? {
-            if last.generation >= refresh.generation {
-                return self.use_again(refresh, last).await;
-            }
+        if let Some(last) = self.last_use(refresh).await?
+            && last.generation >= refresh.generation
+        {
+            return self.use_again(refresh, last).await;
         }
         match self.0.store.apply(self.uses(refresh)).await? {
             Applied::Done => Ok(()),

@@ -1,5 +1,8 @@
 //! The life of a session: what opens it, what renews it, and what ends it.
 
+mod ending;
+mod rotation;
+
 use serde_json::json;
 
 use super::{
@@ -13,7 +16,7 @@ use super::{
 use crate::clock::ManualClock;
 
 /// Apple's keys, of which no token is made here.
-const JWKS: &[u8] = include_bytes!("../../../tests/fixtures/jwks/2026-06-30-three-keys.json");
+const JWKS: &[u8] = include_bytes!("../../../../tests/fixtures/jwks/2026-06-30-three-keys.json");
 
 struct Scene {
     clock: ManualClock,
@@ -174,123 +177,6 @@ async fn shorter_lifetimes_hold_for_tokens_that_were_made_before() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_good_once_and_a_lost_answer_is_forgiven_for_a_while() {
-    let scene = Scene::new().await;
-    let first = scene.begin();
-    let second = scene.renew(&first.refresh).await.unwrap();
-    scene.clock.advance(Duration::from_secs(9));
-    let again = scene.renew(&first.refresh).await.unwrap();
-    scene.clock.advance(Duration::from_secs(1));
-    assert_eq!(scene.code(&second.access), "good");
-    assert_eq!(scene.renew(&first.refresh).await.unwrap_err(), "session_reused");
-    for text in [&first.access, &second.access, &again.access] {
-        assert_eq!(scene.code(text), "session_ended", "whoever has a token of it");
-    }
-    for text in [&first.refresh, &second.refresh, &again.refresh] {
-        assert_eq!(scene.renew(text).await.unwrap_err(), "session_ended");
-    }
-    assert_eq!((scene.counted("begun"), scene.counted("renewed")), (1, 2));
-    assert_eq!((scene.counted("reused"), scene.counted("ended")), (1, 1));
-}
-
-#[tokio::test]
-async fn nothing_is_forgiven_once_the_answer_was_used() {
-    let scene = Scene::new().await;
-    let first = scene.begin();
-    let second = scene.renew(&first.refresh).await.unwrap();
-    let third = scene.renew(&second.refresh).await.unwrap();
-    assert_eq!(scene.renew(&first.refresh).await.unwrap_err(), "session_reused");
-    assert_eq!(scene.code(&third.access), "session_ended");
-}
-
-#[tokio::test]
-async fn a_refresh_token_that_was_used_at_one_replica_was_used_at_all() {
-    let one = Scene::new().await;
-    let other = one.beside(&[1]).await;
-    let tokens = one.begin();
-    assert!(one.renew(&tokens.refresh).await.is_ok());
-    one.clock.advance(Duration::from_mins(1));
-    assert_eq!(other.renew(&tokens.refresh).await.unwrap_err(), "session_reused");
-    // The first has not heard of it from the store; before it makes new tokens it asks.
-    assert_eq!(one.renew(&tokens.refresh).await.unwrap_err(), "session_ended");
-}
-
-#[tokio::test]
-async fn two_uses_at_one_moment_are_one_use_and_a_forgiven_one() {
-    let scene = Scene::new().await;
-    let tokens = scene.begin();
-    let [one, other] = [(); 2].map(|()| scene.renew(&tokens.refresh));
-    let (one, other) = tokio::join!(one, other);
-    for tokens in [one.unwrap(), other.unwrap()] {
-        assert_eq!(scene.code(&tokens.access), "good");
-    }
-    let strict =
-        SessionSettings { refresh_reuse_grace: Duration::ZERO, ..SessionSettings::default() };
-    let (clock, store) = (&scene.clock, Arc::clone(&scene.store));
-    let strict = Scene::replica(clock, store, &[1], strict, "com.example.app").await;
-    let tokens = strict.begin();
-    assert!(strict.renew(&tokens.refresh).await.is_ok());
-    assert_eq!(strict.renew(&tokens.refresh).await.unwrap_err(), "session_reused");
-}
-
-#[tokio::test]
-async fn a_session_that_is_ended_is_over_here_at_once_and_elsewhere_when_it_is_told() {
-    let scene = Scene::new().await;
-    let [tokens, other] = [(); 2].map(|()| scene.begin());
-    scene.sessions.end(&tokens.session_id).await.unwrap();
-    assert_eq!(scene.code(&tokens.access), "session_ended");
-    assert_eq!(scene.code(&other.access), "good");
-    let elsewhere = scene.beside(&[1]).await;
-    assert_eq!(elsewhere.code(&tokens.access), "session_ended");
-    scene.sessions.end(&tokens.session_id).await.unwrap();
-    assert_eq!((scene.counted("ended"), scene.metrics.ended_sessions.get()), (1, 1));
-}
-
-#[tokio::test]
-async fn who_waits_for_the_end_of_a_session_hears_of_it() {
-    let scene = Scene::new().await;
-    let [tokens, other] = [(); 2].map(|()| scene.begin());
-    let identity = scene.verifier.reopen(tokens.access.as_str()).unwrap();
-    let ended = scene.sessions.ended(&identity);
-    tokio::pin!(ended);
-    scene.sessions.end(&other.session_id).await.unwrap();
-    assert!(futures_util::poll!(ended.as_mut()).is_pending());
-    scene.sessions.end(&tokens.session_id).await.unwrap();
-    ended.await;
-}
-
-#[tokio::test]
-async fn an_ended_session_is_remembered_until_its_last_token_expires() {
-    let scene = Scene::new().await;
-    let tokens = scene.begin();
-    scene.sessions.end(&tokens.session_id).await.unwrap();
-    scene.clock.advance(Duration::from_hours(30 * 24));
-    scene.sessions.sweep();
-    assert_eq!(scene.metrics.ended_sessions.get(), 1);
-    scene.clock.advance(Duration::from_mins(5));
-    assert_eq!(scene.renew(&tokens.refresh).await.unwrap_err(), "session_expired");
-    scene.sessions.sweep();
-    assert_eq!(scene.metrics.ended_sessions.get(), 0);
-}
-
-#[tokio::test]
-async fn a_revocation_ends_the_sessions_of_earlier_sign_ins_renewed_ones_too() {
-    let scene = Scene::new().await;
-    let first = scene.begin();
-    scene.clock.advance(Duration::from_mins(10));
-    let renewed = scene.renew(&first.refresh).await.unwrap();
-    let subject = identity_with(json!({})).subject().clone();
-    scene.revocations.add(Revocation::new(subject, UnixTime::from_secs(NOW)));
-    for text in [&first.access, &renewed.access] {
-        assert_eq!(scene.code(text), "token_revoked");
-    }
-    assert_eq!(scene.renew(&renewed.refresh).await.unwrap_err(), "token_revoked");
-    let anew = identity_with(json!({"iat": NOW + 1}));
-    let anew = scene.sessions.begin(&anew, None).unwrap();
-    assert_eq!(scene.code(&anew.access), "good", "a new sign-in");
-}
-
-#[tokio::test]
 async fn an_app_that_is_not_accepted_any_more_has_no_sessions() {
     let scene = Scene::new().await;
     let tokens = scene.begin();
@@ -367,76 +253,4 @@ async fn apples_grant_goes_with_the_refresh_token_and_never_with_the_access_toke
     let renewed = scene.sessions.renew(refresh).await.unwrap();
     let refresh = scene.verifier.reopen_refresh(renewed.refresh.as_str()).unwrap();
     assert_eq!(told(&refresh), Some(("r.0.secret", NOW + 9)));
-}
-
-#[tokio::test]
-async fn no_session_opens_before_it_is_known_which_were_ended() {
-    let scene = Scene::new().await;
-    let tokens = scene.begin();
-    let surroundings = SessionSurroundings {
-        store: Arc::clone(&scene.store),
-        max_staleness: None,
-        clock: Arc::new(scene.clock.clone()),
-        metrics: Metrics::new(),
-    };
-    let unread = Sessions::following(keys(&[1]), SessionSettings::default(), surroundings);
-    let verifier = Verifier::builder(ClientIds::new(["com.example.app"]).unwrap())
-        .jwks_source(FixedJwks::new(JWKS))
-        .clock(scene.clock.clone())
-        .sessions(unread)
-        .build()
-        .unwrap();
-    let judged = verifier.reopen(tokens.access.as_str());
-    assert_eq!(code_of(judged.map(drop)), "revocations_unavailable");
-}
-
-#[tokio::test]
-async fn what_a_store_lost_is_written_there_again() {
-    let scene = Scene::new().await;
-    let [tokens, other] = [(); 2].map(|()| scene.begin());
-    scene.sessions.end(&tokens.session_id).await.unwrap();
-    scene.sessions.end(&other.session_id).await.unwrap();
-    let there = vec![scene.sessions.0.ended.record_of(&other.session_id, scene.sessions.now())];
-    let missing = crate::store::Follower::load(&scene.sessions.0.ended, there);
-    let [Write::Raise(Space::EndedSessions, record)] = &missing[..] else { panic!("{missing:?}") };
-    assert_eq!(record.key, tokens.session_id.to_text());
-}
-
-#[tokio::test]
-async fn a_store_that_is_full_renews_nobody() {
-    #[derive(Debug)]
-    struct Full(MemoryStore);
-    impl Store for Full {
-        fn apply(&self, _: Vec<Write>) -> crate::store::Answer<'_, crate::store::Applied> {
-            Box::pin(std::future::ready(Err(StoreError::Full)))
-        }
-        fn list(&self, space: Space) -> crate::store::Answer<'_, Vec<crate::store::Record>> {
-            self.0.list(space)
-        }
-        fn get(
-            &self,
-            space: Space,
-            key: String,
-        ) -> crate::store::Answer<'_, Option<crate::store::Record>> {
-            self.0.get(space, key)
-        }
-        fn follow<'a>(
-            &'a self,
-            space: Space,
-            follower: &'a dyn crate::store::Follower,
-        ) -> crate::store::Forever<'a> {
-            self.0.follow(space, follower)
-        }
-        fn sweep(&self) -> crate::store::Answer<'_, ()> {
-            self.0.sweep()
-        }
-    }
-    let clock = ManualClock::at(UnixTime::from_secs(NOW));
-    let store = Arc::new(Full(MemoryStore::new(Arc::new(clock.clone()))));
-    let settings = SessionSettings::default();
-    let scene = Scene::replica(&clock, store, &[1], settings, "com.example.app").await;
-    let tokens = scene.begin();
-    assert_eq!(scene.renew(&tokens.refresh).await.unwrap_err(), "store_unavailable");
-    assert!(scene.sessions.end(&tokens.session_id).await.is_err());
-    assert_eq!(scene.code(&tokens.access), "session_ended", "here at once");
 }
