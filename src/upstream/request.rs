@@ -320,17 +320,17 @@ const OUR_COOKIES: [&[u8]; 2] = [b"__Host-siwa_", b"__Secure-siwa_"];
 /// Leaves the application its own cookies alone.
 fn remove_our_cookies(headers: &mut HeaderMap) {
     let is_ours = |cookie: &&[u8]| OUR_COOKIES.iter().any(|start| cookie.starts_with(start));
-    let Some(line) = headers.get(COOKIE) else { return };
-    let cookies = || line.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let line = headers.get(COOKIE).map_or(&b""[..], HeaderValue::as_bytes);
+    let cookies = || line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     if !cookies().any(|cookie| is_ours(&cookie)) {
         return;
     }
     let others: Vec<&[u8]> = cookies().filter(|cookie| !is_ours(cookie)).collect();
     // Bytes that were legal in a value are legal in a part of it.
-    match HeaderValue::from_bytes(&others.join(&b"; "[..])) {
-        Ok(others) if !others.is_empty() => drop(headers.insert(COOKIE, others)),
-        _ => drop(headers.remove(COOKIE)),
-    }
+    match HeaderValue::from_bytes(&others.join(&b"; "[..])).ok().filter(|it| !it.is_empty()) {
+        Some(others) => headers.insert(COOKIE, others),
+        None => headers.remove(COOKIE),
+    };
 }
 
 /// Takes from trailers what no trailer may be (RFC 9110 §6.5.1) and what only we may say: who it is, where it came from,

@@ -14,7 +14,8 @@ const WINDOW: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
 const SCRIPT: &str = "Sec-Fetch-Mode: cors\r\n";
 
 async fn house(extra: &str) -> House {
-    House::verifier(&format!("{extra}{}", settings(&key_file(1), ""))).await
+    let key = key_file(1);
+    House::verifier(&format!("{extra}{}", settings(&key, ""))).await
 }
 
 /// How a gateway asks about `method` and `/orders?page=2` of a browser that sent `lines`.
