@@ -321,12 +321,11 @@ const OUR_COOKIES: [&[u8]; 2] = [b"__Host-siwa_", b"__Secure-siwa_"];
 fn remove_our_cookies(headers: &mut HeaderMap) {
     let is_ours = |cookie: &&[u8]| OUR_COOKIES.iter().any(|start| cookie.starts_with(start));
     let line = headers.get(COOKIE).map_or(&b""[..], HeaderValue::as_bytes);
-    let cookies = || line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-    if !cookies().any(|cookie| is_ours(&cookie)) {
+    let cookies = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    if !cookies.clone().any(|cookie| is_ours(&cookie)) {
         return;
     }
-    let others: Vec<&[u8]> = cookies().filter(|cookie| !is_ours(cookie)).collect();
-    // Bytes that were legal in a value are legal in a part of it.
+    let others: Vec<&[u8]> = cookies.filter(|cookie| !is_ours(cookie)).collect();
     match HeaderValue::from_bytes(&others.join(&b"; "[..])).ok().filter(|it| !it.is_empty()) {
         Some(others) => headers.insert(COOKIE, others),
         None => headers.remove(COOKIE),
