@@ -53,7 +53,7 @@ enum Command {
     Healthcheck(healthcheck::HealthcheckOptions),
     Demo(demo::DemoOptions),
     Sim(SimOptions),
-    /// Print a new key for sessions, which seals them: for a file that sessions.key_files names, and nobody else.
+    /// Print a new key, which seals sessions: for a file that nobody else can read.
     SessionKey,
     /// Print the JSON Schema of the settings file, which editors find by `#:schema FILE` in its first line.
     Schema,

@@ -246,6 +246,7 @@ fn build_notifications(
         trusted_peers: settings.trusted_peers.clone(),
         realm: settings.realm.clone(),
         metrics: metrics.clone(),
+        max_requests: settings.limits.max_requests.get(),
     };
     Some(Notifications::new(door, surroundings))
 }

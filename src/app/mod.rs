@@ -216,7 +216,7 @@ impl App {
         let rooms = Rooms::new(settings, &surroundings)?;
         let serving = rooms.serving(&surroundings);
         let (verifier, verifiers) = watch::channel(rooms.verifier.clone());
-        let first_keys = await_keys(verifiers, readiness.latch("keys"));
+        let first_keys = await_keys(verifiers.clone(), readiness.latch("keys"));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(first_keys));
         if let Some(recorder) = &recorder {
             revocation::start(recorder, readiness.latch("revocations"), &tasks, &stop_admin)?;
@@ -231,7 +231,7 @@ impl App {
         let admin_pages = door.pages();
         admin_pages.set(rooms.admin_pages());
         // The second server's connections are nobody's concern, and health is told until the last request is done.
-        let door = RevocationsView::new(door, admin_token.zip(recorder));
+        let door = RevocationsView::new(door, admin_token.zip(recorder), verifiers);
         tasks.spawn({
             let server = Server::new(ServerSettings::default(), Metrics::new());
             let serving = server.serve(admin, door, CancellationToken::new());

@@ -46,7 +46,7 @@ pub(super) fn build_recorder(
         Arc::clone(clock),
         metrics.clone(),
     );
-    Ok(Some(Recorder { store, health, revocations, webhooks }))
+    Ok(Some(Recorder { store, health, revocations, webhooks, tasks: tasks.clone() }))
 }
 
 fn open(

@@ -26,7 +26,10 @@ pub use self::{
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
     rejection::{Dialect, Realm, Rejection, SignInFault},
 };
-pub(crate) use self::{identity_headers::reads_as, standing::Standing};
+pub(crate) use self::{
+    identity_headers::reads_as,
+    standing::{Standing, StandingEnd},
+};
 use crate::{
     telemetry::traces::spans,
     verify::{Identity, KeyId, Verifier},

@@ -5,7 +5,6 @@
 //! place. The sections (`sections/`) are the manual of the keys, and `config/reference.toml` is tested against them.
 
 mod byte_size;
-mod lints;
 mod load;
 mod merge;
 mod names;
@@ -15,6 +14,7 @@ mod schema;
 mod sections;
 mod settled;
 mod variables;
+mod warnings;
 mod written;
 
 use std::{

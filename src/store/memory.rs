@@ -129,7 +129,7 @@ mod tests {
     use crate::clock::{ManualClock, UnixTime};
 
     fn record(key: &str, clock: &ManualClock) -> Record {
-        let expires_at = clock.now().saturating_add(Duration::from_secs(60));
+        let expires_at = clock.now().saturating_add(Duration::from_mins(1));
         Record { key: key.to_owned(), value: "1 0".to_owned(), expires_at }
     }
 
@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(done, Applied::Done, "nobody but Apple fills this one");
         }
 
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         store.sweep().await.unwrap();
         assert_eq!(insert(Space::SpentTokens, "3").await.unwrap(), Applied::Done);
     }
@@ -170,7 +170,7 @@ mod tests {
         let put = Write::Put(Space::SpentRefreshes, record("k", &clock));
         assert_eq!(store.apply(vec![put]).await.unwrap(), Applied::Done);
         assert_eq!(get().await, Some(record("k", &clock)));
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         assert_eq!(get().await, None);
     }
 }

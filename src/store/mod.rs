@@ -270,6 +270,9 @@ pub enum StoreError {
         /// Which.
         path: PathBuf,
     },
+    /// It failed for no fault of whatever is behind it.
+    #[error("the store failed")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
     /// The file cannot be read or written; it is opened anew after a while.
     #[error("the store cannot be read or written")]
     File(#[source] Box<dyn Error + Send + Sync>),

@@ -22,7 +22,7 @@ use super::{
     pool::Lease,
     request::{ForwardingRules, clean_trailers},
 };
-use crate::authn::Standing;
+use crate::authn::{Standing, StandingEnd};
 
 /// What may come and how long it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(crate) struct StreamedBody {
     /// For whom it is: it is broken off when they may not have it any more.
     standing: Option<Standing>,
     /// Watches for that, once the body makes somebody wait: most never do.
-    revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ended: Option<Pin<Box<dyn Future<Output = StandingEnd> + Send>>>,
     activity: Activity,
     /// What is told of its end.
     account: Option<Account>,
@@ -78,7 +78,7 @@ impl StreamedBody {
             head_only: false,
             deadline: None,
             standing: None,
-            revoked: None,
+            ended: None,
             activity: Activity::none(),
             account: None,
             _lease: None,
@@ -136,8 +136,8 @@ impl StreamedBody {
         if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Some(Err(BodyFault::TookTooLong)));
         }
-        if self.revoked.as_mut().is_some_and(|revoked| revoked.as_mut().poll(cx).is_ready()) {
-            return Poll::Ready(Some(Err(BodyFault::Revoked)));
+        if let Some(Poll::Ready(end)) = self.ended.as_mut().map(|ended| ended.as_mut().poll(cx)) {
+            return Poll::Ready(Some(Err(BodyFault::StandingEnded(end))));
         }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(None) => Poll::Ready(None),
@@ -145,9 +145,9 @@ impl StreamedBody {
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyFault::Broken(error)))),
             Poll::Pending => {
                 if let Some(standing) = self.standing.take() {
-                    let revoked = self.revoked.insert(standing.ended());
-                    if revoked.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Some(Err(BodyFault::Revoked)));
+                    let ended = self.ended.insert(standing.ended());
+                    if let Poll::Ready(end) = ended.as_mut().poll(cx) {
+                        return Poll::Ready(Some(Err(BodyFault::StandingEnded(end))));
                     }
                 }
                 ready!(self.poll_silence(cx));
@@ -206,8 +206,8 @@ pub(crate) enum BodyFault {
     #[error("the exchange took too long")]
     TookTooLong,
     /// Whom it is for may not have it any more.
-    #[error("the sign-in was revoked")]
-    Revoked,
+    #[error(transparent)]
+    StandingEnded(StandingEnd),
     /// It has more bytes than are taken.
     #[error("the body has more than {limit} bytes")]
     TooLarge {

@@ -43,7 +43,7 @@ impl UpstreamError {
             Self::Exchange(error) => match BodyFault::behind(error) {
                 Some(BodyFault::TooLarge { limit }) => Rejection::BodyTooLarge { limit: *limit },
                 Some(BodyFault::TimedOut | BodyFault::TookTooLong) => Rejection::BodyTimedOut,
-                Some(BodyFault::Broken(_) | BodyFault::Revoked) => {
+                Some(BodyFault::Broken(_) | BodyFault::StandingEnded(_)) => {
                     Rejection::BadRequest("the request's body broke off")
                 }
                 None => Rejection::UpstreamUnreachable,

@@ -189,7 +189,7 @@ impl ClaimRules {
         now: UnixTime,
     ) -> Result<SignedNotification, TokenFault> {
         check_issuer(&claims)?;
-        let (client_id, _) = self.check_audience(&claims)?;
+        let (client_id, other_client_ids) = self.check_audience(&claims)?;
         let issued_at = self.check_issued(&claims, now)?;
         self.check_not_before(&claims, now)?;
         let a_day_later = issued_at.saturating_add(SignedNotification::LIFETIME);
@@ -199,7 +199,8 @@ impl ClaimRules {
         let id = claims.text("jti")?;
         // What may be set wrongly ahead by our leeway stays acceptable for as much longer.
         let refused_from = expires_at.saturating_add(self.leeway);
-        SignedNotification::read(Stamps { id, client_id, issued_at, refused_from }, events)
+        let stamps = Stamps { id, client_id, other_client_ids, issued_at, refused_from };
+        SignedNotification::read(stamps, events)
     }
 
     /// Asks again what time alone can change, for every use of an identity, remembered or not. A clock may also be set

@@ -149,6 +149,11 @@ impl Verifier {
         Ok(notification)
     }
 
+    /// Whether tokens that were issued to `client_id` are accepted.
+    pub(crate) fn accepts(&self, client_id: &ClientId) -> bool {
+        self.rules.client_ids().contains(client_id)
+    }
+
     /// Whose tokens are refused although they have not expired, if anybody's can be.
     pub(crate) const fn revocations(&self) -> Option<&Revocations> {
         self.revocations.as_ref()

@@ -28,8 +28,9 @@ pub(super) struct RevocationsSection {
     #[serde(with = "humantime_serde")]
     keep: Duration,
 
-    /// How old the list may be while Redis cannot be reached; any age unless set. Beyond it requests are answered 503: shorter
-    /// misses no revocation for long, and makes Redis as important as the proxy itself.
+    /// How old the list may be while Redis cannot be reached; any age unless set. Beyond it requests are answered 503, and
+    /// upgraded streams and long answers end: shorter misses no revocation for long, and makes Redis as important as the proxy
+    /// itself.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     max_staleness: Option<Duration>,
 

@@ -237,6 +237,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_sessions_says_nothing_without_a_key() {
+        for key in ["access_lifetime", "refresh_lifetime", "apple_grace"] {
+            let problems = problems_of(&format!("{key} = '1h'"));
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            let what = format!("sessions.{key}: says nothing without sessions.key_files");
+            assert!(problems[0].starts_with(&what), "{problems:?}");
+        }
+    }
+
+    #[test]
     fn no_lifetime_is_longer_than_what_it_is_a_part_of() {
         for (more, key) in [
             ("access_lifetime = '31days'", "access_lifetime"),

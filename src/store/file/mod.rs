@@ -56,7 +56,7 @@ impl FileStore {
         let (database, now) = (Arc::clone(&self.database), self.clock.now());
         let working = move || database.run(|database| work(database, now));
         let done = self.tasks.spawn_blocking(working).await;
-        self.health.noted(done.unwrap_or_else(|panic| Err(StoreError::File(panic.into()))))
+        self.health.noted(done.unwrap_or_else(|panic| Err(StoreError::Failed(panic.into()))))
     }
 
     /// Tells `follower` what is there, and writes what it knows besides: nobody else can have written or removed anything, so

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use super::RevocationsFault;
 
@@ -63,6 +66,13 @@ impl Freshness {
                 Some(self.since.elapsed().saturating_sub(at))
             }
         }
+    }
+
+    /// Waits for as long as the list can be relied on at least, if it may have an age of `limit`.
+    pub(super) async fn may_be_over(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else { return std::future::pending().await };
+        let left = limit.saturating_sub(self.age().unwrap_or_default());
+        sleep(left.saturating_add(Duration::from_millis(1))).await;
     }
 
     /// Whether the list can be relied on, if it may have an age of `limit`.

@@ -72,7 +72,7 @@ async fn no_session_opens_before_it_is_known_which_were_ended() {
     let unread = Sessions::following(keys(&[1]), SessionSettings::default(), surroundings);
     let verifier = Verifier::builder(ClientIds::new(["com.example.app"]).unwrap())
         .jwks_source(FixedJwks::new(JWKS))
-        .clock(scene.clock.clone())
+        .clock(scene.clock)
         .sessions(unread)
         .build()
         .unwrap();
