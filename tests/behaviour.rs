@@ -19,6 +19,7 @@ mod key_rotation;
 mod key_sources;
 mod policy;
 mod properties;
+mod token_endpoint;
 mod verification;
 
 mod auth_request;
@@ -60,6 +61,7 @@ mod configuration;
 mod demo;
 mod drill;
 mod library_use;
+mod migrate;
 mod reload;
 mod schema;
 

@@ -251,6 +251,12 @@ impl Settings {
         (self.admin_listen.to_string(), self.admin_token_file.as_deref())
     }
 
+    /// By which key Apple knows us, if it is to be asked anything.
+    #[must_use]
+    pub const fn apple_api(&self) -> Option<&AppleApiSettings> {
+        self.apple_api.as_ref()
+    }
+
     /// How the log looks.
     #[must_use]
     pub const fn log(&self) -> &LogSettings {

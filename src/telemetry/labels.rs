@@ -224,7 +224,7 @@ pub struct DeliveryLabels {
 /// What Apple was asked in an app's name, and what it answered: the labels of `siwa_apple_requests_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AppleRequestLabels {
-    /// `exchange` (a code), `validate` (a refresh token), `revoke` or `probe`.
+    /// `exchange` (a code), `validate` (a refresh token), `revoke`, `probe`, `migration_token` or `migrate`.
     pub operation: &'static str,
     /// `ok`, or the reason code, e.g. `apple_invalid_grant`, `apple_timed_out`.
     pub result: &'static str,
