@@ -36,7 +36,7 @@ async fn house_asking(url: Option<&str>, extra: &str) -> House {
         key.key_id,
         file.path().display()
     );
-    House::beside(apple, &with_key(&key_file(1), &api)).await
+    House::with_apple(apple, &with_key(&key_file(1), &api)).await
 }
 
 async fn house(extra: &str) -> House {
