@@ -23,6 +23,7 @@ mod token_endpoint;
 mod verification;
 
 mod auth_request;
+mod browser;
 mod ext_authz;
 mod faults;
 mod forward_auth;
