@@ -20,9 +20,10 @@ use std::{
 use aws_lc_rs::rand;
 use tokio::sync::watch;
 
+pub(super) use self::freshness::Freshness;
 pub(crate) use self::groups::ClientGroups;
 pub use self::revocation::{InvalidRevocation, Revocation};
-use self::{freshness::Freshness, shards::Shards};
+use self::shards::Shards;
 use super::{
     builder::VerifierBuilder,
     error::{TokenFault, VerifyError},
