@@ -34,7 +34,7 @@ use siwa_proxy::{
     config::{self, Flags, Problems, Settings},
     sim::{Apple, StartError},
     telemetry,
-    verify::FetchFault,
+    verify::{FetchFault, SealKeys},
 };
 
 use options::SettingsOptions;
@@ -57,6 +57,8 @@ enum Command {
     Healthcheck(healthcheck::HealthcheckOptions),
     Demo(demo::DemoOptions),
     Sim(SimOptions),
+    /// Print a new key for sessions, which seals them: for a file that sessions.key_files names, and nobody else.
+    SessionKey,
     /// Print the JSON Schema of the settings file, which editors find by `#:schema FILE` in its first line.
     Schema,
     Completions(CompletionsOptions),
@@ -161,6 +163,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Revocations(options) => runtime.block_on(revocations::run(options))?,
         Command::Migrate(options) => return runtime.block_on(migrate::run(*options)),
         Command::Healthcheck(options) => return Ok(runtime.block_on(healthcheck::run(options))),
+        Command::SessionKey => print_session_key()?,
         Command::Schema => print_schema()?,
         Command::Completions(CompletionsOptions { shell }) => complete(shell),
         Command::Demo(options) => runtime.block_on(demo::run(options))?,
@@ -173,6 +176,12 @@ fn print_schema() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &config::schema())?;
     writeln!(out)?;
+    Ok(())
+}
+
+fn print_session_key() -> anyhow::Result<()> {
+    let key = SealKeys::generate()?;
+    writeln!(io::stdout().lock(), "{}", *key)?;
     Ok(())
 }
 

@@ -41,6 +41,7 @@ mod real_programs;
 mod redaction;
 mod revocation;
 mod routing;
+mod sessions;
 mod shutdown;
 mod sign_in;
 mod smuggling;

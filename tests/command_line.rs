@@ -41,6 +41,7 @@ fn the_help_of_each_command_reads_as_it_should() {
         &["healthcheck", "--help"],
         &["demo", "--help"],
         &["sim", "--help"],
+        &["session-key", "--help"],
         &["schema", "--help"],
         &["completions", "--help"],
     ] {

@@ -20,8 +20,8 @@ use crate::{
     telemetry::Metrics,
     upstream::{ForwardingRules, HostForwarding, Streams, TlsError, Upstream},
     verify::{
-        BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Verifier,
-        VerifierBuilder,
+        BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Sessions,
+        Verifier, VerifierBuilder,
     },
 };
 
@@ -54,7 +54,7 @@ pub(super) fn build_verifier(
     earlier: Earlier<'_>,
     surroundings: &Surroundings,
 ) -> Result<Verifier, BuildError> {
-    let Surroundings { clock, metrics, tasks, recorder, .. } = surroundings;
+    let Surroundings { clock, metrics, tasks, recorder, sessions, .. } = surroundings;
     let mut builder = Verifier::builder(settings.client_ids.clone())
         .issuer(settings.issuer.clone())
         .jwks_settings(settings.jwks.clone())
@@ -68,6 +68,9 @@ pub(super) fn build_verifier(
     }
     if let Some(recorder) = recorder {
         builder = builder.revocations(recorder.revocations.clone());
+    }
+    if let Some(sessions) = sessions {
+        builder = builder.sessions(sessions.clone());
     }
     match earlier {
         Earlier::None => with_canary(with_sources(builder, settings)?, settings).build(),
@@ -128,6 +131,8 @@ pub(super) struct Surroundings {
     pub(super) readiness: Readiness,
     /// The store, and the list that every verifier asks; as the process was started with.
     pub(super) recorder: Option<Recorder>,
+    /// Our own sessions, if there are any; as the process was started with.
+    pub(super) sessions: Option<Sessions>,
     /// Where Apple's notifications are taken; as the process was started with.
     pub(super) notifications: Option<NotificationSettings>,
     /// Where apps sign in; as the process was started with.

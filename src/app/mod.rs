@@ -7,6 +7,7 @@ mod rehearsal;
 mod reload;
 mod revocation;
 mod rooms;
+mod sessions;
 mod swappable;
 mod watching;
 
@@ -25,6 +26,7 @@ use self::{
     reload::{Doors, LastReload, Reloader},
     revocation::build_recorder,
     rooms::Rooms,
+    sessions::build_sessions,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -191,6 +193,7 @@ impl App {
         let _none_outlives_this_future = streams.end_on_drop();
         let stop_admin = CancellationToken::new();
         let recorder = build_recorder(&settings, &clock, &metrics, &tasks)?;
+        let sessions = build_sessions(&settings, recorder.as_ref(), &clock, &metrics);
         let admin_token = settings.admin_token.clone();
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),
@@ -199,6 +202,7 @@ impl App {
             streams: streams.clone(),
             readiness: readiness.clone(),
             recorder: recorder.clone(),
+            sessions: sessions.clone(),
             notifications: settings.notifications.clone(),
             sign_in: settings.sign_in.clone(),
         };
@@ -210,6 +214,9 @@ impl App {
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(first_keys));
         if let Some(recorder) = &recorder {
             revocation::start(recorder, readiness.latch("revocations"), &tasks, &stop_admin)?;
+        }
+        if let Some(sessions) = &sessions {
+            sessions::start(sessions, readiness.latch("sessions"), &tasks, &stop_admin);
         }
 
         let last = LastReload::started(clock.now());

@@ -25,8 +25,8 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::settled::{
-    AdditionalKeys, AssertionSettings, JwksFrom, Published, RouteDestination, StoreSettings,
-    UpstreamEntry,
+    AdditionalKeys, AssertionSettings, JwksFrom, Published, RouteDestination, SessionsEntry,
+    StoreSettings, UpstreamEntry,
 };
 pub use self::{
     load::Flags,
@@ -105,6 +105,8 @@ pub struct Settings {
     pub(crate) cors: Cors,
     /// Where is kept what must outlive a request.
     pub(crate) store: StoreSettings,
+    /// What seals sessions, and how long they live, if there are any.
+    pub(crate) sessions: Option<SessionsEntry>,
     /// Where apps sign in, if they do.
     pub(crate) sign_in: Option<SignInSettings>,
     /// Where Apple's notifications are taken, if they are.

@@ -206,6 +206,14 @@ pub struct NotificationLabels {
     pub outcome: &'static str,
 }
 
+/// What became of a session: the label of `siwa_sessions_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SessionLabels {
+    /// `begun`, `renewed`, `ended` (somebody signed out, or it was ended for them), or `reused` (a refresh token was used a
+    /// second time, which ends it, too).
+    pub event: &'static str,
+}
+
 /// How one attempt to deliver an event ended: the label of `siwa_webhook_deliveries_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DeliveryLabels {

@@ -14,6 +14,7 @@ use super::{
         JwksSource, KeySource, Surroundings, TrustedUrl,
     },
     revocations::Revocations,
+    session::Sessions,
     verdicts::VerdictCache,
 };
 use crate::{
@@ -36,6 +37,7 @@ pub struct VerifierBuilder {
     leeway: Duration,
     max_token_age: Option<Duration>,
     revocations: Option<Revocations>,
+    sessions: Option<Sessions>,
     verdict_capacity: u64,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -63,6 +65,7 @@ impl VerifierBuilder {
             leeway: Self::LEEWAY,
             max_token_age: None,
             revocations: None,
+            sessions: None,
             verdict_capacity: Self::VERDICT_CAPACITY,
             clock: Arc::new(SystemClock),
             metrics: Metrics::new(),
@@ -138,6 +141,12 @@ impl VerifierBuilder {
         self
     }
 
+    /// Whose sessions are opened, too; nobody's unless this is called. Their clock should be the verifier's.
+    pub fn sessions(mut self, sessions: Sessions) -> Self {
+        self.sessions = Some(sessions);
+        self
+    }
+
     /// How many verdicts are remembered at most; 0 remembers none.
     pub const fn verdict_capacity(mut self, entries: u64) -> Self {
         self.verdict_capacity = entries;
@@ -184,6 +193,7 @@ impl VerifierBuilder {
             verdicts: VerdictCache::new(self.verdict_capacity, &self.metrics)
                 .map_err(|error| BuildError::Randomness(error.into()))?,
             revocations: self.revocations,
+            sessions: self.sessions,
             issuer: self.issuer,
             clock: self.clock,
             metrics: self.metrics,

@@ -176,6 +176,7 @@ impl ClaimRules {
             not_before,
             issued_at,
             expires_at,
+            session: None,
         })
     }
 
@@ -211,11 +212,16 @@ impl ClaimRules {
     }
 
     fn check_unexpired(&self, expired_at: UnixTime, now: UnixTime) -> Result<(), TokenFault> {
-        if now < expired_at.saturating_add(self.leeway) {
+        if self.is_unexpired(expired_at, now) {
             Ok(())
         } else {
             Err(TokenFault::Expired { expired_at, now })
         }
+    }
+
+    /// Whether what ends at `expires_at` has not ended at `now`, leeway included.
+    pub(super) fn is_unexpired(&self, expires_at: UnixTime, now: UnixTime) -> bool {
+        now < expires_at.saturating_add(self.leeway)
     }
 
     /// The age by `iat`, the only time that Apple documents as the time of issue.
@@ -274,7 +280,7 @@ impl ClaimRules {
         Ok(not_before)
     }
 
-    fn check_begun(
+    pub(super) fn check_begun(
         &self,
         claim: &'static str,
         valid_from: UnixTime,

@@ -36,6 +36,7 @@ pub(in super::super) fn example_of(key: &str) -> Option<Value> {
         "store.redis_username" => text("siwa-proxy"),
         "store.redis_password_file" => text("/etc/siwa-proxy/redis-password"),
         "store.redis_ca_file" => text("/etc/siwa-proxy/redis-ca.pem"),
+        "sessions.key_files" => Value::Array(vec![text("/etc/siwa-proxy/session-key")]),
         "sign_in.path" => text("/auth/apple"),
         "notifications.path" => text("/auth/apple/notifications"),
         "revocations.max_staleness" => text("10m"),

@@ -23,6 +23,7 @@ mod reload;
 mod revocations;
 pub(super) mod route;
 mod server;
+mod sessions;
 mod sign_in;
 mod store;
 mod tls;
@@ -40,8 +41,8 @@ use self::{
     ext_authz::ExtAuthzSection, headers::HeadersSection, identity::IdentitySection,
     jwks::JwksSection, limits::LimitsSection, log::LogSection, notifications::NotificationsSection,
     policy::PolicySection, reload::ReloadSection, revocations::RevocationsSection,
-    route::RouteSection, server::ServerSection, sign_in::SignInSection, store::StoreSection,
-    tls::TlsSection, upstream::UpstreamSection, verdicts::VerdictsSection,
+    route::RouteSection, server::ServerSection, sessions::SessionsSection, sign_in::SignInSection,
+    store::StoreSection, tls::TlsSection, upstream::UpstreamSection, verdicts::VerdictsSection,
     webhooks::WebhooksSection,
 };
 use super::{
@@ -75,6 +76,7 @@ pub(super) struct Sections {
     headers: HeadersSection,
     cors: CorsSection,
     store: StoreSection,
+    sessions: SessionsSection,
     sign_in: SignInSection,
     notifications: NotificationsSection,
     revocations: RevocationsSection,
@@ -84,7 +86,7 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 22] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -101,6 +103,7 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
         ("headers", keys_of::<HeadersSection>()),
         ("cors", keys_of::<CorsSection>()),
         ("store", keys_of::<StoreSection>()),
+        ("sessions", keys_of::<SessionsSection>()),
         ("sign_in", keys_of::<SignInSection>()),
         ("notifications", keys_of::<NotificationsSection>()),
         ("revocations", keys_of::<RevocationsSection>()),
@@ -144,6 +147,7 @@ impl Sections {
             headers,
             cors,
             store,
+            sessions,
             sign_in,
             notifications,
             revocations,
@@ -174,9 +178,11 @@ impl Sections {
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
+        let sessions = sessions.check(problems, store.as_ref());
         let notifications = notifications.check(problems, &mut own);
         let sign_in = sign_in.check(problems, &mut own);
-        let revocations = revocations.check(problems, client_ids, store.as_ref());
+        let revocations =
+            revocations.check(problems, client_ids, store.as_ref(), sessions.as_ref());
         let webhooks = webhooks.check(problems, notifications.as_ref());
         let log = log.check(problems);
         let watch_every = reload.check(problems);
@@ -212,6 +218,7 @@ impl Sections {
             audience: doors.audience,
             cors,
             store: store?,
+            sessions,
             sign_in,
             notifications,
             revocations: revocations.settings,
@@ -418,6 +425,9 @@ mod tests {
             ("[store]\nredis_username = 'proxy'", "store.redis_username"),
             ("[store]\nredis_prefix = ''", "store.redis_prefix"),
             ("[store]\nredis_timeout = '0s'", "store.redis_timeout"),
+            ("[sessions]\nkey_files = ['/nowhere']", "sessions.key_files"),
+            ("[sessions]\naccess_lifetime = '1m'", "sessions.access_lifetime"),
+            ("[sessions]\nreplicas = 0", "sessions.replicas"),
             ("[notifications]\npath = '/'", "notifications.path"),
             ("[notifications]\npath = 'apple'", "notifications.path"),
             ("[notifications]\npath = '/a/../b'", "notifications.path"),

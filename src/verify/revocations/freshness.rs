@@ -11,7 +11,7 @@ use super::RevocationsFault;
 
 /// When it was last certain that the list is what the store holds.
 #[derive(Debug)]
-pub(super) struct Freshness {
+pub(in super::super) struct Freshness {
     since: Instant,
     /// Milliseconds after `since`, and one more, so that zero is never.
     confirmed: AtomicU64,
@@ -30,13 +30,13 @@ impl Default for Freshness {
 
 impl Freshness {
     /// It is certain at this moment.
-    pub(super) fn confirm(&self) {
+    pub(in super::super) fn confirm(&self) {
         let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(FOR_GOOD);
         self.set(millis.saturating_add(1));
     }
 
     /// It is certain from here on.
-    pub(super) fn confirm_for_good(&self) {
+    pub(in super::super) fn confirm_for_good(&self) {
         self.set(FOR_GOOD);
     }
 
@@ -46,7 +46,7 @@ impl Freshness {
     }
 
     /// Waits until it has been certain once.
-    pub(super) async fn confirmed(&self) {
+    pub(in super::super) async fn confirmed(&self) {
         let first = self.first.notified();
         if self.confirmed.load(Ordering::Acquire) == NEVER {
             first.await;
@@ -54,7 +54,7 @@ impl Freshness {
     }
 
     /// How long ago that was.
-    pub(super) fn age(&self) -> Option<Duration> {
+    pub(in super::super) fn age(&self) -> Option<Duration> {
         match self.confirmed.load(Ordering::Acquire) {
             NEVER => None,
             FOR_GOOD => Some(Duration::ZERO),
@@ -66,7 +66,7 @@ impl Freshness {
     }
 
     /// Whether the list can be relied on, if it may have an age of `limit`.
-    pub(super) fn check(&self, limit: Option<Duration>) -> Result<(), RevocationsFault> {
+    pub(in super::super) fn check(&self, limit: Option<Duration>) -> Result<(), RevocationsFault> {
         let Some(limit) = limit else {
             // No clock is asked where none matters.
             let is_known = self.confirmed.load(Ordering::Acquire) != NEVER;

@@ -20,8 +20,9 @@ use std::{
 use aws_lc_rs::rand;
 use tokio::sync::watch;
 
+pub(super) use self::freshness::Freshness;
 pub(crate) use self::groups::ClientGroups;
-use self::{freshness::Freshness, shards::Shards};
+use self::shards::Shards;
 use super::{
     builder::VerifierBuilder,
     error::{TokenFault, VerifyError},
