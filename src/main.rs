@@ -5,8 +5,8 @@
 //! | 0 | asked to end, and ended well |
 //! | 1 | `explain`: the token is not good; `healthcheck`: the proxy is not ready; `migrate`: Apple refused somebody |
 //! | 64 | the command line or the settings are wrong |
-//! | 69 | an address cannot be listened on; `explain`, `check --online`: the keys or an application cannot be had; `migrate`:
-//! |    | Apple cannot be asked |
+//! | 69 | an address cannot be listened on; `explain`, `check --online`: the keys, an application or Redis cannot be had;
+//! |    | `migrate`: Apple cannot be asked |
 //! | 70 | something else failed |
 
 mod check;
@@ -97,9 +97,9 @@ struct CompletionsOptions {
 const EXIT_CODES: &str = "\
 Exit codes: 0 ended as asked, 1 the token is not good (explain), the proxy is
 not ready (healthcheck) or Apple refused somebody (migrate), 64 the command line
-or the settings are wrong, 69 an address cannot be listened on, the keys or an
-application cannot be had (explain, check --online) or Apple cannot be asked
-(migrate), 70 something else failed.";
+or the settings are wrong, 69 an address cannot be listened on, the keys, an
+application or Redis cannot be had (explain, check --online) or Apple cannot be
+asked (migrate), 70 something else failed.";
 
 const SERVE_EXAMPLE: &str = "\
 Example:

@@ -2,7 +2,7 @@
 
 mod crash;
 mod full_disk;
-mod real_programs;
+pub(crate) mod real_programs;
 
 use siwa_proxy::{
     app::{App, AppError, StoreError},

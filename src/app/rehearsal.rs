@@ -8,8 +8,9 @@ use tokio_util::task::TaskTracker;
 use crate::{
     apple::{AppleApiSettings, TokenEndpoint},
     clock::SystemClock,
-    config::{AdditionalKeys, JwksFrom, Settings},
+    config::{AdditionalKeys, JwksFrom, Settings, StoreSettings},
     server::Tls,
+    store::{Health, RedisSettings, RedisStore, StoreError, look_at},
     telemetry::{Metrics, causes},
     upstream::{Streams, TlsError, Upstream, UpstreamSettings},
     verify::{FetchFault, HttpsJwks, Issuer, TrustedUrl, usable_keys},
@@ -24,7 +25,8 @@ pub enum Finding {
     Fails(String),
 }
 
-/// Reads the files that `settings` name, as a proxy would that starts. What works is not told.
+/// Reads the files that `settings` name, as a proxy would that starts, and looks at the store without opening it. What works
+/// is not told.
 pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
     let fails = |key: &str, error: &(dyn Error + 'static)| {
         Finding::Fails(settings.problem(key, format!("cannot be used: {}", causes(error))))
@@ -50,11 +52,20 @@ pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
             findings.push(fails(&format!("{}.url", entry.section), &error));
         }
     }
+    let (key, store) = match &settings.store {
+        StoreSettings::Memory => return findings,
+        StoreSettings::File(path) => ("store.file", look_at(path)),
+        StoreSettings::Redis(redis) => (REDIS, redis_store(redis).map(drop)),
+    };
+    findings.extend(store.err().map(|error| fails(key, &error)));
     findings
 }
 
-/// Fetches the keys that `settings` name from each source, asks Apple whether it knows the team key if there is one, and
-/// connects to each application.
+/// The key that names Redis.
+const REDIS: &str = "store.redis_url";
+
+/// Fetches the keys that `settings` name from each source, asks Apple whether it knows the team key if there is one, connects
+/// to each application, and asks Redis for an answer.
 pub async fn probe(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in NamedKeys::all(settings) {
@@ -76,7 +87,24 @@ pub async fn probe(settings: &Settings) -> Vec<Finding> {
             }
         });
     }
+    if let StoreSettings::Redis(redis) = &settings.store {
+        findings.push(match ping(redis).await {
+            Ok(()) => Finding::Works(format!("{REDIS}: Redis answers")),
+            Err(error) => {
+                let why = format!("cannot be used: {}", causes(&error));
+                Finding::Fails(settings.problem(REDIS, why))
+            }
+        });
+    }
     findings
+}
+
+fn redis_store(settings: &RedisSettings) -> Result<RedisStore, StoreError> {
+    RedisStore::new(settings.clone(), Health::new(Metrics::new()))
+}
+
+async fn ping(settings: &RedisSettings) -> Result<(), StoreError> {
+    redis_store(settings)?.ping().await
 }
 
 /// One finding for each app: the key may be of the group of some and not of others.

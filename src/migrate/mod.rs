@@ -45,8 +45,7 @@ pub(crate) struct MigrateOptions {
 
 #[derive(Debug, Subcommand)]
 enum DirectionOptions {
-    /// Exchange subjects for transfer identifiers: what the team does that gives the app away, before the transfer or within
-    /// 60 days of it.
+    /// Exchange subjects for transfer identifiers: what the team does that gives the app away.
     ///
     /// The input has a column `sub`, or is a list of subjects; the output has the columns `sub,transfer_sub,error`.
     Send {

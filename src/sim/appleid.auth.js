@@ -35,6 +35,8 @@
     const hear = ({ source, origin, data }) => {
       if (source !== popup || origin !== apple) return;
       const told = JSON.parse(data).data;
+      // Not by the popup itself: it could be seen to be closed before it is heard.
+      popup.close();
       end(() => (told.error ? reject({ error: told.error }) : resolve(told)));
     };
     const watch = setInterval(() => {
@@ -74,7 +76,7 @@
       const button = document.createElement('button');
       button.type = 'button';
       button.textContent = place.dataset.type === 'continue' ? 'Continue with Apple' : 'Sign in with Apple';
-      button.style.cssText = 'min-height:2.75rem;padding:0 1.25rem;font:600 1rem system-ui,sans-serif;'
+      button.style.cssText = 'min-height:2.75rem;min-width:100%;padding:0 1.25rem;font:600 1rem system-ui,sans-serif;'
         + 'border-radius:.75rem;border:1px solid currentColor;cursor:pointer;'
         + (dark ? 'background:#000;color:#fff' : 'background:#fff;color:#000');
       // What went wrong is told by the event.

@@ -33,6 +33,7 @@ pub mod faults;
 pub mod keys;
 
 pub mod echo;
+pub mod site;
 
 pub mod api;
 

@@ -6,6 +6,7 @@
 
 mod file;
 mod health;
+mod look;
 mod memory;
 mod redis;
 
@@ -14,6 +15,7 @@ use std::{error::Error, fmt, future::Future, path::PathBuf, pin::Pin};
 pub(crate) use self::{
     file::FileStore,
     health::Health,
+    look::look_at,
     memory::MemoryStore,
     redis::{RedisSettings, RedisStore},
 };

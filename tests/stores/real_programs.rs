@@ -1,6 +1,6 @@
 //! Three replicas and a real Redis, which dies, forgets and cannot be reached; and the crash test at full length.
 
-mod redis;
+pub(crate) mod redis;
 
 use std::{future::Future, time::Duration};
 

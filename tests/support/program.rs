@@ -94,18 +94,26 @@ impl Program {
         (program, LogFile(file))
     }
 
-    /// The real binary whose keys are at `jwks_url`, ready or not, and what it writes to its log.
-    pub(crate) async fn start_unready(jwks_url: &str) -> (Self, LogFile) {
+    /// The real binary without an application, whose keys are at `jwks_url`, once its `/readyz` is answered with `status`;
+    /// and what it writes to its log.
+    pub(crate) async fn start_alone(
+        jwks_url: &str,
+        status: u16,
+        extra: &[&str],
+        variables: &[(&str, &str)],
+    ) -> (Self, LogFile) {
         let file = NamedTempFile::new().unwrap();
         let [address, admin] = [free_address(), free_address()];
         let child = command()
             .args(["serve", "--client-id", "com.example.app", "--jwks-url", jwks_url])
             .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
+            .args(extra)
+            .envs(variables.iter().copied())
             .stderr(file.reopen().unwrap())
             .spawn()
             .unwrap();
         let program = Self { child: Some(child), address, admin };
-        program.answers_with(503).await;
+        program.answers_with(status).await;
         (program, LogFile(file))
     }
 

@@ -237,7 +237,7 @@ fn check_client_ids(problems: &mut Problems, ids: &[String]) -> Option<ClientIds
 mod tests {
     use std::fs;
 
-    use super::super::super::Settings;
+    use super::{super::super::Settings, Problems};
 
     const KEY: &str = include_str!("../../../tests/fixtures/assertion/one.pem");
 
@@ -246,9 +246,7 @@ mod tests {
         let text = format!(
             "[upstream]\nurl = 'http://app'\n[apple]\nclient_ids = ['com.example.app']\n{more}"
         );
-        let lines = |problems: crate::config::Problems| {
-            problems.to_string().lines().map(str::to_owned).collect()
-        };
+        let lines = |problems: Problems| problems.to_string().lines().map(str::to_owned).collect();
         Settings::from_toml(&text).map_err(lines)
     }
 

@@ -94,7 +94,7 @@ impl Asked {
             "<p id=\"told\" data-message=\"{}\" data-origin=\"{}\">This window can be closed.</p>\n\
              <script>\n\
              const {{ message, origin }} = document.getElementById('told').dataset;\n\
-             if (window.opener) {{ window.opener.postMessage(message, origin); window.close(); }}\n\
+             if (window.opener) window.opener.postMessage(message, origin);\n\
              </script>",
             escape(&message),
             escape(&origin),

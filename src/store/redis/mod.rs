@@ -99,6 +99,16 @@ impl RedisStore {
         })
     }
 
+    /// Connects, and says hello.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Redis`], [`StoreError::TimedOut`].
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        let mut connection = self.connect(&self.config()).await?;
+        Ok(redis::cmd("PING").query_async(&mut connection).await?)
+    }
+
     fn config(&self) -> AsyncConnectionConfig {
         AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
