@@ -8,13 +8,14 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::{
+    apple::TokenEndpoint,
     authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, NotificationSettings,
-        NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody, ProxyParts,
-        Recorder, Router, SignIn, SignInParts, SignInSettings,
+        Accounts, Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate,
+        NotificationSettings, NotificationSurroundings, Notifications, Page, Pages, Proxy,
+        ProxyBody, ProxyParts, Recorder, Router, SignIn, SignInParts, SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
@@ -137,6 +138,8 @@ pub(super) struct Surroundings {
     pub(super) notifications: Option<NotificationSettings>,
     /// Where apps sign in; as the process was started with.
     pub(super) sign_in: Option<SignInSettings>,
+    /// Where Apple is asked in our apps' names, if we have a key to sign with; as the process was started with.
+    pub(super) token_endpoint: Option<TokenEndpoint>,
 }
 
 /// The clients of all applications. Where an application is spoken to as by the `earlier` settings, its connections stay: by
@@ -220,9 +223,22 @@ fn build_sign_in(
         trusted_peers: settings.trusted_peers.clone(),
         cors: settings.cors.clone(),
         realm: settings.realm.clone(),
+        accounts: build_accounts(surroundings),
         metrics: surroundings.metrics.clone(),
     };
     Some(SignIn::new(surroundings.sign_in.clone()?, house))
+}
+
+/// What ends accounts, where there are sessions.
+fn build_accounts(surroundings: &Surroundings) -> Option<Accounts> {
+    let Surroundings { sessions, recorder, token_endpoint, clock, .. } = surroundings;
+    let (sessions, recorder) = sessions.clone().zip(recorder.clone())?;
+    Some(Accounts {
+        sessions,
+        endpoint: token_endpoint.clone(),
+        recorder,
+        clock: Arc::clone(clock),
+    })
 }
 
 /// The door for Apple's notifications, if there is to be one.

@@ -29,6 +29,7 @@ use self::{
     sessions::build_sessions,
 };
 use crate::{
+    apple::TokenEndpoint,
     clock::{Clock, SystemClock},
     config::{Flags, Settings},
     endpoints::RevocationsView,
@@ -38,7 +39,7 @@ use crate::{
     },
     telemetry::Metrics,
     upstream::Streams,
-    verify::BuildError,
+    verify::{BuildError, HttpsError},
 };
 
 pub use self::{
@@ -81,6 +82,9 @@ pub enum AppError {
     /// TLS towards the application cannot be set up.
     #[error("cannot set up TLS towards the application")]
     UpstreamTls(#[from] TlsError),
+    /// Apple cannot be asked.
+    #[error("cannot set up TLS towards Apple")]
+    TokenEndpoint(#[from] HttpsError),
     /// The store cannot be opened.
     #[error("cannot set up the store")]
     Store(#[from] StoreError),
@@ -205,6 +209,7 @@ impl App {
             sessions: sessions.clone(),
             notifications: settings.notifications.clone(),
             sign_in: settings.sign_in.clone(),
+            token_endpoint: token_endpoint(&settings, &clock, &metrics)?,
         };
         let (server, drain_delay) = (settings.server.clone(), settings.drain_delay);
         let rooms = Rooms::new(settings, &surroundings)?;
@@ -270,6 +275,16 @@ impl App {
         tasks.wait().await;
         Ok(())
     }
+}
+
+/// Where Apple is asked in our apps' names, if there is a key to sign with.
+fn token_endpoint(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Result<Option<TokenEndpoint>, HttpsError> {
+    let new = |api| TokenEndpoint::new(api, Arc::clone(clock), metrics.clone());
+    settings.apple_api.clone().map(new).transpose()
 }
 
 /// Has every SIGHUP told to whoever reloads.

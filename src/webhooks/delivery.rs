@@ -1,12 +1,13 @@
 //! One event on its way to one target, as it is stored and as it is sent.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Target;
 use crate::{
     apple::{AccountEvent, Notification},
     clock::UnixTime,
+    verify::Identity,
 };
 
 /// An event that waits. It does not print what it says.
@@ -40,14 +41,32 @@ impl Delivery {
                 members.insert("is_private_email".to_owned(), is_private.into());
             }
         }
-        let body = json!({ "type": kind.as_str(), "timestamp": at.to_string(), "data": told });
-        Some(Self {
-            id: notification.id.to_string(),
+        Some(Self::new(&notification.id, kind.as_str(), *at, &told, give_up_at))
+    }
+
+    /// What receivers are told of somebody who has deleted their account with the application: Apple tells of those alone who
+    /// delete their account with Apple.
+    pub(super) fn of_deletion(identity: &Identity, at: UnixTime, give_up_at: UnixTime) -> Self {
+        let told = json!({
+            "sub": identity.subject().as_str(),
+            "client_id": identity.client_id().as_str(),
+        });
+        let id = format!("deletion-{:032x}", fastrand::u128(..));
+        Self::new(&id, Self::DELETION, at, &told, give_up_at)
+    }
+
+    /// The `type` of an event that is of the person's doing, and not of Apple's telling.
+    const DELETION: &str = "account-deleted-by-user";
+
+    fn new(id: &str, kind: &str, at: UnixTime, told: &Value, give_up_at: UnixTime) -> Self {
+        let body = json!({ "type": kind, "timestamp": at.to_string(), "data": told });
+        Self {
+            id: id.to_owned(),
             body: body.to_string(),
             attempts: 0,
             not_before: 0,
             give_up_at: give_up_at.as_secs(),
-        })
+        }
     }
 
     /// Its name in the store: one for each target. Something else under the same id does not take its place.

@@ -19,9 +19,10 @@ use self::{delivery::Delivery, post::Post, queue::Queue};
 pub(crate) use self::{post::HttpPost, signature::WebhookSecret};
 use crate::{
     apple::Notification,
-    clock::Clock,
+    clock::{Clock, UnixTime},
     store::{Record, Space, Store, Write},
     telemetry::Metrics,
+    verify::Identity,
 };
 
 /// How events are delivered.
@@ -72,15 +73,28 @@ impl Webhooks {
 
     /// What has to be stored for `notification` to be delivered to everybody.
     pub(crate) fn deliveries_of(&self, notification: &Notification) -> Vec<Write> {
+        let delivery = Delivery::of(notification, self.give_up_at());
+        delivery.map_or_else(Vec::new, |delivery| self.records_of(&delivery))
+    }
+
+    /// What has to be stored for everybody to be told that `identity` has deleted their account with the application.
+    pub(crate) fn deliveries_of_deletion(&self, identity: &Identity, at: UnixTime) -> Vec<Write> {
+        self.records_of(&Delivery::of_deletion(identity, at, self.give_up_at()))
+    }
+
+    fn give_up_at(&self) -> UnixTime {
         let Parts { settings, clock, .. } = &*self.0;
-        let give_up_at = clock.now().saturating_add(settings.keep);
-        let Some(delivery) = Delivery::of(notification, give_up_at) else { return Vec::new() };
+        clock.now().saturating_add(settings.keep)
+    }
+
+    fn records_of(&self, delivery: &Delivery) -> Vec<Write> {
+        let give_up_at = UnixTime::from_secs(delivery.give_up_at);
         let record = |target: &Target| Record {
             key: delivery.key(target),
             value: delivery.to_text(),
             expires_at: give_up_at.saturating_add(Self::NOTICE),
         };
-        let records = settings.targets.iter().map(record);
+        let records = self.0.settings.targets.iter().map(record);
         records.map(|record| Write::Put(Space::Deliveries, record)).collect()
     }
 

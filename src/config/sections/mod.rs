@@ -183,7 +183,11 @@ impl Sections {
         let sign_in = sign_in.check(problems, &mut own);
         let revocations =
             revocations.check(problems, client_ids, store.as_ref(), sessions.as_ref());
-        let webhooks = webhooks.check(problems, notifications.as_ref());
+        let webhooks = webhooks.check(
+            problems,
+            notifications.as_ref(),
+            sign_in.as_ref().filter(|_| sessions.is_some()),
+        );
         let log = log.check(problems);
         let watch_every = reload.check(problems);
 

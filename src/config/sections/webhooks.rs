@@ -7,11 +7,11 @@ use url::Url;
 
 use super::{super::problems::Problems, check_positive, store::read};
 use crate::{
-    endpoints::NotificationSettings,
+    endpoints::{NotificationSettings, SignInSettings},
     webhooks::{Target, WebhookSecret, WebhookSettings},
 };
 
-/// `[webhooks]`: who else is told of Apple's notifications: a signed JSON POST for each event, at least once, with the
+/// `[webhooks]`: who else is told of Apple's notifications, and of accounts that people delete: a signed JSON POST for each event, at least once, with the
 /// headers of Standard Webhooks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -50,6 +50,7 @@ impl WebhooksSection {
         self,
         problems: &mut Problems,
         notifications: Option<&NotificationSettings>,
+        deletions: Option<&SignInSettings>,
     ) -> WebhookSettings {
         let Self { urls, secret_files, keep, timeout } = self;
 
@@ -65,8 +66,9 @@ impl WebhooksSection {
                 format!("there are {secrets} for {urls} urls: name one for all, or one each");
             problems.note_clash("webhooks.secret_files", "webhooks.urls", what);
         }
-        if notifications.is_none() && !urls.is_empty() {
-            let what = "are told nothing without notifications.path: set it, or remove them";
+        if notifications.is_none() && deletions.is_none() && !urls.is_empty() {
+            let what = "are told nothing without notifications.path, or sign_in.path with sessions.key_files: set it, or \
+                        remove them";
             problems.note("webhooks.urls", what);
         }
         let secrets: Vec<_> =

@@ -7,8 +7,9 @@ use tracing::{info, warn};
 
 use crate::{
     apple::{AccountEvent, Notification},
+    clock::UnixTime,
     store::{Applied, Health, Record, Space, Store, StoreError, Write},
-    verify::{Revocation, Revocations},
+    verify::{Identity, Revocation, Revocations},
     webhooks::Webhooks,
 };
 
@@ -25,6 +26,15 @@ pub(crate) struct Recorder {
     pub(crate) webhooks: Webhooks,
     /// What must be finished before the process ends.
     pub(crate) tasks: TaskTracker,
+}
+
+/// Whether the application hears of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Told {
+    /// It waits in the queue of webhooks.
+    Soon,
+    /// There are no webhooks.
+    Nobody,
 }
 
 /// What became of one.
@@ -93,6 +103,24 @@ impl Recorder {
             self.revocations.add(revocation);
         }
         Ok(())
+    }
+
+    /// Stores that `identity` has deleted their account with the application: every sign-in of theirs so far ends, and
+    /// others are told.
+    pub(in super::super) async fn end_account(
+        &self,
+        identity: &Identity,
+        now: UnixTime,
+    ) -> Result<Told, StoreError> {
+        let deliveries = self.webhooks.deliveries_of_deletion(identity, now);
+        let told = if deliveries.is_empty() { Told::Nobody } else { Told::Soon };
+        let revocation = Revocation::new(identity.subject().clone(), now);
+        let writes = [vec![self.raise(&revocation)], deliveries].concat();
+        // What is raised is never there already. In force once it is stored: before, the person may have to try again.
+        let _done = self.store.apply(writes).await?;
+        self.revocations.add(revocation);
+        self.webhooks.wake();
+        Ok(told)
     }
 
     fn raise(&self, revocation: &Revocation) -> Write {

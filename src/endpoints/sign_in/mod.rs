@@ -3,9 +3,11 @@
 //! | request | what is in it | what comes of it |
 //! |---|---|---|
 //! | `POST {path}` | [an identity token](posted), JSON or a form | 200 and who it is |
+//! | `DELETE {path}/account` | a refresh token | the account [has ended](account) |
 //!
 //! [Answers](answer) have the shape of the usual tutorial's server, or that of problem details for those who ask.
 
+mod account;
 mod answer;
 mod name;
 mod place;
@@ -23,7 +25,7 @@ use http::{
 use hyper::body::Incoming;
 use tracing::Instrument;
 
-pub(crate) use self::place::Place;
+pub(crate) use self::{account::Accounts, place::Place};
 use self::{
     answer::{Answer, SignedIn},
     posted::Posted,
@@ -70,6 +72,8 @@ pub(crate) struct SignInParts {
     pub(crate) cors: Cors,
     /// What rejections name.
     pub(crate) realm: Realm,
+    /// What ends accounts, if there are sessions by which people can ask for it.
+    pub(crate) accounts: Option<Accounts>,
     /// What is counted.
     pub(crate) metrics: Metrics,
 }
@@ -173,6 +177,11 @@ impl Parts {
         let body = whole_body::read(body, SignIn::MAX_BYTES, SignIn::PATIENCE).await?;
         match place {
             Place::SignIn => self.sign_in(Posted::parse(&head.headers, &body)?, exchange).await,
+            Place::Account => {
+                let SignInParts { verifier, accounts, .. } = &self.house;
+                let accounts = accounts.as_ref().ok_or(Rejection::NotFound)?;
+                accounts.delete(verifier, &head.headers, &body, exchange).await
+            }
         }
     }
 

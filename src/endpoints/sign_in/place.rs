@@ -5,10 +5,12 @@
 pub(crate) enum Place {
     /// The path itself: an app signs in.
     SignIn,
+    /// Somebody deletes their account.
+    Account,
 }
 
 impl Place {
-    const ALL: [Self; 1] = [Self::SignIn];
+    const ALL: [Self; 2] = [Self::SignIn, Self::Account];
 
     /// The place at `path`, if it is `base` or one of ours below.
     pub(super) fn find(base: &str, path: &str) -> Option<Self> {
@@ -24,6 +26,7 @@ impl Place {
     const fn suffix(self) -> &'static str {
         match self {
             Self::SignIn => "",
+            Self::Account => "/account",
         }
     }
 
@@ -31,6 +34,7 @@ impl Place {
     pub(super) const fn method(self) -> &'static str {
         match self {
             Self::SignIn => "POST",
+            Self::Account => "DELETE",
         }
     }
 }
