@@ -169,6 +169,10 @@ mod tests {
             self.0.list(space)
         }
 
+        fn get(&self, space: Space, key: String) -> Answer<'_, Option<Record>> {
+            self.0.get(space, key)
+        }
+
         fn follow<'a>(&'a self, space: Space, follower: &'a dyn Follower) -> Forever<'a> {
             self.0.follow(space, follower)
         }
