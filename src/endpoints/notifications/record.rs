@@ -86,22 +86,36 @@ impl Recorder {
         Ok(recorded)
     }
 
-    /// Puts `revocations` into the store and then into force: an operator's wish. Both or neither, even if they hang up
-    /// meanwhile: then this future is dropped, and what it spawned goes on.
+    /// Puts `revocations` into the store and then into force: an operator's wish.
     pub(crate) async fn put(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
+        self.put_beside(revocations, Vec::new()).await
+    }
+
+    /// Likewise, with `others` to be stored beside them. Everything or nothing, even if whoever asked hangs up meanwhile: then
+    /// this future is dropped, and what it spawned goes on.
+    async fn put_beside(
+        &self,
+        revocations: Vec<Revocation>,
+        others: Vec<Write>,
+    ) -> Result<(), StoreError> {
         let recorder = self.clone();
-        let putting = async move { recorder.put_now(revocations).await };
+        let putting = async move { recorder.put_now(revocations, others).await };
         let put = self.tasks.spawn(putting).await;
         put.unwrap_or_else(|panic| Err(StoreError::Failed(panic.into())))
     }
 
-    async fn put_now(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
-        let writes = revocations.iter().map(|it| self.raise(it)).collect();
+    async fn put_now(
+        &self,
+        revocations: Vec<Revocation>,
+        others: Vec<Write>,
+    ) -> Result<(), StoreError> {
+        let writes = revocations.iter().map(|it| self.raise(it)).chain(others).collect();
         // What is raised is never there already.
         let _done = self.store.apply(writes).await?;
         for revocation in revocations {
             self.revocations.add(revocation);
         }
+        self.webhooks.wake();
         Ok(())
     }
 
@@ -115,11 +129,7 @@ impl Recorder {
         let deliveries = self.webhooks.deliveries_of_deletion(identity, now);
         let told = if deliveries.is_empty() { Told::Nobody } else { Told::Soon };
         let revocation = Revocation::new(identity.subject().clone(), now);
-        let writes = [vec![self.raise(&revocation)], deliveries].concat();
-        // What is raised is never there already. In force once it is stored: before, the person may have to try again.
-        let _done = self.store.apply(writes).await?;
-        self.revocations.add(revocation);
-        self.webhooks.wake();
+        self.put_beside(vec![revocation], deliveries).await?;
         Ok(told)
     }
 
