@@ -24,6 +24,7 @@ mod verification;
 
 mod account;
 mod auth_request;
+mod browser;
 mod ext_authz;
 mod faults;
 mod forward_auth;

@@ -1,6 +1,7 @@
 //! Programs that other people wrote, before and behind ours. They are `#[ignore]`d, as they need to be installed;
 //! `.ci/run` installs them and runs these tests, which fail when one is missing.
 
+mod browsers;
 mod caddy;
 mod envoy;
 mod gateway;

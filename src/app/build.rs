@@ -7,15 +7,19 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use super::browser::{build_browser, build_keeper};
 use crate::{
     apple::TokenEndpoint,
-    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
+    authn::{
+        Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection, SessionCookieName,
+    },
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
         Accounts, Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate,
         NotificationSettings, NotificationSurroundings, Notifications, Page, Pages, Proxy,
-        ProxyBody, ProxyParts, Recorder, Router, SignIn, SignInParts, SignInSettings,
+        ProxyBody, ProxyParts, Recorder, Router, SESSION_COOKIE, SignIn, SignInParts,
+        SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
@@ -179,7 +183,7 @@ pub(super) fn build_router(
     surroundings: &Surroundings,
 ) -> Router {
     say_who_forwards(settings);
-    let gate = Arc::new(build_gate(settings, verifier.clone(), upstreams, surroundings));
+    let gate = Arc::new(build_gate(settings, &verifier, upstreams, surroundings));
     let doors = Doors::new(DoorsParts {
         gate: Arc::clone(&gate),
         paths: settings.doors.clone(),
@@ -195,7 +199,7 @@ pub(super) fn build_router(
         is_ready: Box::new(move || readiness.is_ready()),
     });
     let proxy = Proxy::new(ProxyParts {
-        gate,
+        gate: Arc::clone(&gate),
         trusted_peers: settings.trusted_peers.clone(),
         limits: settings.request_body,
         metrics: surroundings.metrics.clone(),
@@ -207,6 +211,7 @@ pub(super) fn build_router(
         body: it.keys.page(),
     };
     Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy)
+        .with_browser(build_browser(settings, &gate, &verifier, surroundings))
         .with_sign_in(build_sign_in(settings, &verifier, surroundings))
         .with_notifications(build_notifications(settings, verifier, surroundings))
 }
@@ -263,7 +268,7 @@ fn build_notifications(
 /// The one decision of all doors.
 fn build_gate(
     settings: &Settings,
-    verifier: Verifier,
+    verifier: &Verifier,
     upstreams: &[Upstream],
     surroundings: &Surroundings,
 ) -> Gate {
@@ -284,9 +289,13 @@ fn build_gate(
             Destination { upstream, rules: Arc::clone(rules) }
         }
     });
-    let authenticator =
-        Authenticator::new(verifier, settings.realm.clone()).with_policy(settings.policy.clone());
-    Gate { authenticator, routes, cors: settings.cors.clone() }
+    let authenticator = Authenticator::new(verifier.clone(), settings.realm.clone())
+        .with_policy(settings.policy.clone());
+    let browsers = build_keeper(settings, verifier, surroundings);
+    // Whoever takes a cookie for a credential keeps other sites' pages from using it.
+    let cookie = browsers.as_ref().and_then(|_| SessionCookieName::new(SESSION_COOKIE));
+    let authenticator = authenticator.with_session_cookie(cookie);
+    Gate { authenticator, routes, cors: settings.cors.clone(), browsers }
 }
 
 /// RFC 7517 §8.5.2.

@@ -1,5 +1,6 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
+mod browser;
 mod build;
 mod health;
 mod healthcheck;

@@ -19,6 +19,7 @@ mod written;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -38,7 +39,8 @@ use crate::{
     apple::AppleApiSettings,
     authn::{IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
     endpoints::{
-        AdminToken, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes, SignInSettings,
+        AdminToken, BrowserSettings, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings,
+        Routes, SignInSettings,
     },
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
@@ -109,6 +111,8 @@ pub struct Settings {
     pub(crate) sessions: Option<SessionsEntry>,
     /// Where apps sign in, if they do.
     pub(crate) sign_in: Option<SignInSettings>,
+    /// How browsers sign in, if they do.
+    pub(crate) browser: Option<Arc<BrowserSettings>>,
     /// Where Apple's notifications are taken, if they are.
     pub(crate) notifications: Option<NotificationSettings>,
     /// How the list of revocations is kept.
@@ -382,11 +386,14 @@ mod tests {
         let full = reference_in_full()
             .replace("client_ids = []", "client_ids = [\"com.example.app\"]")
             .replace("url = \"http://127.0.0.1:3000\"", "url = \"https://app\"");
-        // Files of examples are nowhere to be found; what else is wrong is that of two ways both are shown.
+        // Files of examples are nowhere to be found; what else is wrong is that of two ways both are shown, and that no key is.
         let mut problems = problems_of(&full);
         problems.retain(|problem| !problem.contains("cannot be read"));
-        let clashes =
-            ["jwks.url: is set beside jwks.file", "store.redis_url: is set beside store.file"];
+        let clashes = [
+            "jwks.url: is set beside jwks.file",
+            "store.redis_url: is set beside store.file",
+            "browser.path: needs sessions",
+        ];
         assert_eq!(problems.len(), clashes.len(), "{problems:?}");
         for (problem, clash) in problems.iter().zip(clashes) {
             assert!(problem.starts_with(clash), "{problem}");

@@ -12,7 +12,7 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEn
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The door it came through: `proxy`, or one at which another gateway asks: `auth_request`, `forward_auth`,
-    /// `ext_authz`; `userinfo`, `notifications`, or `sign_in`.
+    /// `ext_authz`; `userinfo`, `notifications`, `sign_in`, or `browser`.
     pub door: &'static str,
     /// The route: its configured name, `default` for what no rule matches, `none` for what has no route.
     pub route: RouteLabel,

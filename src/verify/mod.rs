@@ -70,6 +70,7 @@ use self::{
 pub(crate) use self::{
     jwks::{has_content_encoding, is_html},
     revocations::{ClientGroups, RevocationsSettings},
+    seal::Purpose,
     secret::SecretText,
     session::SessionSurroundings,
 };

@@ -41,6 +41,9 @@ pub enum Rejection {
     /// Known, and not allowed here.
     #[error(transparent)]
     NotAllowed(#[from] PolicyFault),
+    /// A browser's session came with a request that a page of another origin caused, and that changes something.
+    #[error("a page of another origin asks for this in the name of whoever is signed in")]
+    CrossOrigin,
     /// We could not tell. Never a yes, and never the caller's fault.
     #[error("the keys to judge the token with cannot be had at the moment")]
     KeysUnavailable(#[source] KeysFault),
@@ -147,6 +150,7 @@ impl Rejection {
             Self::SignIn(fault)          => fault.row(),
             Self::Apple(fault)           => apple::row(fault),
             Self::NotAllowed(fault)      => Row { status: S::FORBIDDEN,           oauth_error: Some("insufficient_scope"), grpc: G::PermissionDenied, fault: Caller,  code: fault.code(),           title: "Not allowed here" },
+            Self::CrossOrigin            => Row { status: S::FORBIDDEN,           oauth_error: None,                    grpc: G::PermissionDenied,  fault: Caller,   code: "cross_origin",         title: "Another site's page asks for this" },
             Self::KeysUnavailable(_)     => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Apple,    code: "keys_unavailable",     title: "Tokens cannot be judged now" },
             Self::RevocationsUnavailable(_) => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                 grpc: G::Unavailable,       fault: Us,       code: "revocations_unavailable", title: "Tokens cannot be judged now" },
             Self::StoreUnavailable       => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Us,       code: "store_unavailable",    title: "Nothing can be stored now" },
