@@ -7,7 +7,10 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use super::browser::{build_browser, build_keeper};
+use super::{
+    browser::{build_browser, build_keeper},
+    sign_in::build_sign_in,
+};
 use crate::{
     apple::TokenEndpoint,
     authn::{
@@ -16,10 +19,9 @@ use crate::{
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Accounts, Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate,
-        NotificationSettings, NotificationSurroundings, Notifications, Page, Pages, Proxy,
-        ProxyBody, ProxyParts, Recorder, Router, SESSION_COOKIE, SignIn, SignInParts,
-        SignInSettings,
+        Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, NotificationSettings,
+        NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody, ProxyParts,
+        Recorder, Router, SESSION_COOKIE, SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
@@ -214,36 +216,6 @@ pub(super) fn build_router(
         .with_browser(build_browser(settings, &gate, &verifier, surroundings))
         .with_sign_in(build_sign_in(settings, &verifier, surroundings))
         .with_notifications(build_notifications(settings, verifier, surroundings))
-}
-
-/// The door at which apps sign in, if there is to be one.
-fn build_sign_in(
-    settings: &Settings,
-    verifier: &Verifier,
-    surroundings: &Surroundings,
-) -> Option<SignIn> {
-    let house = SignInParts {
-        verifier: verifier.clone(),
-        policy: settings.policy.clone(),
-        trusted_peers: settings.trusted_peers.clone(),
-        cors: settings.cors.clone(),
-        realm: settings.realm.clone(),
-        accounts: build_accounts(surroundings),
-        metrics: surroundings.metrics.clone(),
-    };
-    Some(SignIn::new(surroundings.sign_in.clone()?, house))
-}
-
-/// What ends accounts, where there are sessions.
-fn build_accounts(surroundings: &Surroundings) -> Option<Accounts> {
-    let Surroundings { sessions, recorder, token_endpoint, clock, .. } = surroundings;
-    let (sessions, recorder) = sessions.clone().zip(recorder.clone())?;
-    Some(Accounts {
-        sessions,
-        endpoint: token_endpoint.clone(),
-        recorder,
-        clock: Arc::clone(clock),
-    })
 }
 
 /// The door for Apple's notifications, if there is to be one.

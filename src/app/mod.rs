@@ -9,6 +9,7 @@ mod reload;
 mod revocation;
 mod rooms;
 mod sessions;
+mod sign_in;
 mod swappable;
 mod watching;
 
