@@ -27,8 +27,8 @@ use tokio::{
 use self::{
     exports::Exports,
     rows::{
-        HEARD_OF, NOT_ALLOWED, ROWS, Row, TOO_LATE, TOO_MANY, TOO_SLOW, WITHOUT_A_STORE,
-        WITHOUT_AN_APPLICATION,
+        HEARD_OF, NOT_ALLOWED, ROWS, Row, SIGNING_IN, TOO_LATE, TOO_MANY, TOO_SLOW, WITH_A_NONCE,
+        WITHOUT_A_STORE, WITHOUT_AN_APPLICATION,
     },
     scene::Scene,
 };
@@ -274,6 +274,48 @@ async fn no_secret_of_who_comes_too_late_is_told_either() {
         |_: &mut Scene, _| "apple.max_token_age = '1h'\n".to_owned() + &everything_open();
     let mut watched = Watched::start(configure).await;
     watched.send(TOO_LATE).await;
+    watched.tells_nothing().await;
+}
+
+/// Apps sign in and have sessions, and codes are redeemed at Apple. The keys for that are in `folder`.
+fn with_sessions(scene: &Scene, folder: &TempDir, extra: &str) -> String {
+    let (session, team) = (folder.path().join("session"), folder.path().join("team.p8"));
+    let key = scene.apple.issue_team_key("DEF123GHIJ", &[]);
+    fs::write(&session, BASE64_STANDARD.encode([7; 32])).unwrap();
+    fs::write(&team, key.text).unwrap();
+    format!(
+        "sign_in.path = '/sign-in'\n{extra}\nsessions.key_files = ['{}']\napple.team_id = '{}'\n\
+         apple.key_id = '{}'\napple.private_key_file = '{}'\napple.api_url = '{}'\n",
+        session.display(),
+        key.team_id,
+        key.key_id,
+        team.display(),
+        scene.apple.url()
+    )
+}
+
+#[tokio::test]
+async fn no_secret_of_whoever_signs_in_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let configure =
+        |scene: &mut Scene, _| with_sessions(scene, &folder, "sign_in.single_use = true");
+    let mut watched = Watched::start(configure).await;
+    watched.send(SIGNING_IN).await;
+    watched.tells_nothing().await;
+}
+
+#[tokio::test]
+async fn no_nonce_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let configure =
+        |scene: &mut Scene, _| with_sessions(scene, &folder, "sign_in.nonce = 'required'");
+    let mut watched = Watched::start(configure).await;
+    let issued =
+        crate::support::notifying::post(watched.program.address, "/sign-in/nonce", "", "").await;
+    watched.scene.nonce = issued.json()["nonce"].as_str().unwrap().to_owned();
+    watched.scene.secrets.push(watched.scene.nonce.clone());
+    assert_eq!(watched.next_line().await["outcome"], "nonce_issued");
+    watched.send(WITH_A_NONCE).await;
     watched.tells_nothing().await;
 }
 

@@ -7,10 +7,7 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use super::{
-    browser::{build_browser, build_keeper},
-    sign_in::build_sign_in,
-};
+use super::browser::{build_browser, build_keeper};
 use crate::{
     apple::TokenEndpoint,
     authn::{
@@ -21,7 +18,7 @@ use crate::{
     endpoints::{
         Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, NotificationSettings,
         NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody, ProxyParts,
-        Recorder, Router, SESSION_COOKIE, SignInSettings,
+        Recorder, Router, SESSION_COOKIE, SignIn, SignInParts, SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
@@ -216,6 +213,27 @@ pub(super) fn build_router(
         .with_browser(build_browser(settings, &gate, &verifier, surroundings))
         .with_sign_in(build_sign_in(settings, &verifier, surroundings))
         .with_notifications(build_notifications(settings, verifier, surroundings))
+}
+
+/// The door at which apps sign in, if there is to be one.
+fn build_sign_in(
+    settings: &Settings,
+    verifier: &Verifier,
+    surroundings: &Surroundings,
+) -> Option<SignIn> {
+    let house = SignInParts {
+        verifier: verifier.clone(),
+        sessions: surroundings.sessions.clone(),
+        token_endpoint: surroundings.token_endpoint.clone(),
+        recorder: surroundings.recorder.clone()?,
+        clock: Arc::clone(&surroundings.clock),
+        policy: settings.policy.clone(),
+        trusted_peers: settings.trusted_peers.clone(),
+        cors: settings.cors.clone(),
+        realm: settings.realm.clone(),
+        metrics: surroundings.metrics.clone(),
+    };
+    Some(SignIn::new(surroundings.sign_in.clone()?, house))
 }
 
 /// The door for Apple's notifications, if there is to be one.

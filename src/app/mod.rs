@@ -9,7 +9,6 @@ mod reload;
 mod revocation;
 mod rooms;
 mod sessions;
-mod sign_in;
 mod swappable;
 mod watching;
 

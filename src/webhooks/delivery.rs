@@ -1,14 +1,9 @@
 //! One event on its way to one target, as it is stored and as it is sent.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::Target;
-use crate::{
-    apple::{AccountEvent, Notification},
-    clock::UnixTime,
-    verify::Identity,
-};
+use super::{Event, Target};
+use crate::clock::UnixTime;
 
 /// An event that waits. It does not print what it says.
 #[derive(Clone, Serialize, Deserialize)]
@@ -26,43 +21,11 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// What receivers are told of `notification`; nothing of an event that nobody knows.
-    pub(super) fn of(notification: &Notification, give_up_at: UnixTime) -> Option<Self> {
-        let AccountEvent::Known { kind, subject, at, relay } = &notification.event else {
-            return None;
-        };
-        let mut told = json!({
-            "sub": subject.as_str(),
-            "client_id": notification.client_id.as_str(),
-        });
-        if let (Some(relay), Some(members)) = (relay, told.as_object_mut()) {
-            members.insert("email".to_owned(), relay.address().into());
-            if let Some(is_private) = relay.is_private() {
-                members.insert("is_private_email".to_owned(), is_private.into());
-            }
-        }
-        Some(Self::new(&notification.id, kind.as_str(), *at, &told, give_up_at))
-    }
-
-    /// What receivers are told of somebody who has deleted their account with the application: Apple tells of those alone who
-    /// delete their account with Apple.
-    pub(super) fn of_deletion(identity: &Identity, at: UnixTime, give_up_at: UnixTime) -> Self {
-        let told = json!({
-            "sub": identity.subject().as_str(),
-            "client_id": identity.client_id().as_str(),
-        });
-        let id = format!("deletion-{:032x}", fastrand::u128(..));
-        Self::new(&id, Self::DELETION, at, &told, give_up_at)
-    }
-
-    /// The `type` of an event that is of the person's doing, and not of Apple's telling.
-    const DELETION: &str = "account-deleted-by-user";
-
-    fn new(id: &str, kind: &str, at: UnixTime, told: &Value, give_up_at: UnixTime) -> Self {
-        let body = json!({ "type": kind, "timestamp": at.to_string(), "data": told });
+    /// Of `event`, which was not tried yet.
+    pub(super) fn of(event: &Event, give_up_at: UnixTime) -> Self {
         Self {
-            id: id.to_owned(),
-            body: body.to_string(),
+            id: event.id.clone(),
+            body: event.body.clone(),
             attempts: 0,
             not_before: 0,
             give_up_at: give_up_at.as_secs(),

@@ -1,10 +1,11 @@
-//! Telling applications what Apple told us: each event as a small, signed JSON POST, at least once, from a queue that is
-//! stored together with the event.
+//! Telling applications what happened to their users: each event as a small, signed JSON POST, at least once, from a queue
+//! that is stored together with what the event is about.
 //!
 //! The headers and the signature are those of Standard Webhooks
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
 
 mod delivery;
+mod event;
 mod post;
 mod queue;
 mod signature;
@@ -16,13 +17,11 @@ use url::Url;
 
 pub use self::post::PostError;
 use self::{delivery::Delivery, post::Post, queue::Queue};
-pub(crate) use self::{post::HttpPost, signature::WebhookSecret};
+pub(crate) use self::{event::Event, post::HttpPost, signature::WebhookSecret};
 use crate::{
-    apple::Notification,
-    clock::{Clock, UnixTime},
+    clock::Clock,
     store::{Record, Space, Store, Write},
     telemetry::Metrics,
-    verify::Identity,
 };
 
 /// How events are delivered.
@@ -71,30 +70,17 @@ impl Webhooks {
         Self(Arc::new(Parts { settings, store, clock, metrics, wake: Notify::new() }))
     }
 
-    /// What has to be stored for `notification` to be delivered to everybody.
-    pub(crate) fn deliveries_of(&self, notification: &Notification) -> Vec<Write> {
-        let delivery = Delivery::of(notification, self.give_up_at());
-        delivery.map_or_else(Vec::new, |delivery| self.records_of(&delivery))
-    }
-
-    /// What has to be stored for everybody to be told that `identity` has deleted their account with the application.
-    pub(crate) fn deliveries_of_deletion(&self, identity: &Identity, at: UnixTime) -> Vec<Write> {
-        self.records_of(&Delivery::of_deletion(identity, at, self.give_up_at()))
-    }
-
-    fn give_up_at(&self) -> UnixTime {
+    /// What has to be stored for `event` to be delivered to everybody.
+    pub(crate) fn deliveries_of(&self, event: &Event) -> Vec<Write> {
         let Parts { settings, clock, .. } = &*self.0;
-        clock.now().saturating_add(settings.keep)
-    }
-
-    fn records_of(&self, delivery: &Delivery) -> Vec<Write> {
-        let give_up_at = UnixTime::from_secs(delivery.give_up_at);
+        let give_up_at = clock.now().saturating_add(settings.keep);
+        let delivery = Delivery::of(event, give_up_at);
         let record = |target: &Target| Record {
             key: delivery.key(target),
             value: delivery.to_text(),
             expires_at: give_up_at.saturating_add(Self::NOTICE),
         };
-        let records = self.0.settings.targets.iter().map(record);
+        let records = settings.targets.iter().map(record);
         records.map(|record| Write::Put(Space::Deliveries, record)).collect()
     }
 

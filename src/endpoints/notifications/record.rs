@@ -10,7 +10,7 @@ use crate::{
     clock::UnixTime,
     store::{Applied, Health, Record, Space, Store, StoreError, Write},
     verify::{Identity, Revocation, Revocations},
-    webhooks::Webhooks,
+    webhooks::{Event, Webhooks},
 };
 
 /// Stores what notifications say, and puts it into force.
@@ -69,7 +69,8 @@ impl Recorder {
         let revocations = notification.revocations();
         let mut writes = vec![receipt_of(notification)];
         writes.extend(revocations.iter().map(|it| self.raise(it)));
-        writes.extend(self.webhooks.deliveries_of(notification));
+        let event = Event::of_notification(notification);
+        writes.extend(event.iter().flat_map(|event| self.webhooks.deliveries_of(event)));
 
         // Before it is stored: whoever tells may hang up meanwhile, and this future goes no further.
         for revocation in revocations {
@@ -126,7 +127,7 @@ impl Recorder {
         identity: &Identity,
         now: UnixTime,
     ) -> Result<Told, StoreError> {
-        let deliveries = self.webhooks.deliveries_of_deletion(identity, now);
+        let deliveries = self.webhooks.deliveries_of(&Event::of_deletion(identity, now));
         let told = if deliveries.is_empty() { Told::Nobody } else { Told::Soon };
         let revocation = Revocation::new(identity.subject().clone(), now);
         self.put_beside(vec![revocation], deliveries).await?;
@@ -156,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        clock::{SystemClock, UnixTime},
+        clock::SystemClock,
         store::{Answer, Follower, Forever, MemoryStore},
         telemetry::Metrics,
         verify::RevocationsSettings,

@@ -5,41 +5,22 @@
 //! Apple is asked first, and nothing is changed here before it has answered: whoever hears nothing asks again with the same
 //! token.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
 use tracing::{info, warn};
 
 use super::{
-    super::{
-        exchange::Exchange,
-        notifications::{Recorder, Told},
-    },
+    super::{exchange::Exchange, notifications::Told},
+    Parts, SignInParts, UNSEALED,
     answer::Answer,
     posted::refresh_token_of,
 };
 use crate::{
-    apple::TokenEndpoint,
     authn::Rejection,
-    clock::Clock,
     telemetry::causes,
-    verify::{AppleGrant, RenewError, Sessions, Verifier},
+    verify::{AppleGrant, RenewError},
 };
-
-/// Ends accounts. Clones share everything.
-#[derive(Clone, Debug)]
-pub(crate) struct Accounts {
-    /// The sessions, by whose refresh tokens people prove who they are.
-    pub(crate) sessions: Sessions,
-    /// Where Apple is asked, if it knows us by a team key.
-    pub(crate) endpoint: Option<TokenEndpoint>,
-    /// What ends sign-ins, and tells the application.
-    pub(crate) recorder: Recorder,
-    /// What time it is.
-    pub(crate) clock: Arc<dyn Clock>,
-}
 
 /// What came of a deletion, side by side.
 #[derive(Serialize)]
@@ -61,32 +42,32 @@ enum AtApple {
     NotAsked,
 }
 
-impl Accounts {
+impl Parts {
     /// Ends the account of whoever has the refresh token in `body`.
     ///
     /// # Errors
     ///
     /// A [`Rejection`] for a token that is no good; [`Rejection::Apple`] and [`Rejection::StoreUnavailable`] when it is not
     /// done, and may be tried again.
-    pub(super) async fn delete(
+    pub(super) async fn delete_account(
         &self,
-        verifier: &Verifier,
         headers: &HeaderMap,
         body: &Bytes,
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
+        let SignInParts { verifier, sessions, recorder, clock, .. } = &self.house;
+        let sessions = sessions.as_ref().ok_or(Rejection::NotFound)?;
         let session = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
         let identity = session.identity();
         exchange.proves(identity);
         // One that was used before is somebody else's, or lost: it must not end what its owner goes on using.
-        self.sessions.check_unused(&session).await.map_err(rejection_of)?;
+        sessions.check_unused(&session).await.map_err(rejection_of)?;
 
         let apple = self.revoke(session.grant()).await?;
-        let told =
-            self.recorder.end_account(identity, self.clock.now()).await.map_err(|error| {
-                warn!(cause = causes(&error), "the end of an account could not be stored");
-                Rejection::StoreUnavailable
-            })?;
+        let told = recorder.end_account(identity, clock.now()).await.map_err(|error| {
+            warn!(cause = causes(&error), "the end of an account could not be stored");
+            Rejection::StoreUnavailable
+        })?;
         info!(?apple, ?told, "somebody has deleted their account");
         let application = match told {
             Told::Soon => "told",
@@ -97,7 +78,7 @@ impl Accounts {
     }
 
     async fn revoke(&self, grant: Option<&AppleGrant>) -> Result<AtApple, Rejection> {
-        let Some((endpoint, grant)) = self.endpoint.as_ref().zip(grant) else {
+        let Some((endpoint, grant)) = self.house.token_endpoint.as_ref().zip(grant) else {
             return Ok(AtApple::NotAsked);
         };
         match endpoint.revoke(&grant.client_id, &grant.refresh_token).await {
@@ -113,6 +94,6 @@ fn rejection_of(error: RenewError) -> Rejection {
     match error {
         RenewError::Refused(fault) => Rejection::Token(fault.into()),
         RenewError::Unavailable(_) => Rejection::StoreUnavailable,
-        RenewError::Seal(_) => Rejection::Undecided("no session can be sealed at the moment"),
+        RenewError::Seal(_) => UNSEALED,
     }
 }
