@@ -2,42 +2,39 @@
 
 use std::{fs, sync::Arc};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use siwa_proxy::{
-    ClientIds, UnverifiedToken, Verifier,
-    apple::{AppleApiSettings, AuthorizationCode, TeamKey, TokenEndpoint},
-    clock::{Clock, SystemClock},
-    sim::{Apple, faults::Fault, people::Person, sign_in::SignIn, teams::TeamKeyFile},
-    telemetry::Metrics,
-    verify::{
-        AppleGrant, ClientId, HttpsJwks, SealKeys, SessionSettings, SessionTokens, Sessions,
-        TrustedUrl,
-    },
+    clock::SystemClock,
+    sim::{Apple, faults::Fault, people::Person, sign_in::SignIn},
 };
 use tempfile::TempDir;
 
-use crate::support::{House, PATIENCE, Recorder, Reply, exchange};
+use crate::support::{House, PATIENCE, Recorder, Reply, exchange, notifying::post};
 
 const APP: &str = "com.example.app";
-/// 32 zeros in base64.
-const SEAL_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-/// A house in which people have sessions, and what an app is told about one.
+/// A house in which people have sessions, and codes are redeemed.
 struct Scene {
     house: House,
-    apple: Apple,
-    key: TeamKeyFile,
+    apple: Arc<Apple>,
     _folder: TempDir,
+}
+
+/// What an app has of a session.
+struct Session {
+    access: String,
+    refresh: String,
 }
 
 impl Scene {
     /// With these settings besides.
     async fn with(more: &str) -> Self {
-        let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
+        let apple = Arc::new(Apple::start(Arc::new(SystemClock)).await.unwrap());
         let key = apple.issue_team_key("DEF123GHIJ", &[APP]);
         let folder = tempfile::tempdir().unwrap();
         let (seal, p8) = (folder.path().join("seal"), folder.path().join("key.p8"));
-        fs::write(&seal, SEAL_KEY).unwrap();
+        // 32 zeros.
+        fs::write(&seal, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
         fs::write(&p8, &key.text).unwrap();
         let settings = format!(
             "sign_in.path = '/auth/apple'\nsessions.key_files = ['{}']\napple.team_id = 'DEF123GHIJ'\n\
@@ -48,44 +45,31 @@ impl Scene {
             p8.display(),
             apple.url(),
         );
-        let house = House::with(&settings).await;
-        Self { house, apple, key, _folder: folder }
+        let house = House::with_apple(Arc::clone(&apple), &settings).await;
+        Self { house, apple, _folder: folder }
     }
 
-    /// Jane signs in at the house's Apple, and her code is redeemed at the other, which is asked about it later.
-    async fn sign_in(&self) -> SessionTokens {
+    /// Jane signs in with a code.
+    async fn sign_in(&self) -> Session {
         let signed_in = self.apple.sign_in(&SignIn::to(APP));
-        let code = AuthorizationCode::parse(&signed_in.code).unwrap();
-        let client_id = ClientId::new(APP).unwrap();
-        let granted = self.endpoint().exchange(&client_id, &code, None).await.unwrap();
-        let grant = AppleGrant {
-            refresh_token: granted.refresh_token.unwrap(),
-            client_id,
-            checked_at: SystemClock.now(),
-        };
-        self.begin(Some(&grant)).await
+        self.post(&json!({
+            "identityToken": signed_in.identity_token, "authorizationCode": signed_in.code,
+        }))
+        .await
     }
 
-    async fn begin(&self, grant: Option<&AppleGrant>) -> SessionTokens {
-        let keys = TrustedUrl::new(self.house.apple.jwks_url().parse().unwrap()).unwrap();
-        let verifier = Verifier::builder(ClientIds::new([APP]).unwrap())
-            .jwks_source(HttpsJwks::new(keys).unwrap())
-            .build()
-            .unwrap();
-        let template = siwa_proxy::sim::token::TokenTemplate::native();
-        let token = self.house.apple.mint(&template);
-        let token = UnverifiedToken::parse(&token).unwrap();
-        let identity = verifier.verify(&token).await.unwrap();
-        let keys = SealKeys::parse([SEAL_KEY]).unwrap();
-        Sessions::new(keys, SessionSettings::default()).begin(&identity, grant).unwrap()
+    /// Jane signs in with a token alone, so that Apple grants nothing.
+    async fn sign_in_without_code(&self) -> Session {
+        let signed_in = self.apple.sign_in(&SignIn::to(APP));
+        self.post(&json!({ "identityToken": signed_in.identity_token })).await
     }
 
-    fn endpoint(&self) -> TokenEndpoint {
-        let TeamKeyFile { team_id, key_id, text, .. } = &self.key;
-        let key = TeamKey::from_pem(team_id, key_id, text.as_bytes()).unwrap();
-        let mut settings = AppleApiSettings::new(key);
-        settings.url = TrustedUrl::new(self.apple.url().parse().unwrap()).unwrap();
-        TokenEndpoint::new(settings, Arc::new(SystemClock), Metrics::new()).unwrap()
+    async fn post(&self, body: &Value) -> Session {
+        let reply = post(self.house.address, "/auth/apple", "", &body.to_string()).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let tokens = reply.json();
+        let token = |name: &str| tokens[name].as_str().unwrap().to_owned();
+        Session { access: token("access_token"), refresh: token("refresh_token") }
     }
 
     /// Deletes the account of whoever has the refresh token.
@@ -100,7 +84,7 @@ impl Scene {
         exchange(self.house.address, format!("{head}{kind}{length}{body}")).await
     }
 
-    async fn code_of(&self, access_token: &str) -> serde_json::Value {
+    async fn code_of(&self, access_token: &str) -> Value {
         let bearer = format!("Bearer {access_token}");
         let reply = self.house.get("/", &[("Authorization", &bearer)]).await;
         if reply.status == 200 { json!(200) } else { reply.json()["code"].clone() }
@@ -116,7 +100,7 @@ impl Scene {
 async fn a_deleted_account_has_no_consent_at_apple_and_no_session_here() {
     let scene = Scene::with("").await;
     let [here, elsewhere] = [scene.sign_in().await, scene.sign_in().await];
-    let reply = scene.delete(here.refresh.as_str()).await;
+    let reply = scene.delete(&here.refresh).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     let expected = json!({
         "success": true, "apple": "revoked", "sessions": "ended", "application": "not_told",
@@ -125,9 +109,9 @@ async fn a_deleted_account_has_no_consent_at_apple_and_no_session_here() {
     assert_eq!(reply.header("cache-control"), ["no-store"]);
     assert!(scene.apple.sign_in(&SignIn::to(APP)).user.is_some(), "the next is a first sign-in");
     for session in [&here, &elsewhere] {
-        assert_eq!(scene.code_of(session.access.as_str()).await, "token_revoked");
+        assert_eq!(scene.code_of(&session.access).await, "token_revoked");
     }
-    let again = scene.delete(elsewhere.refresh.as_str()).await;
+    let again = scene.delete(elsew & here.refresh).await;
     assert_eq!((again.status, again.json()["code"].as_str()), (401, Some("token_revoked")));
     let counted = r#"siwa_requests_total{door="sign_in",route="none",outcome="account_deleted",fault="none"}"#;
     assert_eq!(scene.house.metric(counted).await, 1);
@@ -152,13 +136,13 @@ async fn while_apple_cannot_be_asked_nothing_is_changed_and_it_can_be_tried_agai
         ),
     ] {
         scene.apple.fail_api_times(fault, 1);
-        let reply = scene.delete(session.refresh.as_str()).await;
+        let reply = scene.delete(&session.refresh).await;
         assert_eq!((reply.status, reply.json()["code"].as_str()), (503, Some(code)), "{reply:?}");
         assert_eq!(reply.header("retry-after").len(), 1, "{code}");
         assert!(!format!("{reply:?}").contains("client_id"), "{reply:?}");
     }
-    assert_eq!(scene.code_of(session.access.as_str()).await, 200);
-    assert_eq!(scene.delete(session.refresh.as_str()).await.json()["apple"], "revoked");
+    assert_eq!(scene.code_of(&session.access).await, 200);
+    assert_eq!(scene.delete(&session.refresh).await.json()["apple"], "revoked");
 }
 
 #[tokio::test]
@@ -166,25 +150,25 @@ async fn a_consent_that_has_ended_already_does_not_keep_an_account_alive() {
     let scene = Scene::with("").await;
     let session = scene.sign_in().await;
     scene.apple.withdraw_consent(&Person::jane().subject, None);
-    assert_eq!(scene.delete(session.refresh.as_str()).await.json()["apple"], "revoked");
+    assert_eq!(scene.delete(&session.refresh).await.json()["apple"], "revoked");
     assert_eq!(scene.revoked(), 1);
 }
 
 #[tokio::test]
 async fn without_a_grant_of_apples_it_is_said_that_apple_was_not_asked() {
     let scene = Scene::with("").await;
-    let session = scene.begin(None).await;
-    let reply = scene.delete(session.refresh.as_str()).await;
+    let session = scene.sign_in_without_code().await;
+    let reply = scene.delete(&session.refresh).await;
     assert_eq!((reply.status, &reply.json()["apple"]), (200, &json!("not_asked")));
     assert_eq!(scene.revoked(), 0);
-    assert_eq!(scene.code_of(session.access.as_str()).await, "token_revoked");
+    assert_eq!(scene.code_of(&session.access).await, "token_revoked");
 }
 
 #[tokio::test]
 async fn only_a_refresh_token_that_is_good_deletes_an_account() {
     let scene = Scene::with("").await;
     let session = scene.sign_in().await;
-    let access = session.access.as_str();
+    let access = &session.access;
     for (body, status, code) in [
         (json!({}).to_string(), 401, "no_credential"),
         (json!({ "refresh_token": access }).to_string(), 401, "session_wrong_kind"),
@@ -212,7 +196,7 @@ async fn the_application_is_told_of_it() {
         format!("webhooks.urls = ['http://{at}/events']\nwebhooks.secret_files = ['{secret}']");
     let scene = Scene::with(&webhooks).await;
     let session = scene.sign_in().await;
-    let reply = scene.delete(session.refresh.as_str()).await;
+    let reply = scene.delete(&session.refresh).await;
     assert_eq!(reply.json()["application"], "told");
     let told = async {
         loop {
@@ -223,7 +207,7 @@ async fn the_application_is_told_of_it() {
         }
     };
     let request = tokio::time::timeout(PATIENCE, told).await.unwrap();
-    let event: serde_json::Value = serde_json::from_str(&request.body).unwrap();
+    let event: Value = serde_json::from_str(&request.body).unwrap();
     assert_eq!(event["type"], "account-deleted-by-user");
     assert_eq!(event["data"], json!({ "sub": Person::jane().subject, "client_id": APP }));
     assert_eq!(request.header("webhook-signature").len(), 1);
