@@ -111,7 +111,7 @@ async fn a_deleted_account_has_no_consent_at_apple_and_no_session_here() {
     for session in [&here, &elsewhere] {
         assert_eq!(scene.code_of(&session.access).await, "token_revoked");
     }
-    let again = scene.delete(elsew & here.refresh).await;
+    let again = scene.delete(&elsewhere.refresh).await;
     assert_eq!((again.status, again.json()["code"].as_str()), (401, Some("token_revoked")));
     let counted = r#"siwa_requests_total{door="sign_in",route="none",outcome="account_deleted",fault="none"}"#;
     assert_eq!(scene.house.metric(counted).await, 1);

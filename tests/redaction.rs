@@ -185,7 +185,7 @@ impl Watched {
                 "POST /revocations HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
                  Content-Length: {length}\r\n\r\n{body}"
             );
-            let reply = crate::support::exchange(self.program.admin, request).await;
+            let reply = exchange(self.program.admin, request).await;
             assert_eq!(reply.status, status, "{reply:?}");
         }
     }
