@@ -4,11 +4,13 @@
 //! |---|---|---|
 //! | `POST {path}` | [an identity token](posted), JSON or a form | 200 and who it is; a session, if we keep any |
 //! | `POST {path}/nonce` | | 200 and a [nonce](nonce) to start a sign-in with |
+//! | `DELETE {path}/account` | a refresh token of ours | 200 and what became of [the account](account) |
 //!
 //! What happens to a token, step by step, is in [`steps`].
 //!
 //! [Answers](answer) have the shape of the usual tutorial's server, or that of problem details for those who ask.
 
+mod account;
 mod answer;
 mod grant;
 mod name;
@@ -200,6 +202,7 @@ impl Parts {
         match place {
             Place::SignIn => self.sign_in(Posted::parse(&head.headers, &body)?, exchange).await,
             Place::Nonce => self.issue_nonce(),
+            Place::Account => self.delete_account(&head.headers, &body, exchange).await,
         }
     }
 

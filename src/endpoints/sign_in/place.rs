@@ -7,10 +7,12 @@ pub(crate) enum Place {
     SignIn,
     /// It asks for a nonce to start with.
     Nonce,
+    /// Somebody deletes their account.
+    Account,
 }
 
 impl Place {
-    const ALL: [Self; 2] = [Self::SignIn, Self::Nonce];
+    const ALL: [Self; 3] = [Self::SignIn, Self::Nonce, Self::Account];
 
     /// The place at `path`, if it is `base` or one of ours below.
     pub(super) fn find(base: &str, path: &str) -> Option<Self> {
@@ -27,6 +29,7 @@ impl Place {
         match self {
             Self::SignIn => "",
             Self::Nonce => "/nonce",
+            Self::Account => "/account",
         }
     }
 
@@ -34,6 +37,7 @@ impl Place {
     pub(super) const fn method(self) -> &'static str {
         match self {
             Self::SignIn | Self::Nonce => "POST",
+            Self::Account => "DELETE",
         }
     }
 }
