@@ -7,10 +7,14 @@ pub(crate) enum Place {
     SignIn,
     /// It asks for a nonce to start with.
     Nonce,
+    /// It asks for the next tokens of its session.
+    Refresh,
+    /// It signs out.
+    Logout,
 }
 
 impl Place {
-    const ALL: [Self; 2] = [Self::SignIn, Self::Nonce];
+    const ALL: [Self; 4] = [Self::SignIn, Self::Nonce, Self::Refresh, Self::Logout];
 
     /// The place at `path`, if it is `base` or one of ours below.
     pub(super) fn find(base: &str, path: &str) -> Option<Self> {
@@ -27,13 +31,15 @@ impl Place {
         match self {
             Self::SignIn => "",
             Self::Nonce => "/nonce",
+            Self::Refresh => "/refresh",
+            Self::Logout => "/logout",
         }
     }
 
     /// The one method that it takes.
     pub(super) const fn method(self) -> &'static str {
         match self {
-            Self::SignIn | Self::Nonce => "POST",
+            Self::SignIn | Self::Nonce | Self::Refresh | Self::Logout => "POST",
         }
     }
 }

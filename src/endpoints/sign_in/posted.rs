@@ -55,6 +55,23 @@ const REDIRECT_URI: Field = Field {
     no_text: "the redirect URI is no text",
 };
 
+const REFRESH_TOKEN: Field = Field {
+    names: &["refresh_token", "refreshToken"],
+    twice: "there are two different refresh tokens",
+    no_text: "the refresh token is no text",
+};
+
+/// Our refresh token, out of the `body` of a request with these `headers`.
+///
+/// # Errors
+///
+/// [`Rejection::NoCredential`] if there is none, and [`Rejection::BadRequest`] if it is not clear what is meant.
+pub(super) fn refresh_token_of(headers: &HeaderMap, body: &Bytes) -> Result<String, Rejection> {
+    let whole = tree_of(headers, body)?;
+    let token = REFRESH_TOKEN.find(&[&whole])?.ok_or(Rejection::NoCredential)?;
+    Ok(token.to_owned())
+}
+
 /// One thing, and how clients call it.
 struct Field {
     names: &'static [&'static str],
