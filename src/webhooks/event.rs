@@ -50,6 +50,13 @@ impl Event {
         Self::new(made_id(), "sign-in", at, &data)
     }
 
+    /// That `identity` has deleted their account with the application `at` this moment. Apple tells of those alone who delete
+    /// their account with Apple.
+    pub(crate) fn of_deletion(identity: &Identity, at: UnixTime) -> Self {
+        let data = about(identity.subject(), identity.client_id());
+        Self::new(made_id(), "account-deleted-by-user", at, &data)
+    }
+
     fn new(id: String, kind: &str, at: UnixTime, data: &Map<String, Value>) -> Self {
         let body = json!({ "type": kind, "timestamp": at.to_string(), "data": data });
         Self { id, body: body.to_string() }

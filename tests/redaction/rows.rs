@@ -56,6 +56,7 @@ pub(super) const ROWS: &[Row] = &[
     ("a sign-in",                  Some("signed_in"),            |s| { let (t, name) = (s.good(), s.secret()); s.sign_in(&t, &format!(",\"fullName\":{{\"givenName\":\"{name}\"}},\"email\":\"{name}@example.com\"")) }),
     ("a sign-in that is no good",  Some("token_expired"),        |s| { let (t, name) = (s.token(|it| it.issued_at(UnixTime::from_secs(1_600_000_000))), s.secret()); s.sign_in(&t, &format!(",\"user\":\"{name}\"")) }),
     ("a sign-in by somebody",      Some("token_malformed"),      |s| { let word = s.secret(); s.sign_in(&word, "") }),
+    ("an account to be deleted",   Some("not_found"),            |s| { let body = format!("{{\"refresh_token\":\"siwa_r.{}\"}}", s.secret()); s.request("DELETE /sign-in/account", &[&format!("Content-Length: {}", body.len()), "Content-Type: application/json"]) + &body }),
     ("a sign-in by nobody",        Some("identity_token_missing"), |s| { let word = s.secret(); s.post("/sign-in", &format!("{{\"identityTokem\":\"{word}\"}}")) }),
     ("a sign-in in no words",      Some("bad_request"),          |s| { let word = s.secret(); s.post("/sign-in", &word) }),
     ("no HTTP",                    None,                         |s| format!("{} {}\r\n\r\n", s.secret(), s.secret())),

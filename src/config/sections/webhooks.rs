@@ -5,13 +5,18 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{super::problems::Problems, check_positive, store::read};
+use super::{
+    super::{SessionsEntry, problems::Problems},
+    check_positive,
+    store::read,
+};
 use crate::{
     endpoints::{NotificationSettings, SignInSettings},
     webhooks::{Target, WebhookSecret, WebhookSettings},
 };
 
-/// `[webhooks]`: who else is told of Apple's notifications, and of sign-ins if `sign_in.webhook` says so: a signed JSON
+/// `[webhooks]`: who else is told of Apple's notifications, of accounts that people delete, and of sign-ins if
+/// `sign_in.webhook` says so: a signed JSON
 /// POST for each event, at least once, with the headers of Standard Webhooks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -51,6 +56,7 @@ impl WebhooksSection {
         problems: &mut Problems,
         notifications: Option<&NotificationSettings>,
         sign_in: Option<&SignInSettings>,
+        sessions: Option<&SessionsEntry>,
     ) -> WebhookSettings {
         let Self { urls, secret_files, keep, timeout } = self;
 
@@ -71,8 +77,11 @@ impl WebhooksSection {
             let what = "is missing, so that sign_in.webhook tells nobody";
             problems.note_clash("webhooks.urls", "sign_in.webhook", what);
         }
-        if notifications.is_none() && !tells_sign_ins && !urls.is_empty() {
-            let what = "are told nothing without notifications.path or sign_in.webhook: set one, or remove them";
+        // With both, people can delete their accounts.
+        let tells_deletions = sign_in.is_some() && sessions.is_some();
+        let is_told = notifications.is_some() || tells_sign_ins || tells_deletions;
+        if !is_told && !urls.is_empty() {
+            let what = "are told nothing without notifications.path, sign_in.webhook or sessions.key_files: set one, or remove them";
             problems.note("webhooks.urls", what);
         }
         let secrets: Vec<_> =

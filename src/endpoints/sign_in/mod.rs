@@ -6,11 +6,13 @@
 //! | `POST {path}/nonce` | | 200 and a [nonce](nonce) to start a sign-in with |
 //! | `POST {path}/refresh` | a refresh token | 200 and the [next tokens](refresh) |
 //! | `POST {path}/logout` | an access or a refresh token | 200: the session [has ended](logout) |
+//! | `DELETE {path}/account` | a refresh token of ours | 200 and what became of [the account](account) |
 //!
 //! What happens to a token, step by step, is in [`steps`].
 //!
 //! [Answers](answer) have the shape of the usual tutorial's server, or that of problem details for those who ask.
 
+mod account;
 mod answer;
 mod grant;
 mod logout;
@@ -206,6 +208,7 @@ impl Parts {
             Place::Nonce => self.issue_nonce(),
             Place::Refresh => self.refresh(&head.headers, &body, exchange).await,
             Place::Logout => self.log_out(&head.headers, &body, exchange).await,
+            Place::Account => self.delete_account(&head.headers, &body, exchange).await,
         }
     }
 

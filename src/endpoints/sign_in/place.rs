@@ -11,10 +11,12 @@ pub(crate) enum Place {
     Refresh,
     /// It signs out.
     Logout,
+    /// Somebody deletes their account.
+    Account,
 }
 
 impl Place {
-    const ALL: [Self; 4] = [Self::SignIn, Self::Nonce, Self::Refresh, Self::Logout];
+    const ALL: [Self; 5] = [Self::SignIn, Self::Nonce, Self::Refresh, Self::Logout, Self::Account];
 
     /// The place at `path`, if it is `base` or one of ours below.
     pub(super) fn find(base: &str, path: &str) -> Option<Self> {
@@ -33,6 +35,7 @@ impl Place {
             Self::Nonce => "/nonce",
             Self::Refresh => "/refresh",
             Self::Logout => "/logout",
+            Self::Account => "/account",
         }
     }
 
@@ -40,6 +43,7 @@ impl Place {
     pub(super) const fn method(self) -> &'static str {
         match self {
             Self::SignIn | Self::Nonce | Self::Refresh | Self::Logout => "POST",
+            Self::Account => "DELETE",
         }
     }
 }

@@ -30,7 +30,7 @@ impl Parts {
 }
 
 /// What the caller is told. Why the store cannot be asked is told in the log.
-fn not_renewed(error: RenewError) -> Rejection {
+pub(super) fn not_renewed(error: RenewError) -> Rejection {
     match error {
         RenewError::Refused(fault) => Rejection::Token(fault.into()),
         RenewError::Unavailable(error) => {
