@@ -50,7 +50,7 @@
 //!
 //! | floor | what is there |
 //! |---|---|
-//! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once; the log; traces |
+//! | `alarm`, [`clock`], [`telemetry`] | deadlines that move; time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
 //! | `store` | what must outlive a request or be shared by replicas: in memory, a file or Redis |
 //! | [`verify`] | *who is this?* keys, signature, claims, verdicts, revocations: from a token to an [`Identity`] |
@@ -129,8 +129,11 @@ pub mod app;
 #[doc(hidden)]
 pub mod config;
 #[doc(hidden)]
+pub mod measured;
+#[doc(hidden)]
 pub mod sim;
 
+mod alarm;
 mod endpoints;
 mod peers;
 mod server;

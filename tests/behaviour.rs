@@ -21,6 +21,7 @@ mod policy;
 mod properties;
 mod verification;
 
+mod allocations;
 mod auth_request;
 mod ext_authz;
 mod faults;

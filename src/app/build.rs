@@ -185,8 +185,8 @@ pub(super) fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy)
-        .with_notifications(build_notifications(settings, verifier, surroundings))
+    let notifications = build_notifications(settings, verifier, surroundings);
+    Router::new(Pages::new(published.map(page)), notifications, doors, ext_authz, proxy)
 }
 
 /// The door for Apple's notifications, if there is to be one.

@@ -10,7 +10,7 @@ mod policy;
 mod rejection;
 mod standing;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use tracing::Instrument;
@@ -80,7 +80,7 @@ impl Authenticator {
         here: &Policy,
     ) -> Result<Option<Arc<Identity>>, Rejection> {
         let Some(Credential::Bearer(token)) = Credential::find(headers)? else { return Ok(None) };
-        let identity = self.verifier.verify(&token).instrument(spans::verify()).await?;
+        let identity = pin!(self.verifier.verify(&token)).instrument(spans::verify()).await?;
         self.policy.check(&identity)?;
         here.check(&identity)?;
         Ok(Some(identity))

@@ -47,15 +47,15 @@ struct UpstreamSeen {
 }
 
 /// What the log and the metrics are told of an end.
-struct Ending {
+struct Ending<'a> {
     status: Option<StatusCode>,
     outcome: &'static str,
     fault: &'static str,
     token_fault: Option<&'static str>,
-    reason: Option<String>,
+    reason: Option<&'a Rejection>,
 }
 
-impl Ending {
+impl Ending<'_> {
     /// The end of a request that was not refused.
     const fn well(status: StatusCode, outcome: &'static str) -> Self {
         Self { status: Some(status), outcome, fault: "none", token_fault: None, reason: None }
@@ -143,7 +143,7 @@ impl Exchange {
             outcome: rejection.code(),
             fault: rejection.fault().as_str(),
             token_fault: rejection.token_fault(),
-            reason: Some(rejection.to_string()),
+            reason: Some(rejection),
         });
     }
 
@@ -152,7 +152,7 @@ impl Exchange {
         self.tell(Ending::well(status, outcome));
     }
 
-    fn tell(&mut self, ending: Ending) {
+    fn tell(&mut self, ending: Ending<'_>) {
         self.is_told = true;
         let Ending { outcome, fault, .. } = ending;
         let elapsed = self.since.elapsed();
@@ -165,7 +165,7 @@ impl Exchange {
     }
 
     /// The one line about this request. No path and no header is in it: they may hold anything.
-    fn log(&self, ending: Ending, elapsed: Duration) {
+    fn log(&self, ending: Ending<'_>, elapsed: Duration) {
         let Ending { status, outcome, fault, token_fault, reason } = ending;
         let Seen { identity, unverified_kid, upstream } = &self.seen;
         let identity = identity.as_ref();
@@ -180,7 +180,7 @@ impl Exchange {
             outcome,
             fault,
             token_fault,
-            reason,
+            reason = reason.map(display),
             kid = identity.map(|identity| identity.key_id().as_str()),
             unverified_kid = unverified_kid.as_ref().map(KeyId::as_str),
             audience = identity.map(|identity| identity.client_id()).map(ClientId::as_str),

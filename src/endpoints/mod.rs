@@ -16,6 +16,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -38,9 +39,12 @@ pub(crate) use self::{
 use crate::authn::Rejection;
 
 /// Our own paths first, everything else to the application. Where there is an application there are no own paths but
-/// those that are configured: they must not shadow the application's.
+/// those that are configured: they must not shadow the application's. Clones share all.
 #[derive(Clone, Debug)]
-pub(crate) struct Router {
+pub(crate) struct Router(Arc<AllDoors>);
+
+#[derive(Debug)]
+struct AllDoors {
     pages: Pages,
     notifications: Option<Notifications>,
     doors: Doors,
@@ -49,14 +53,15 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Answers at `pages`, `doors` and `ext_authz`, and gives everything else to `proxy`.
-    pub(crate) const fn new(pages: Pages, doors: Doors, ext_authz: ExtAuthz, proxy: Proxy) -> Self {
-        Self { pages, notifications: None, doors, ext_authz, proxy }
-    }
-
-    /// Takes notifications besides.
-    pub(crate) fn with_notifications(self, notifications: Option<Notifications>) -> Self {
-        Self { notifications, ..self }
+    /// Answers at `pages`, `doors`, `ext_authz` and, if they are taken, `notifications`; and gives everything else to `proxy`.
+    pub(crate) fn new(
+        pages: Pages,
+        notifications: Option<Notifications>,
+        doors: Doors,
+        ext_authz: ExtAuthz,
+        proxy: Proxy,
+    ) -> Self {
+        Self(Arc::new(AllDoors { pages, notifications, doors, ext_authz, proxy }))
     }
 
     /// The answer to `request`, which is refused before anybody has looked at it.
@@ -65,13 +70,14 @@ impl Router {
         request: &Request<B>,
         rejection: Rejection,
     ) -> Response<ProxyBody> {
+        let AllDoors { doors, ext_authz, proxy, .. } = &*self.0;
         let path = request.uri().path();
-        if let Some(door) = self.doors.find(path) {
-            return self.doors.refuse(door, request, rejection).map(ProxyBody::rejected);
+        if let Some(door) = doors.find(path) {
+            return doors.refuse(door, request, rejection).map(ProxyBody::rejected);
         }
-        match self.ext_authz.find(path) {
-            Some(form) => self.ext_authz.refuse(form, request, &rejection),
-            None => self.proxy.refuse(request, &rejection),
+        match ext_authz.find(path) {
+            Some(form) => ext_authz.refuse(form, request, &rejection),
+            None => proxy.refuse(request, &rejection),
         }
     }
 }
@@ -86,20 +92,21 @@ impl Service<Request<Incoming>> for Router {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let AllDoors { pages, notifications, doors, ext_authz, proxy } = &*self.0;
         let path = request.uri().path();
-        if let Some(door) = self.notifications.as_ref().filter(|door| door.is_at(path)) {
+        if let Some(door) = notifications.as_ref().filter(|door| door.is_at(path)) {
             let answering = door.clone().answer(request);
             return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
         }
-        if let Some(page) = self.pages.answer(request.method(), path) {
+        if let Some(page) = pages.answer(request.method(), path) {
             return Box::pin(std::future::ready(Ok(page.map(ProxyBody::rejected))));
         }
-        if let Some(door) = self.doors.find(path) {
-            return self.doors.answer(door, request);
+        if let Some(door) = doors.find(path) {
+            return doors.answer(door, request);
         }
-        match self.ext_authz.find(path) {
-            Some(form) => self.ext_authz.answer(form, request),
-            None => self.proxy.call(request),
+        match ext_authz.find(path) {
+            Some(form) => ext_authz.answer(form, request),
+            None => proxy.clone().call(request),
         }
     }
 }

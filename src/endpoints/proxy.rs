@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -82,7 +82,9 @@ impl Proxy {
         let asker = Asker::of(&request);
         let mut exchange = parts.begin(&request);
         let span = exchange.span();
-        match parts.forward(request, &mut exchange).instrument(span).await {
+        // In its place, as it is large: what is handed on is a pointer to it.
+        let forwarded = pin!(parts.forward(request, &mut exchange)).instrument(span).await;
+        match forwarded {
             Ok(response) => {
                 let mut response = response.map(RejectionBody::inner);
                 response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
@@ -132,9 +134,11 @@ impl ProxyParts {
             keep_to_the_method(request.headers_mut());
         }
         let wish = UpgradeWish::of(&mut request);
-        let (token_ends, standing) =
-            (self.gate.end_of(&admitted), self.gate.standing_of(&admitted));
-        let request = request.map(|body| StreamedBody::of_request(body, self.limits, rules));
+        let standing = self.gate.standing_of(&admitted);
+        let token_ends = wish.as_ref().and_then(|_| self.gate.end_of(&admitted));
+        let (head, body) = request.into_parts();
+        let body = StreamedBody::of_request(body, self.limits, rules).map_err(broken_off)?;
+        let request = Request::from_parts(head, body);
         let span = exchange.goes_on();
         let arrival = exchange.arrival();
         let request = match admitted {
@@ -150,7 +154,7 @@ impl ProxyParts {
         }?;
         let asked = Instant::now();
         let response = match wish {
-            None => upstream.send(request).instrument(span.clone()).await,
+            None => pin!(upstream.send(request)).instrument(span.clone()).await,
             // Rare, and as large as everything else together.
             Some(wish) => {
                 let standing = standing.clone();
@@ -195,6 +199,10 @@ impl ProxyParts {
 /// Whether programs may differ about what was refused, and about where it ended.
 const fn is_no_request(rejection: &Rejection) -> bool {
     matches!(rejection, Rejection::BadRequest(_) | Rejection::Unsupported(_))
+}
+
+fn broken_off(_nobody_is_told: hyper::Error) -> Rejection {
+    Rejection::BadRequest("the request's body broke off")
 }
 
 /// The answer to the caller; what it does not tell is told in the log, aloud only if it is the application's fault.

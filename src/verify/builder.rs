@@ -14,6 +14,7 @@ use super::{
         JwksSource, KeySource, Surroundings, TrustedUrl,
     },
     revocations::Revocations,
+    turnstile::Turnstile,
     verdicts::VerdictCache,
 };
 use crate::{
@@ -183,6 +184,7 @@ impl VerifierBuilder {
             rules: Arc::new(rules),
             verdicts: VerdictCache::new(self.verdict_capacity, &self.metrics)
                 .map_err(|error| BuildError::Randomness(error.into()))?,
+            turnstile: Turnstile::new(),
             revocations: self.revocations,
             issuer: self.issuer,
             clock: self.clock,
