@@ -15,8 +15,8 @@ use crate::{EX_UNAVAILABLE, EX_USAGE, options::SettingsOptions};
 /// Say everything that is wrong or doubtful about the settings, each with its place and what to do.
 ///
 /// Settings come from flags, the environment and a file, as for `serve`. What keeps the proxy from serving is a problem;
-/// what it would serve with, and is probably not meant, is a warning. Files that settings name are read; nothing is
-/// connected to, unless by --online.
+/// what it would serve with, and is probably not meant, is a warning. Files that settings name are read, and the store is
+/// looked at, which disturbs no proxy that runs; nothing is connected to, unless by --online.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct CheckOptions {
@@ -27,14 +27,15 @@ pub(crate) struct CheckOptions {
     #[arg(long)]
     show: bool,
 
-    /// Fetch the keys from each source, and connect to each application.
+    /// Fetch the keys from each source, ask Apple about the team key, connect to each application, and ask Redis for an
+    /// answer.
     #[arg(long)]
     online: bool,
 }
 
 const EXAMPLE: &str = "\
-Exit codes: 0 the settings can be used, 64 they cannot, 69 the keys or an
-application cannot be had (--online).
+Exit codes: 0 the settings can be used, 64 they cannot, 69 the keys, an
+application or Redis cannot be had (--online).
 
 Example:
   siwa-proxy check --config siwa-proxy.toml --show";

@@ -52,9 +52,10 @@
 //! |---|---|
 //! | `alarm`, [`clock`], [`telemetry`] | deadlines that move; time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
+//! | `es256` | signing, for those who must be believed elsewhere |
 //! | `store` | what must outlive a request or be shared by replicas: in memory, a file or Redis |
 //! | [`verify`] | *who is this?* keys, signature, claims, verdicts, revocations: from a token to an [`Identity`] |
-//! | [`apple`] | what Apple tells us about accounts |
+//! | [`apple`] | what Apple tells us about accounts, and what we ask of it in an app's name |
 //! | `webhooks` | whom we tell |
 //! | [`authn`] | one request head meets the verifier; who may pass; the one table of rejections; the headers that carry an identity |
 //! | `upstream` | the application behind us; `UpstreamRequest`, stripped and rebuilt by construction |
@@ -135,6 +136,7 @@ pub mod sim;
 
 mod alarm;
 mod endpoints;
+mod es256;
 mod peers;
 mod server;
 mod store;

@@ -5,7 +5,7 @@
 //! | 0 | asked to end, and ended well |
 //! | 1 | `explain`: the token is not good; `healthcheck`: the proxy is not ready |
 //! | 64 | the command line or the settings are wrong |
-//! | 69 | an address cannot be listened on; `explain`, `check --online`: the keys or an application cannot be had |
+//! | 69 | an address cannot be listened on; `explain`, `check --online`: the keys, an application or Redis cannot be had |
 //! | 70 | something else failed |
 
 mod check;
@@ -95,8 +95,8 @@ struct CompletionsOptions {
 const EXIT_CODES: &str = "\
 Exit codes: 0 ended as asked, 1 the token is not good (explain) or the proxy is
 not ready (healthcheck), 64 the command line or the settings are wrong, 69 an
-address cannot be listened on, or the keys or an application cannot be had
-(explain, check --online), 70 something else failed.";
+address cannot be listened on, or the keys, an application or Redis cannot be
+had (explain, check --online), 70 something else failed.";
 
 const SERVE_EXAMPLE: &str = "\
 Example:

@@ -42,6 +42,7 @@ mod redaction;
 mod revocation;
 mod routing;
 mod shutdown;
+mod sign_in;
 mod smuggling;
 mod stalling;
 mod stores;

@@ -4,10 +4,15 @@ use std::{fs, process::Output, sync::Arc};
 
 use siwa_proxy::{
     clock::SystemClock,
-    sim::{Apple, faults::Fault},
+    sim::{Apple, event::Event, faults::Fault, presets::SUBJECT},
 };
 
-use crate::support::{Recorder, fixture::check_against, program::command};
+use crate::support::{
+    House, Recorder,
+    fixture::check_against,
+    notifying::ON,
+    program::{command, free_address},
+};
 
 /// How `siwa-proxy check ARGUMENTS` ended: its code, what it said, and what it showed.
 fn check(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -45,7 +50,7 @@ fn what_is_shown_names_the_place_of_each_value_and_hides_secrets() {
     let output = check.env("SIWA_APPLE__LEEWAY", "1m").output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(!shown.contains("hunter2"), "{shown}");
-    check_against("settings/shown.toml", &without_most_defaults(&shown));
+    check_against("settings/shown.toml", &shown);
 
     // It is a file like any other, but for the secret.
     let folder = tempfile::tempdir().unwrap();
@@ -53,18 +58,6 @@ fn what_is_shown_names_the_place_of_each_value_and_hides_secrets() {
     fs::write(&file, shown.replace("(secret)@", "")).unwrap();
     let mut again = command();
     assert!(again.args(["check", "--config"]).arg(file).status().unwrap().success());
-}
-
-/// What is shown, without the values that are the same for everybody: they are in the reference. One section is whole.
-fn without_most_defaults(shown: &str) -> String {
-    let mut is_whole = false;
-    let mut is_kept = |line: &&str| {
-        if line.starts_with('[') {
-            is_whole = *line == "[apple]";
-        }
-        is_whole || !(line.ends_with("# default") || line.ends_with("is not set"))
-    };
-    shown.lines().filter(|line| is_kept(line)).map(|line| line.to_owned() + "\n").collect()
 }
 
 #[test]
@@ -85,6 +78,89 @@ fn files_that_settings_name_are_read() {
         let found = said.lines().find(|line| line.starts_with(&start));
         let place = format!("(from {}:{line})", config.display());
         assert!(found.is_some_and(|line| line.ends_with(&place)), "{key} {place} in {said}");
+    }
+}
+
+/// How `check --client-id a` ends with `text` for settings, and what it says.
+async fn check_file(text: &str, flags: &'static [&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("siwa.toml");
+    fs::write(&config, text).unwrap();
+    let run = move || {
+        let config = config.display().to_string();
+        let (code, said, _) =
+            check(&[&["--client-id", "a", "--config", config.as_str()], flags].concat());
+        (code, said.replace(&config, "siwa.toml"))
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_looked_at_and_neither_made_nor_taken_from_a_running_proxy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let file = format!("store.file = '{}'", path.display());
+    assert_eq!(check_file(&file, &[]).await.0, Some(0));
+    assert!(!path.exists());
+
+    let house = House::with(&format!("{ON}\n{file}")).await;
+    let (code, said) = check_file(&file, &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200, "unharmed");
+    house.end().await;
+
+    fs::write(&path, "somebody's letters").unwrap();
+    let nowhere = format!("store.file = '{}'", folder.path().join("no/store").display());
+    for (text, why) in [(file, "it is no store"), (nowhere, "No such file")] {
+        let (code, said) = check_file(&text, &[]).await;
+        assert_eq!(code, Some(64), "{said}");
+        assert!(said.starts_with("store.file: cannot be used: the store /"), "{said}");
+        assert!(said.contains(why) && said.ends_with("(from siwa.toml:1)\n"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_cannot_be_had_is_found_out_online_alone() {
+    let text = format!("store.redis_url = 'redis://{}/0'", free_address());
+    assert_eq!(check_file(&text, &[]).await.0, Some(0));
+
+    let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
+    let text = format!("{text}\njwks.url = '{}'", apple.jwks_url());
+    let (code, said) = check_file(&text, &["--online"]).await;
+    assert_eq!(code, Some(69), "{said}");
+    let fails = "store.redis_url: cannot be used: Redis cannot be asked: ";
+    let line = said.lines().find(|line| line.starts_with(fails));
+    assert!(line.is_some_and(|line| line.ends_with("(from siwa.toml:1)")), "{said}");
+}
+
+/// Redis itself.
+mod real_programs {
+    use super::*;
+    use crate::stores::real_programs::redis::Redis;
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs redis-server; .ci/run installs it"]
+    async fn a_redis_that_answers_is_told_of_online() {
+        let redis = Redis::start(&["--requirepass", "open-sesame"]).await;
+        let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let password = folder.path().join("password");
+        let text = format!(
+            "store.redis_url = '{}'\nstore.redis_password_file = '{}'\njwks.url = '{}'",
+            redis.url(),
+            password.display(),
+            apple.jwks_url()
+        );
+        for (word, code, expected) in [
+            ("open-sesame", 0, "ok: store.redis_url: Redis answers"),
+            ("open-barley", 69, "store.redis_url: cannot be used: Redis cannot be asked: "),
+        ] {
+            fs::write(&password, word).unwrap();
+            let (found, said) = check_file(&text, &["--online"]).await;
+            assert_eq!(found, Some(code), "{said}");
+            assert!(said.lines().any(|line| line.starts_with(expected)), "{said}");
+            assert!(!said.contains(word), "{said}");
+        }
     }
 }
 

@@ -4,9 +4,12 @@ use std::{
     fs, io,
     net::TcpListener,
     process::{Command, Output},
+    sync::Arc,
 };
 
-use crate::support::program::command as siwa_proxy;
+use siwa_proxy::{clock::SystemClock, sim::Apple};
+
+use crate::support::program::{Program, command as siwa_proxy};
 
 /// How it ended, and what it said on standard error.
 fn end_of(command: &mut Command) -> io::Result<(Option<i32>, String)> {
@@ -40,6 +43,49 @@ fn a_broken_file_is_reported_whole_and_nothing_starts() {
     assert_eq!(lines.len(), places.len(), "{report}");
     for (line, place) in lines.iter().zip(&places) {
         assert!(line.ends_with(place), "{line} should end with {place}");
+    }
+}
+
+#[test]
+fn the_settings_of_the_package_lack_a_client_id_and_nothing_else_as_the_guide_says() {
+    let shipped = include_str!("../deploy/systemd/siwa-proxy.toml");
+    let folder = tempfile::tempdir().expect("a folder for the file");
+    let file = folder.path().join("siwa-proxy.toml");
+    let check = |text: &str| {
+        fs::write(&file, text).expect("the file can be written");
+        end_of(siwa_proxy().args(["check", "--config"]).arg(&file)).expect("the binary runs")
+    };
+    let (code, report) = check(shipped);
+    assert_eq!(code, Some(64), "{report}");
+    let told = report.replace(&file.display().to_string(), "/etc/siwa-proxy/siwa-proxy.toml");
+    let guide = include_str!("../deploy/README.md");
+    assert!(guide.contains(&format!("```text\n{told}```\n")), "{told}");
+
+    let (code, report) = check(&shipped.replace("client_ids = []", "client_ids = ['com.a.b']"));
+    assert_eq!((code, report.as_str()), (Some(0), "the settings can be used\n"));
+}
+
+#[tokio::test]
+async fn the_settings_beside_a_gateway_open_only_what_it_asks_at() {
+    const ENVOY: &str = if cfg!(feature = "ext-authz") {
+        "/auth/apple/ext-authz /envoy.service.auth.v3.Authorization/Check"
+    } else {
+        "/auth/apple/ext-authz"
+    };
+    let apple = Apple::start(Arc::new(SystemClock)).await.expect("a toy Apple");
+    for (gateway, doors) in [
+        ("nginx", "/auth/apple/verify"),
+        ("kubernetes/ingress-nginx", "/auth/apple/verify"),
+        ("haproxy", "/auth/apple/verify"),
+        ("caddy", "/auth/apple/forward-auth"),
+        ("traefik", "/auth/apple/forward-auth"),
+        ("envoy", ENVOY),
+    ] {
+        let file = format!("{}/deploy/{gateway}/siwa-proxy.toml", env!("CARGO_MANIFEST_DIR"));
+        let (_proxy, log) =
+            Program::start_alone(&apple.jwks_url(), 200, &["--config", &file], &[]).await;
+        let message = "no application is configured: other gateways ask, and nothing is forwarded";
+        assert_eq!(log.line(message, |_| true).await["doors"], doors, "{gateway}");
     }
 }
 

@@ -126,7 +126,7 @@ async fn stale_keys_look_as_the_readme_says_and_still_serve() {
 async fn a_proxy_that_never_becomes_ready_looks_as_the_readme_says() {
     let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
     apple.fail_with(Fault::Status(http::StatusCode::SERVICE_UNAVAILABLE));
-    let (program, log) = Program::start_unready(&apple.jwks_url()).await;
+    let (program, log) = Program::start_alone(&apple.jwks_url(), 503, &[], &[]).await;
     Trouble::called("it never becomes ready").shows(&log, &program).await;
 }
 

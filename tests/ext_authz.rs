@@ -6,4 +6,4 @@ mod check;
 mod health;
 mod http_form;
 #[cfg(feature = "ext-authz")]
-mod protocol;
+pub(crate) mod protocol;

@@ -19,6 +19,7 @@ const FLOORS: &[&str] = &[
     "clock",
     "telemetry",
     "peers",
+    "es256",
     "store",
     "verify",
     "apple",

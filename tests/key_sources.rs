@@ -156,7 +156,7 @@ fn a_further_issuer_needs_a_decision_whose_users_may_pass() {
 }
 
 /// A key endpoint that speaks TLS with a certificate of `authority`'s for `localhost`.
-async fn secure_endpoint(authority: &Authority, keys: String) -> SocketAddr {
+pub(crate) async fn secure_endpoint(authority: &Authority, keys: String) -> SocketAddr {
     let acceptor = authority.acceptor_for("localhost");
     application(move |stream, _| {
         let (acceptor, keys) = (acceptor.clone(), keys.clone());

@@ -124,6 +124,17 @@ async fn an_application_that_is_down_is_told_aloud_with_the_cause() {
 }
 
 #[tokio::test]
+async fn what_is_doubtful_about_the_settings_is_told_at_the_start_and_can_be_used() {
+    let proxy = Told::start(&["--client-id", "host.exp.Exponent"]).await;
+    let told = proxy.log.line("doubtful settings", |_| true).await;
+    assert_eq!(told["level"], "WARN");
+    let warning = told["warning"].as_str().unwrap();
+    assert!(warning.starts_with("apple.client_ids: `host.exp.Exponent` is Expo Go, "), "{told}");
+    assert!(warning.ends_with("(from flag --client-id)"), "{told}");
+    assert_eq!(get(proxy.program.address, "/", &[]).await.status, 401);
+}
+
+#[tokio::test]
 async fn text_is_written_where_it_is_asked_for() {
     let told = Told::start(&["--log-format", "text"]).await;
     let reply = get(told.program.address, "/", &[]).await;

@@ -46,6 +46,8 @@ const REACHED: &[Row] = &[
     ("jwks.unknown_key_cooldown", &["a_flood_of_made_up_keys_during_a_rotation_starves_nobody", "a_thousand_unknown_keys_cost_one_fetch_in_a_cooldown"]),
     ("jwks.removed_key_grace", &["a_withdrawn_key_goes_on_working_within_its_grace"]),
     ("store.redis_timeout", &["a_redis_that_does_not_answer_is_given_up_in_time"]),
+    ("sign_in.rate_per_second", &["a_client_that_signs_in_too_often_is_429_and_others_are_not"]),
+    ("sign_in.rate_burst", &["a_client_that_signs_in_too_often_is_429_and_others_are_not"]),
     ("notifications.rate_per_second", &["a_sender_who_posts_too_often_is_429_and_its_tokens_cost_nothing"]),
     ("notifications.rate_burst", &["a_sender_who_posts_too_often_is_429_and_its_tokens_cost_nothing", "each_sender_has_a_bucket_of_its_own"]),
     ("revocations.keep", &["an_entry_outlives_every_token_that_it_refuses_and_no_longer", "a_token_older_than_revocations_are_remembered_is_refused"]),

@@ -6,6 +6,8 @@ mod envoy;
 mod gateway;
 mod haproxy;
 mod nginx;
+mod sign_in_page;
+mod swift;
 
 use std::{
     net::SocketAddr,

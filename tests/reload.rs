@@ -22,12 +22,17 @@ use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{
-    PATIENCE, Recorder, Reply, application, exchange, get,
-    notifying::{ON, post, post_notification},
-    open,
-    program::Program,
-    read_head, read_reply, spawn,
+use crate::{
+    key_sources::secure_endpoint,
+    support::{
+        PATIENCE, Recorder, Reply, application, exchange, get,
+        notifying::{ON, post, post_notification},
+        open,
+        program::Program,
+        read_head, read_reply,
+        secure::Authority,
+        spawn,
+    },
 };
 
 /// Between two looks, so that whoever is looked at gets on.
@@ -346,6 +351,84 @@ async fn a_proxy_that_never_had_keys_takes_up_where_they_can_be_had() {
     timeout(PATIENCE, ready).await.expect("the proxy becomes ready");
     shutdown.cancel();
     timeout(PATIENCE, running).await.expect("it ends").unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reads_the_files_that_settings_name_although_the_text_is_the_same() {
+    let (apple, authority) = (Apple::start(Arc::new(SystemClock)).await.unwrap(), Authority::new());
+    let application = secure_application(&authority).await;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // What is in it at first is somebody else's.
+    fs::copy(Authority::new().path("authority.pem"), at("authorities.pem")).unwrap();
+    fs::write(at("admin"), "a-token-of-the-operator").unwrap();
+    let text = format!(
+        "reload.watch_every = '0s'\n{ON}\nrevocations.admin_token_file = '{}'\n\
+         upstreams.secure = {{ url = 'https://{application}', ca_file = '{}', server_name = 'app.example' }}\n\
+         [[route]]\npath = '/secure/*'\nupstream = 'secure'\n",
+        at("admin").display(),
+        at("authorities.pem").display()
+    );
+    fs::write(at("siwa.toml"), text).unwrap();
+    let file = at("siwa.toml").display().to_string();
+    let plain = Recorder::start().await;
+    let (program, log) =
+        Program::start_logging(&apple, plain.address, &["--config", &file], &[]).await;
+    let bearer = format!("Bearer {}", apple.mint(&TokenTemplate::native()));
+    let ask = async || get(program.address, "/secure/a", &[("Authorization", &bearer)]).await;
+    assert_eq!(ask().await.json()["code"], "upstream_unreachable");
+
+    fs::copy(authority.path("authority.pem"), at("authorities.pem")).unwrap();
+    fs::write(at("admin"), "a-new-token-of-the-operator").unwrap();
+    program.signal(Signal::HUP);
+    let told = log.line("settings reloaded", |_| true).await;
+    assert_eq!(told["changed"], "revocations.admin_token_file upstreams.secure.ca_file");
+    let waits = log.line("settings that need a restart are not in effect yet", |_| true).await;
+    assert_eq!(waits["keys"], "revocations.admin_token_file");
+    assert_eq!(ask().await.body, "hello");
+
+    fs::remove_file(at("authorities.pem")).unwrap();
+    program.signal(Signal::HUP);
+    log.line("the new settings cannot be used, the old ones stay", |_| true).await;
+    assert_eq!(ask().await.body, "hello");
+}
+
+/// An application that speaks TLS, with a certificate of `authority`'s.
+async fn secure_application(authority: &Authority) -> SocketAddr {
+    let acceptor = authority.acceptor_for("app.example");
+    application(move |stream, _| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            read_head(&mut stream).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reads_anew_by_which_authorities_the_key_endpoint_is_believed() {
+    let (apple, authority) = (Apple::start(Arc::new(SystemClock)).await.unwrap(), Authority::new());
+    let endpoint = secure_endpoint(
+        &authority,
+        serde_json::json!({ "keys": [apple.keys().signing().jwk()] }).to_string(),
+    )
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, authorities) = (folder.path().join("siwa.toml"), folder.path().join("ca.pem"));
+    fs::copy(Authority::new().path("authority.pem"), &authorities).unwrap();
+    let text = format!("reload.watch_every = '0s'\njwks.ca_file = '{}'", authorities.display());
+    fs::write(&file, text).unwrap();
+    let url = format!("https://localhost:{}/auth/keys", endpoint.port());
+    let program =
+        Program::start_alone(&url, 503, &["--config", file.to_str().unwrap()], &[]).await.0;
+
+    fs::copy(authority.path("authority.pem"), &authorities).unwrap();
+    program.signal(Signal::HUP);
+    let ready = async { while get(program.admin, "/readyz", &[]).await.status != 200 {} };
+    timeout(PATIENCE, ready).await.expect("the keys are there");
 }
 
 /// A file where Kubernetes would mount a `ConfigMap`.

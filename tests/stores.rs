@@ -1,7 +1,8 @@
 //! What is answered 200 is stored: after a crash at any moment, and for every replica.
 
 mod crash;
-mod real_programs;
+mod full_disk;
+pub(crate) mod real_programs;
 
 use siwa_proxy::{
     app::{App, AppError, StoreError},
@@ -28,6 +29,19 @@ async fn a_revocation_survives_a_restart() {
     let second = House::with(&format!("{}\n{keys}", in_file(&folder))).await;
     let reply = second.get("/", &[("Authorization", &bearer)]).await;
     assert_eq!((reply.status, reply.json()["code"].as_str()), (401, Some("token_revoked")));
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_emptied_keeps_the_proxy_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = House::with(&in_file(&folder)).await;
+    let keys = first.apple.jwks_url();
+    let application = first.application.address;
+    first.end().await;
+    std::fs::write(folder.path().join("store"), "").unwrap();
+    let app = App::bind(settings(&keys, application, &in_file(&folder))).await.unwrap();
+    let error = app.run(tokio_util::sync::CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(error, AppError::Store(StoreError::Emptied { .. })), "{error:?}");
 }
 
 #[tokio::test]

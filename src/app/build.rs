@@ -14,7 +14,7 @@ use crate::{
     endpoints::{
         Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, NotificationSettings,
         NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody, ProxyParts,
-        Recorder, Router,
+        Recorder, Router, SharedRouter, SignIn, SignInParts, SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
@@ -27,7 +27,7 @@ use crate::{
 
 /// The answer to a request that met a limit: one of the table, on the way out of every other no.
 pub(super) fn refusal(
-    router: Router,
+    router: SharedRouter,
 ) -> impl Fn(Limit, &Request<Incoming>) -> Response<ProxyBody> + Clone + Send + 'static {
     move |limit, request| {
         let rejection = match limit {
@@ -130,17 +130,25 @@ pub(super) struct Surroundings {
     pub(super) recorder: Option<Recorder>,
     /// Where Apple's notifications are taken; as the process was started with.
     pub(super) notifications: Option<NotificationSettings>,
+    /// Where apps sign in; as the process was started with.
+    pub(super) sign_in: Option<SignInSettings>,
 }
 
-/// The clients of all applications. Where an application is spoken to as by the `earlier` settings, its connections stay.
+/// The clients of all applications. Where an application is spoken to as by the `earlier` settings, its connections stay: by
+/// the same values, and with the same in the files that they name.
 pub(super) fn build_upstreams(
     settings: &Settings,
     earlier: Option<(&Settings, &[Upstream])>,
     surroundings: &Surroundings,
 ) -> Result<Vec<Upstream>, TlsError> {
     let Surroundings { tasks, streams, metrics, .. } = surroundings;
+    let changes = earlier
+        .map_or_else(Vec::new, |(earlier, _)| settings.written().changes_since(earlier.written()));
     let kept = |entry: &UpstreamEntry| {
         let (earlier, upstreams) = earlier?;
+        if changes.iter().any(|key| names_file_of(&entry.section, key)) {
+            return None;
+        }
         let same = earlier.upstreams.iter().position(|it| it.settings == entry.settings)?;
         upstreams.get(same).cloned()
     };
@@ -151,12 +159,17 @@ pub(super) fn build_upstreams(
     entries.map(|entry| kept(entry).map_or_else(|| new(entry), Ok)).collect()
 }
 
+fn names_file_of(section: &str, key: &str) -> bool {
+    let key = key.strip_prefix(section).and_then(|key| key.strip_prefix('.'));
+    key.is_some_and(|key| key.ends_with("_file"))
+}
+
 pub(super) fn build_router(
     settings: &Settings,
     verifier: Verifier,
     upstreams: &[Upstream],
     surroundings: &Surroundings,
-) -> Router {
+) -> SharedRouter {
     say_who_forwards(settings);
     let gate = Arc::new(build_gate(settings, verifier.clone(), upstreams, surroundings));
     let doors = Doors::new(DoorsParts {
@@ -185,8 +198,27 @@ pub(super) fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    let notifications = build_notifications(settings, verifier, surroundings);
-    Router::new(Pages::new(published.map(page)), notifications, doors, ext_authz, proxy)
+    Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy)
+        .with_sign_in(build_sign_in(settings, &verifier, surroundings))
+        .with_notifications(build_notifications(settings, verifier, surroundings))
+        .share()
+}
+
+/// The door at which apps sign in, if there is to be one.
+fn build_sign_in(
+    settings: &Settings,
+    verifier: &Verifier,
+    surroundings: &Surroundings,
+) -> Option<SignIn> {
+    let house = SignInParts {
+        verifier: verifier.clone(),
+        policy: settings.policy.clone(),
+        trusted_peers: settings.trusted_peers.clone(),
+        cors: settings.cors.clone(),
+        realm: settings.realm.clone(),
+        metrics: surroundings.metrics.clone(),
+    };
+    Some(SignIn::new(surroundings.sign_in.clone()?, house))
 }
 
 /// The door for Apple's notifications, if there is to be one.

@@ -43,7 +43,8 @@ pub(super) fn describe(
     let places: Vec<String> = public.iter().map(Listener::describe).collect();
     let places = places.join(", ");
     readiness.describe("listeners", move || places.clone());
-    if let Some(Recorder { revocations, .. }) = recorder {
+    if let Some(Recorder { revocations, health, .. }) = recorder {
+        readiness.describe("store", move || health.tell());
         readiness.describe("revocations", move || tell_list(&revocations));
     }
     let last = last.clone();

@@ -200,6 +200,7 @@ impl App {
             readiness: readiness.clone(),
             recorder: recorder.clone(),
             notifications: settings.notifications.clone(),
+            sign_in: settings.sign_in.clone(),
         };
         let (server, drain_delay) = (settings.server.clone(), settings.drain_delay);
         let rooms = Rooms::new(settings, &surroundings)?;

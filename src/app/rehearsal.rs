@@ -1,13 +1,16 @@
 //! What can be found out about settings without serving anybody: whether the files that they name can be used, and, if
 //! asked for, whether what they name answers.
 
-use std::{error::Error, iter};
+use std::{error::Error, iter, sync::Arc};
 
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    config::{AdditionalKeys, JwksFrom, Settings},
+    apple::{AppleApiSettings, TokenEndpoint},
+    clock::SystemClock,
+    config::{AdditionalKeys, JwksFrom, Settings, StoreSettings},
     server::Tls,
+    store::{Health, RedisSettings, RedisStore, StoreError, look_at},
     telemetry::{Metrics, causes},
     upstream::{Streams, TlsError, Upstream, UpstreamSettings},
     verify::{FetchFault, HttpsJwks, Issuer, TrustedUrl, usable_keys},
@@ -22,7 +25,8 @@ pub enum Finding {
     Fails(String),
 }
 
-/// Reads the files that `settings` name, as a proxy would that starts. What works is not told.
+/// Reads the files that `settings` name, as a proxy would that starts, and looks at the store without opening it. What works
+/// is not told.
 pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
     let fails = |key: &str, error: &(dyn Error + 'static)| {
         Finding::Fails(settings.problem(key, format!("cannot be used: {}", causes(error))))
@@ -48,14 +52,27 @@ pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
             findings.push(fails(&format!("{}.url", entry.section), &error));
         }
     }
+    let (key, store) = match &settings.store {
+        StoreSettings::Memory => return findings,
+        StoreSettings::File(path) => ("store.file", look_at(path)),
+        StoreSettings::Redis(redis) => (REDIS, redis_store(redis).map(drop)),
+    };
+    findings.extend(store.err().map(|error| fails(key, &error)));
     findings
 }
 
-/// Fetches the keys that `settings` name from each source, and connects to each application.
+/// The key that names Redis.
+const REDIS: &str = "store.redis_url";
+
+/// Fetches the keys that `settings` name from each source, asks Apple whether it knows the team key if there is one, connects
+/// to each application, and asks Redis for an answer.
 pub async fn probe(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in NamedKeys::all(settings) {
         findings.push(source.probe(settings).await);
+    }
+    if let Some(api) = &settings.apple_api {
+        findings.extend(probe_team_key(settings, api).await);
     }
     for entry in &settings.upstreams {
         let (key, place) = (format!("{}.url", entry.section), entry.settings.url.origin());
@@ -68,6 +85,43 @@ pub async fn probe(settings: &Settings) -> Vec<Finding> {
             Err(why) => {
                 Finding::Fails(settings.problem(&key, format!("{place} cannot be used: {why}")))
             }
+        });
+    }
+    if let StoreSettings::Redis(redis) = &settings.store {
+        findings.push(match ping(redis).await {
+            Ok(()) => Finding::Works(format!("{REDIS}: Redis answers")),
+            Err(error) => {
+                let why = format!("cannot be used: {}", causes(&error));
+                Finding::Fails(settings.problem(REDIS, why))
+            }
+        });
+    }
+    findings
+}
+
+fn redis_store(settings: &RedisSettings) -> Result<RedisStore, StoreError> {
+    RedisStore::new(settings.clone(), Health::new(Metrics::new()))
+}
+
+async fn ping(settings: &RedisSettings) -> Result<(), StoreError> {
+    redis_store(settings)?.ping().await
+}
+
+/// One finding for each app: the key may be of the group of some and not of others.
+async fn probe_team_key(settings: &Settings, api: &AppleApiSettings) -> Vec<Finding> {
+    const KEY: &str = "apple.private_key_file";
+    let fails = |what: String| Finding::Fails(settings.problem(KEY, what));
+    let endpoint = TokenEndpoint::new(api.clone(), Arc::new(SystemClock), Metrics::new());
+    let endpoint = match endpoint {
+        Ok(endpoint) => endpoint,
+        Err(error) => return vec![fails(format!("Apple cannot be asked: {}", causes(&error)))],
+    };
+    let mut findings = Vec::new();
+    for client_id in settings.client_ids.iter() {
+        let name = client_id.as_str();
+        findings.push(match endpoint.probe(client_id).await {
+            Ok(()) => Finding::Works(format!("{KEY}: Apple knows {name} by the key")),
+            Err(fault) => fails(format!("of no use for {name}: {}", causes(&fault))),
         });
     }
     findings

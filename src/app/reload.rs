@@ -151,7 +151,7 @@ fn needs_restart(key: &str) -> bool {
         ["server.max_body_bytes", "server.body_idle_timeout", "server.trusted_peers"];
     let section = key.split('.').next().unwrap_or(key);
     match section {
-        "tls" | "log" | "store" | "notifications" | "revocations" | "webhooks" => true,
+        "tls" | "log" | "store" | "sign_in" | "notifications" | "revocations" | "webhooks" => true,
         "server" => !RELOADED.contains(&key),
         _ => false,
     }

@@ -12,7 +12,7 @@ use crate::{
     config::{Settings, StoreSettings},
     endpoints::Recorder,
     server::Latch,
-    store::{FileStore, MemoryStore, RedisStore, Space, Store, StoreError},
+    store::{FileStore, Health, MemoryStore, RedisStore, Space, Store, StoreError},
     telemetry::{Metrics, causes},
     verify::Revocations,
     webhooks::Webhooks,
@@ -35,7 +35,8 @@ pub(super) fn build_recorder(
     if !is_filled_here && matches!(settings.store, StoreSettings::Memory) {
         return Ok(None);
     }
-    let store = open(&settings.store, clock, tasks)?;
+    let health = Health::new(metrics.clone());
+    let store = open(&settings.store, clock, tasks, &health)?;
     let revocations =
         Revocations::following(settings.revocations.clone(), Arc::clone(clock), metrics.clone());
     let webhooks = Webhooks::new(
@@ -44,20 +45,23 @@ pub(super) fn build_recorder(
         Arc::clone(clock),
         metrics.clone(),
     );
-    Ok(Some(Recorder { store, revocations, webhooks }))
+    Ok(Some(Recorder { store, health, revocations, webhooks }))
 }
 
 fn open(
     settings: &StoreSettings,
     clock: &Arc<dyn Clock>,
     tasks: &TaskTracker,
+    health: &Health,
 ) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match settings {
         StoreSettings::Memory => Arc::new(MemoryStore::new(Arc::clone(clock))),
         StoreSettings::File(path) => {
-            Arc::new(FileStore::open(path, Arc::clone(clock), tasks.clone())?)
+            Arc::new(FileStore::open(path, Arc::clone(clock), tasks.clone(), health.clone())?)
         }
-        StoreSettings::Redis(settings) => Arc::new(RedisStore::new(settings.clone())?),
+        StoreSettings::Redis(settings) => {
+            Arc::new(RedisStore::new(settings.clone(), health.clone())?)
+        }
     })
 }
 
@@ -68,7 +72,7 @@ pub(super) fn start(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
-    let Recorder { store, revocations, webhooks } = recorder.clone();
+    let Recorder { store, revocations, webhooks, .. } = recorder.clone();
     for worker in webhooks.workers().map_err(AppError::Webhooks)? {
         tasks.spawn(stop.clone().run_until_cancelled_owned(worker));
     }

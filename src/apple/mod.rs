@@ -1,5 +1,23 @@
-//! What Apple says to us: server-to-server notifications about accounts.
+//! What Apple says to us, server-to-server notifications about accounts; and what we ask of Apple in the name of an app: its
+//! token endpoint.
 
+mod answer;
+mod api;
+mod client_secret;
+mod error;
 mod notification;
+mod secrets;
+mod team_key;
+mod token_endpoint;
+mod token_response;
 
-pub use self::notification::{AccountEvent, EventKind, Notification, RelayAddress};
+pub use self::{
+    api::AppleApiSettings,
+    client_secret::ClientSecret,
+    error::{AppleError, AppleFault, ErrorDescription, Unavailable},
+    notification::{AccountEvent, EventKind, Notification, RelayAddress},
+    secrets::{AccessToken, AuthorizationCode, IdToken, InvalidRedirectUri, RedirectUri},
+    team_key::{InvalidTeamKey, TeamKey},
+    token_endpoint::TokenEndpoint,
+    token_response::TokenResponse,
+};

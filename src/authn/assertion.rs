@@ -6,22 +6,17 @@ use std::{fmt, sync::Arc, time::Duration};
 use aws_lc_rs::{
     digest::{SHA256, digest},
     error::KeyRejected,
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::HeaderValue;
-use rustls::pki_types::{
-    PrivatePkcs8KeyDer,
-    pem::{self, PemObject},
-};
+use rustls::pki_types::pem;
 use serde::Serialize;
 use serde_json::json;
-use zeroize::Zeroize;
 
 use crate::{
     clock::Clock,
+    es256::{Es256Key, InvalidEs256Key, encoded},
     verify::{Email, Identity},
 };
 
@@ -31,7 +26,7 @@ use crate::{
 pub struct AssertionKeys(Arc<Keys>);
 
 struct Keys {
-    signing: EcdsaKeyPair,
+    signing: Es256Key,
     /// The JOSE header, encoded.
     header: String,
     page: Bytes,
@@ -53,6 +48,15 @@ pub enum InvalidAssertionKey {
     Curve(#[source] KeyRejected),
 }
 
+impl From<InvalidEs256Key> for InvalidAssertionKey {
+    fn from(error: InvalidEs256Key) -> Self {
+        match error {
+            InvalidEs256Key::Pem(source) => Self::Pem(source),
+            InvalidEs256Key::Curve(source) => Self::Curve(source),
+        }
+    }
+}
+
 impl AssertionKeys {
     /// Where the keys are told.
     pub const PATH: &'static str = "/.well-known/siwa-proxy/jwks.json";
@@ -65,7 +69,7 @@ impl AssertionKeys {
     pub fn from_pem(
         texts: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> Result<Self, InvalidAssertionKey> {
-        let pairs = texts.into_iter().map(|text| key_pair(text.as_ref()));
+        let pairs = texts.into_iter().map(|text| Es256Key::from_pem(text.as_ref()));
         let mut pairs = pairs.collect::<Result<Vec<_>, _>>()?;
         let keys: Vec<_> = pairs.iter().map(PublicKey::of).collect();
         let Some(first) = keys.first() else { return Err(InvalidAssertionKey::None) };
@@ -91,31 +95,9 @@ impl AssertionKeys {
         &self.0.ids
     }
 
-    /// A JWS in its compact serialisation (RFC 7515 §3.1); none if the system has no randomness to give.
     fn sign(&self, claims: &impl Serialize) -> Option<String> {
-        let Keys { signing, header, .. } = &*self.0;
-        let mut text = format!("{header}.{}", encoded(claims));
-        let signature = signing.sign(&SystemRandom::new(), text.as_bytes()).ok()?;
-        text.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut text);
-        Some(text)
+        self.0.signing.sign(&self.0.header, claims)
     }
-}
-
-fn key_pair(text: &[u8]) -> Result<EcdsaKeyPair, InvalidAssertionKey> {
-    let key = PrivatePkcs8KeyDer::from_pem_slice(text).map_err(InvalidAssertionKey::Pem)?;
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.secret_pkcs8_der());
-    zeroize_der(key);
-    pair.map_err(InvalidAssertionKey::Curve)
-}
-
-fn zeroize_der(key: PrivatePkcs8KeyDer<'static>) {
-    rustls::pki_types::PrivateKeyDer::from(key).zeroize();
-}
-
-/// Serialising strings and numbers cannot fail, and nothing would verify as nothing.
-fn encoded(value: &impl Serialize) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(value).unwrap_or_default())
 }
 
 impl fmt::Debug for AssertionKeys {
@@ -133,9 +115,8 @@ struct PublicKey {
 impl PublicKey {
     const COORDINATE: usize = 32;
 
-    fn of(pair: &EcdsaKeyPair) -> Self {
-        // An uncompressed point: the byte 4, then x and y (SEC 1 §2.3.3).
-        let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
+    fn of(key: &Es256Key) -> Self {
+        let point = key.public_point().get(1..).unwrap_or_default();
         let (x, y) = point.split_at(Self::COORDINATE.min(point.len()));
         Self { x: BASE64_URL_SAFE_NO_PAD.encode(x), y: BASE64_URL_SAFE_NO_PAD.encode(y) }
     }

@@ -23,7 +23,7 @@ pub use self::{
     identity_headers::{IdentityHeader, IdentityHeaders, OwnHeaders, UnverifiedEmail},
     layer::{OptionalIdentity, OptionalIdentityLayer, RequireIdentity, RequireIdentityLayer},
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
-    rejection::{Dialect, Realm, Rejection},
+    rejection::{Dialect, Realm, Rejection, SignInFault},
 };
 pub(crate) use self::{identity_headers::reads_as, standing::Standing};
 use crate::{

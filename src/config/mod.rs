@@ -9,20 +9,25 @@ mod lints;
 mod load;
 mod merge;
 mod names;
+mod own_paths;
 mod problems;
 mod schema;
 mod sections;
+mod settled;
 mod variables;
 mod written;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 
+pub(crate) use self::settled::{
+    AdditionalKeys, AssertionSettings, JwksFrom, Published, RouteDestination, StoreSettings,
+    UpstreamEntry,
+};
 pub use self::{
     load::Flags,
     problems::{Problems, Warnings},
@@ -30,17 +35,16 @@ pub use self::{
     written::Written,
 };
 use crate::{
-    authn::{AssertionKeys, IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
-    endpoints::{AdminToken, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes},
+    apple::AppleApiSettings,
+    authn::{IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
+    endpoints::{
+        AdminToken, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes, SignInSettings,
+    },
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
-    store::RedisSettings,
     telemetry::{LogSettings, TraceSettings},
-    upstream::{BodyLimits, CredentialForwarding, HostForwarding, Pseudonym, UpstreamSettings},
-    verify::{
-        ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings, JwksSource,
-        RevocationsSettings, TrustedUrl,
-    },
+    upstream::{BodyLimits, CredentialForwarding, Pseudonym},
+    verify::{ClientIds, FetchFault, HttpsOptions, Issuer, JwksSettings, RevocationsSettings},
     webhooks::WebhookSettings,
 };
 
@@ -67,6 +71,8 @@ pub struct Settings {
     pub(crate) leeway: Duration,
     /// How long ago a token may have been issued.
     pub(crate) max_token_age: Option<Duration>,
+    /// By which key Apple knows us, if it is to be asked anything.
+    pub(crate) apple_api: Option<AppleApiSettings>,
     /// Who may pass, wherever they go.
     pub(crate) policy: Policy,
     /// How many verdicts are remembered at most.
@@ -99,6 +105,8 @@ pub struct Settings {
     pub(crate) cors: Cors,
     /// Where is kept what must outlive a request.
     pub(crate) store: StoreSettings,
+    /// Where apps sign in, if they do.
+    pub(crate) sign_in: Option<SignInSettings>,
     /// Where Apple's notifications are taken, if they are.
     pub(crate) notifications: Option<NotificationSettings>,
     /// How the list of revocations is kept.
@@ -144,99 +152,6 @@ pub(crate) struct Source {
     pub(crate) warnings: Warnings,
     /// The files that were read, and what was in them: whether that changes can be seen.
     pub(crate) files: Vec<(PathBuf, blake3::Hash)>,
-}
-
-/// An application, and how it is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UpstreamEntry {
-    /// The section that describes it.
-    pub(crate) section: String,
-    /// Where it is, and how long it may take.
-    pub(crate) settings: UpstreamSettings,
-    /// What becomes of the credential.
-    pub(crate) credential: CredentialForwarding,
-    /// Which host it is told.
-    pub(crate) host: HostForwarding,
-    /// What it calls itself.
-    pub(crate) audience: String,
-}
-
-/// Where a route leads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RouteDestination {
-    /// The place in [`Settings::upstreams`].
-    pub(crate) upstream: usize,
-    /// Instead of the application's.
-    pub(crate) response_timeout: Option<Duration>,
-    /// Instead of the application's.
-    pub(crate) idle_timeout: Option<Duration>,
-}
-
-/// How identities are asserted.
-#[derive(Clone, Debug)]
-pub(crate) struct AssertionSettings {
-    /// What signs them.
-    pub(crate) keys: AssertionKeys,
-    /// Who says so.
-    pub(crate) issuer: Arc<str>,
-    /// Where the public keys are told.
-    pub(crate) published: Published,
-}
-
-/// Where the public keys of assertions are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Published {
-    /// On the admin listener.
-    OnAdmin,
-    /// On the public listener, too.
-    Everywhere,
-}
-
-/// Where the keys come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum JwksFrom {
-    /// A key endpoint, Apple's by default.
-    Url(TrustedUrl),
-    /// A file, read again at each refresh.
-    File(PathBuf),
-}
-
-/// Where is kept what must outlive a request.
-#[derive(Clone, Debug)]
-pub(crate) enum StoreSettings {
-    /// Nowhere: a restart forgets it.
-    Memory,
-    /// In a file of this process alone.
-    File(PathBuf),
-    /// In Redis, for a fleet.
-    Redis(RedisSettings),
-}
-
-/// The keys of a further issuer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AdditionalKeys {
-    /// Whose they are.
-    pub(crate) issuer: Issuer,
-    /// Where they come from.
-    pub(crate) from: JwksFrom,
-}
-
-impl JwksFrom {
-    /// Gets the text of the key set, once.
-    pub(crate) async fn fetch(&self, https: &HttpsOptions) -> Result<Bytes, FetchFault> {
-        match self {
-            Self::Url(url) => {
-                let source = HttpsJwks::with_options(url.clone(), https);
-                source.map_err(FetchFault::transport)?.fetch().await
-            }
-            Self::File(path) => FileJwks::new(path.clone()).fetch().await,
-        }
-    }
-
-    /// Whether they are fetched from Apple itself.
-    pub(crate) fn is_apple(&self) -> bool {
-        *self == Self::Url(TrustedUrl::apple_keys())
-    }
 }
 
 impl Settings {
@@ -352,6 +267,7 @@ mod tests {
     use toml::Table;
 
     use super::*;
+    use crate::verify::TrustedUrl;
     use crate::{peers::NOWHERE, server::ClientCertificates, verify::VerifierBuilder};
 
     const MINIMAL: &str = include_str!("../../config/minimal.toml");

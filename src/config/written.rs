@@ -1,7 +1,7 @@
 //! The settled values as somebody would write them, each with the place that it comes from: what `check --show` shows,
 //! and what a reload compares.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, fs};
 
 use toml::{Table, Value};
 use url::Url;
@@ -32,6 +32,18 @@ struct Key {
     value: Option<Value>,
     /// None for a default.
     from: Option<Place>,
+    /// What is in the files that it names.
+    contents: Contents,
+}
+
+/// What is in files; none for one that cannot be read. It does not print itself: they may hold secrets.
+#[derive(Clone, PartialEq, Eq)]
+struct Contents(Vec<Option<blake3::Hash>>);
+
+impl fmt::Debug for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Contents(..)")
+    }
 }
 
 impl Written {
@@ -56,23 +68,22 @@ impl Written {
 
     /// `what` about the key `name`, with the place that its value comes from.
     pub(crate) fn problem(&self, name: &str, what: String) -> String {
-        let mut keys = self.0.iter().flat_map(|section| &section.keys);
-        let from = keys.find(|key| key.full_name == name).and_then(|key| key.from.clone());
+        let from = self.keys().find(|key| key.full_name == name).and_then(|key| key.from.clone());
         Finding { places: from.into_iter().collect(), key: name.to_owned(), what }.to_string()
     }
 
-    /// The names of the keys whose values are not those of `other`, in the order of the manual.
+    /// The names of the keys whose values are not those of `other`, or name files in which something else is, in the order
+    /// of the manual.
     pub(crate) fn changes_since(&self, other: &Self) -> Vec<String> {
-        let keys = |written: &Self| -> Vec<(String, Option<Value>)> {
-            let all = written.0.iter().flat_map(|section| &section.keys);
-            all.map(|key| (key.full_name.clone(), key.value.clone())).collect()
-        };
-        let (ours, theirs) = (keys(self), keys(other));
-        let is_missing = |key: &&(String, Option<Value>), among: &[_]| !among.contains(*key);
-        let changed = ours.iter().filter(|key| is_missing(key, &theirs));
-        let is_gone = |name: &str| !ours.iter().any(|(ours, _)| ours == name);
-        let gone = theirs.iter().filter(|(name, value)| value.is_some() && is_gone(name));
-        changed.chain(gone).map(|(name, _)| name.clone()).collect()
+        let is_missing = |key: &&Key, among: &Self| !among.keys().any(|other| key.says_what(other));
+        let changed = self.keys().filter(|key| is_missing(key, other));
+        let is_gone = |gone: &Key| !self.keys().any(|key| key.full_name == gone.full_name);
+        let gone = other.keys().filter(|key| key.value.is_some() && is_gone(key));
+        changed.chain(gone).map(|key| key.full_name.clone()).collect()
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter().flat_map(|section| &section.keys)
     }
 }
 
@@ -105,9 +116,35 @@ impl Section {
         let key = |name: &&'static str| {
             let full_name = format!("{section}.{name}");
             let from = problems.place_of(&full_name).cloned();
-            Key { name, value: content.and_then(|keys| keys.get(*name)).cloned(), full_name, from }
+            let value = content.and_then(|keys| keys.get(*name)).cloned();
+            Key { name, full_name, contents: Contents::read(name, value.as_ref()), value, from }
         };
         Self { heading, keys: keys.iter().map(key).collect() }
+    }
+}
+
+impl Key {
+    fn says_what(&self, other: &Self) -> bool {
+        self.full_name == other.full_name
+            && self.value == other.value
+            && self.contents == other.contents
+    }
+}
+
+impl Contents {
+    /// Reads what `key` names: nothing, unless its name says that it names what somebody else writes and nothing but
+    /// settings reads.
+    fn read(key: &str, value: Option<&Value>) -> Self {
+        let names_files = key.ends_with("_file") || key.ends_with("_files");
+        let paths = match value {
+            Some(Value::Array(paths)) => paths.as_slice(),
+            Some(path) => std::slice::from_ref(path),
+            None => &[],
+        };
+        let read = |path: &Value| fs::read(path.as_str()?).ok().map(|text| blake3::hash(&text));
+        // The proxy's own file changes with the keys.
+        let is_read = names_files && key != "cache_file";
+        Self(if is_read { paths.iter().map(read).collect() } else { Vec::new() })
     }
 }
 
@@ -226,6 +263,31 @@ mod tests {
         assert_eq!(changes[0], "log.filter");
         assert!(changes.contains(&"route[1].path".to_owned()), "{changes:?}");
         assert!(one.changes_since(&other).contains(&"route[1].path".to_owned()));
+    }
+
+    #[test]
+    fn a_file_with_something_else_in_it_is_a_change_of_the_key_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["ca.pem", "keys.json"].map(|name| folder.path().join(name));
+        let [authorities, kept] = &paths;
+        let settled = |text: &str| {
+            for path in &paths {
+                fs::write(path, text).unwrap();
+            }
+            let [authorities, kept] = [authorities.display(), kept.display()];
+            written(&format!("[jwks]\nca_file = '{authorities}'\ncache_file = '{kept}'"))
+        };
+        let (one, same, other) = (settled("one"), settled("one"), settled("other"));
+        assert_eq!(same.changes_since(&one), [""; 0]);
+        assert_eq!(other.changes_since(&one), ["jwks.ca_file"]);
+        fs::remove_file(authorities).unwrap();
+        let gone = written(&format!(
+            "[jwks]\nca_file = '{}'\ncache_file = '{}'",
+            authorities.display(),
+            kept.display()
+        ));
+        assert_eq!(gone.changes_since(&other), ["jwks.ca_file"]);
+        assert!(format!("{one:?}").contains("Contents(..)"), "{one:?}");
     }
 
     #[test]

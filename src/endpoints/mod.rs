@@ -8,13 +8,16 @@ mod notifications;
 mod original;
 mod pages;
 mod proxy;
+mod rate;
 mod revocations;
 mod routes;
+mod sign_in;
 mod whole_body;
 
 use std::{
     convert::Infallible,
     future::Future,
+    ops::Deref,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -35,33 +38,42 @@ pub(crate) use self::{
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
     revocations::{AdminToken, RevocationsView},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
+    sign_in::{Place, SignIn, SignInParts, SignInSettings},
 };
 use crate::authn::Rejection;
 
 /// Our own paths first, everything else to the application. Where there is an application there are no own paths but
-/// those that are configured: they must not shadow the application's. Clones share all.
-#[derive(Clone, Debug)]
-pub(crate) struct Router(Arc<AllDoors>);
-
+/// those that are configured: they must not shadow the application's.
 #[derive(Debug)]
-struct AllDoors {
+pub(crate) struct Router {
     pages: Pages,
     notifications: Option<Notifications>,
+    sign_in: Option<SignIn>,
     doors: Doors,
     ext_authz: ExtAuthz,
     proxy: Proxy,
 }
 
 impl Router {
-    /// Answers at `pages`, `doors`, `ext_authz` and, if they are taken, `notifications`; and gives everything else to `proxy`.
-    pub(crate) fn new(
-        pages: Pages,
-        notifications: Option<Notifications>,
-        doors: Doors,
-        ext_authz: ExtAuthz,
-        proxy: Proxy,
-    ) -> Self {
-        Self(Arc::new(AllDoors { pages, notifications, doors, ext_authz, proxy }))
+    /// Answers at `pages`, `doors` and `ext_authz`, and gives everything else to `proxy`.
+    pub(crate) const fn new(pages: Pages, doors: Doors, ext_authz: ExtAuthz, proxy: Proxy) -> Self {
+        Self { pages, notifications: None, sign_in: None, doors, ext_authz, proxy }
+    }
+
+    /// Takes notifications besides.
+    pub(crate) fn with_notifications(self, notifications: Option<Notifications>) -> Self {
+        Self { notifications, ..self }
+    }
+
+    /// Signs apps in besides.
+    pub(crate) fn with_sign_in(self, sign_in: Option<SignIn>) -> Self {
+        Self { sign_in, ..self }
+    }
+
+    /// The door at which apps sign in, and what a request for `path` is for there.
+    fn sign_in_at(&self, path: &str) -> Option<(&SignIn, Place)> {
+        let door = self.sign_in.as_ref()?;
+        Some((door, door.find(path)?))
     }
 
     /// The answer to `request`, which is refused before anybody has looked at it.
@@ -70,43 +82,72 @@ impl Router {
         request: &Request<B>,
         rejection: Rejection,
     ) -> Response<ProxyBody> {
-        let AllDoors { doors, ext_authz, proxy, .. } = &*self.0;
         let path = request.uri().path();
-        if let Some(door) = doors.find(path) {
-            return doors.refuse(door, request, rejection).map(ProxyBody::rejected);
+        if let Some(door) = self.doors.find(path) {
+            return self.doors.refuse(door, request, rejection).map(ProxyBody::rejected);
         }
-        match ext_authz.find(path) {
-            Some(form) => ext_authz.refuse(form, request, &rejection),
-            None => proxy.refuse(request, &rejection),
+        if let Some((door, _)) = self.sign_in_at(path) {
+            return door.refuse(request, rejection).map(ProxyBody::rejected);
         }
+        match self.ext_authz.find(path) {
+            Some(form) => self.ext_authz.refuse(form, request, &rejection),
+            None => self.proxy.refuse(request, &rejection),
+        }
+    }
+
+    /// The answer to `request`.
+    fn answer(&self, request: Request<Incoming>) -> Answering {
+        let path = request.uri().path();
+        if let Some(door) = self.notifications.as_ref().filter(|door| door.is_at(path)) {
+            let answering = door.clone().answer(request);
+            return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
+        }
+        if let Some((door, place)) = self.sign_in_at(path) {
+            let answering = door.clone().answer(place, request);
+            return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
+        }
+        if let Some(page) = self.pages.answer(request.method(), path) {
+            return Box::pin(std::future::ready(Ok(page.map(ProxyBody::rejected))));
+        }
+        if let Some(door) = self.doors.find(path) {
+            return self.doors.answer(door, request);
+        }
+        match self.ext_authz.find(path) {
+            Some(form) => self.ext_authz.answer(form, request),
+            None => self.proxy.clone().call(request),
+        }
+    }
+
+    /// The same for every request, at the price of a pointer.
+    pub(crate) fn share(self) -> SharedRouter {
+        SharedRouter(Arc::new(self))
     }
 }
 
-impl Service<Request<Incoming>> for Router {
+type Answering = Pin<Box<dyn Future<Output = Result<Response<ProxyBody>, Infallible>> + Send>>;
+
+/// A [`Router`] as a service. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedRouter(Arc<Router>);
+
+impl Deref for SharedRouter {
+    type Target = Router;
+
+    fn deref(&self) -> &Router {
+        &self.0
+    }
+}
+
+impl Service<Request<Incoming>> for SharedRouter {
     type Response = Response<ProxyBody>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let AllDoors { pages, notifications, doors, ext_authz, proxy } = &*self.0;
-        let path = request.uri().path();
-        if let Some(door) = notifications.as_ref().filter(|door| door.is_at(path)) {
-            let answering = door.clone().answer(request);
-            return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
-        }
-        if let Some(page) = pages.answer(request.method(), path) {
-            return Box::pin(std::future::ready(Ok(page.map(ProxyBody::rejected))));
-        }
-        if let Some(door) = doors.find(path) {
-            return doors.answer(door, request);
-        }
-        match ext_authz.find(path) {
-            Some(form) => ext_authz.answer(form, request),
-            None => proxy.clone().call(request),
-        }
+    fn call(&mut self, request: Request<Incoming>) -> Answering {
+        self.answer(request)
     }
 }

@@ -109,16 +109,18 @@ impl Refusal {
 
 /// A JSON request body; an empty one counts as `{}`.
 pub(super) async fn parse_json<T: DeserializeOwned>(body: Incoming) -> Result<T, Refusal> {
-    let body = match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return Err(Refusal::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "the body is longer than 64 KiB",
-            ));
-        }
-        Err(error) => return Err(Refusal::bad_request(error.to_string())),
-    };
+    let body = read_body(body).await?;
     let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
     serde_json::from_slice(text).map_err(|error| Refusal::bad_request(error.to_string()))
+}
+
+/// A request body, whole, unless it is too long.
+pub(super) async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {
+    match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB"))
+        }
+        Err(error) => Err(Refusal::bad_request(error.to_string())),
+    }
 }

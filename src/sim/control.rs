@@ -17,6 +17,7 @@ use super::{
     deliver::deliver,
     event::Event,
     faults::Fault,
+    orders,
     presets::SUBJECT,
     token::TokenTemplate,
 };
@@ -31,6 +32,9 @@ pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Respons
         (&Method::GET, "/") => Ok(respond(StatusCode::OK, "text/plain; charset=utf-8", PAGE)),
         (&Method::POST, "/sim/token") => mint(state, body).await,
         (&Method::POST, "/sim/notification") => notify(state, body).await,
+        (&Method::POST, "/sim/sign-in") => orders::sign_in(state, body).await,
+        (&Method::POST, "/sim/consent/withdraw") => orders::withdraw_consent(state, body).await,
+        (&Method::POST, "/sim/clients") => orders::register_client(state, body).await,
         (&Method::POST, "/sim/keys/rotate") => rotate(state, body).await,
         (&Method::POST, "/sim/keys/withdraw") => withdraw(state, body).await,
         (&Method::POST, "/sim/fault") => set_fault(state, body).await,

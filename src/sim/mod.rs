@@ -22,18 +22,33 @@ pub mod event;
 pub mod presets;
 pub mod token;
 
+pub mod consents;
+pub mod people;
+#[cfg_attr(not(test), expect(dead_code, reason = "the token endpoint redeems codes"))]
+pub mod sign_in;
+
+mod codes;
+
 pub mod faults;
 pub mod keys;
 
 pub mod echo;
+pub mod site;
 
 mod answer;
+mod authorize;
+mod clients;
 mod control;
 mod deliver;
 mod discovery;
 mod host;
+mod orders;
+mod script;
 
 use answer::{Answer, Body, json_of};
+use clients::Clients;
+use codes::AuthorizationCodes;
+use consents::Consents;
 use faults::Fault;
 pub use host::StartError;
 use host::{Application, Host};
@@ -60,6 +75,9 @@ struct State {
     url: OnceLock<String>,
     clock: Arc<dyn Clock>,
     keys: PublishedKeys,
+    clients: Clients,
+    consents: Consents,
+    codes: AuthorizationCodes,
     fetches: watch::Sender<u64>,
     discoveries: watch::Sender<u64>,
     changing: Mutex<Changing>,
@@ -214,6 +232,9 @@ impl State {
             url: OnceLock::new(),
             clock,
             keys: PublishedKeys::new(SigningKey::generate()),
+            clients: Clients::default(),
+            consents: Consents::default(),
+            codes: AuthorizationCodes::default(),
             fetches: watch::Sender::new(0),
             discoveries: watch::Sender::new(0),
             changing: Mutex::new(Changing {
@@ -250,6 +271,8 @@ async fn answer(state: &State, request: Request<Incoming>) -> Answer {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/auth/keys") => {}
         (&Method::GET, "/.well-known/openid-configuration") => return Ok(discover(state)),
+        (_, "/auth/authorize") => return Ok(authorize::answer(state, request).await),
+        (&Method::GET, path) if script::is_at(path) => return Ok(script::answer()),
         _ => return Ok(control::answer(state, request).await),
     }
     let (right, fault) = take_fetch(state, &request);

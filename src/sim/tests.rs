@@ -22,7 +22,7 @@ pub(super) async fn send(request: Request<Full<Bytes>>) -> anyhow::Result<Receiv
     Ok((parts, body.collect().await?.to_bytes()))
 }
 
-async fn start() -> Apple {
+pub(super) async fn start() -> Apple {
     Apple::start(Arc::new(ManualClock::at(UnixTime::from_secs(1_700_000_000)))).await.unwrap()
 }
 
@@ -41,14 +41,18 @@ async fn fetch_kids(apple: &Apple) -> Vec<String> {
         .collect()
 }
 
-async fn post(apple: &Apple, path: &str, body: impl Into<Full<Bytes>>) -> (StatusCode, Value) {
+pub(super) async fn post(
+    apple: &Apple,
+    path: &str,
+    body: impl Into<Full<Bytes>>,
+) -> (StatusCode, Value) {
     let request = Request::post(format!("{}{path}", apple.url())).body(body.into()).unwrap();
     let (parts, body) = send(request).await.unwrap();
     (parts.status, serde_json::from_slice(&body).unwrap())
 }
 
 /// Checks the signature with the published keys alone, and returns the claims.
-async fn open(apple: &Apple, token: &str) -> Value {
+pub(super) async fn open(apple: &Apple, token: &str) -> Value {
     let (_, body) = fetch(apple).await.unwrap();
     let jwk_set: Value = serde_json::from_slice(&body).unwrap();
     let (signing_input, signature) = token.rsplit_once('.').unwrap();
@@ -318,6 +322,11 @@ async fn the_front_page_names_every_endpoint_and_every_preset_works() {
     let page = String::from_utf8(page.to_vec()).unwrap();
     for word in [
         "/auth/keys",
+        "/auth/authorize",
+        "/appleauth/static/jsapi/appleid/1/en_US/appleid.auth.js",
+        "/sim/sign-in",
+        "/sim/consent/withdraw",
+        "/sim/clients",
         "/sim/token",
         "/sim/notification",
         "/sim/keys/rotate",

@@ -5,6 +5,8 @@
 //! of everything that is written there, by whichever replica.
 
 mod file;
+mod health;
+mod look;
 mod memory;
 mod redis;
 
@@ -12,6 +14,8 @@ use std::{error::Error, fmt, future::Future, path::PathBuf, pin::Pin};
 
 pub(crate) use self::{
     file::FileStore,
+    health::Health,
+    look::look_at,
     memory::MemoryStore,
     redis::{RedisSettings, RedisStore},
 };
@@ -221,7 +225,15 @@ pub enum StoreError {
         /// Which.
         path: PathBuf,
     },
-    /// The file cannot be read or written any more.
+    /// The file is empty, which a store never is: what it held is gone.
+    #[error(
+        "the store {path} is empty, which a store never is: put back what it held, or remove it to begin with an empty list"
+    )]
+    Emptied {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file cannot be read or written; it is opened anew after a while.
     #[error("the store cannot be read or written")]
     File(#[source] Box<dyn Error + Send + Sync>),
     /// The address or the certificate of Redis cannot be used.

@@ -12,7 +12,7 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEn
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The door it came through: `proxy`, or one at which another gateway asks: `auth_request`, `forward_auth`,
-    /// `ext_authz`; or `userinfo`.
+    /// `ext_authz`; `userinfo`, `notifications`, or `sign_in`.
     pub door: &'static str,
     /// The route: its configured name, `default` for what no rule matches, `none` for what has no route.
     pub route: RouteLabel,
@@ -211,6 +211,22 @@ pub struct NotificationLabels {
 pub struct DeliveryLabels {
     /// `ok`, `refused` (a status that is none of success), `unreachable` or `given_up`.
     pub result: &'static str,
+}
+
+/// What Apple was asked in an app's name, and what it answered: the labels of `siwa_apple_requests_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AppleRequestLabels {
+    /// `exchange` (a code), `validate` (a refresh token), `revoke` or `probe`.
+    pub operation: &'static str,
+    /// `ok`, or the reason code, e.g. `apple_invalid_grant`, `apple_timed_out`.
+    pub result: &'static str,
+}
+
+/// Which app: the label of `siwa_apple_client_refused`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AppleClientLabels {
+    /// Its client id, which is one of those that are configured.
+    pub client_id: String,
 }
 
 /// How one attempt to read the settings again ended: the label of `siwa_config_reloads_total`.

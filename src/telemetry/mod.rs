@@ -36,10 +36,10 @@ use self::process::Process;
 pub use self::{
     by_status::ByStatus,
     labels::{
-        BrokenResponseLabels, BuildLabels, CertificateLabels, DeliveryLabels, DriftCheckLabels,
-        DriftLabels, EvictionLabels, FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState,
-        KeyStateLabels, NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, StatusLabels,
-        VerdictLabels,
+        AppleClientLabels, AppleRequestLabels, BrokenResponseLabels, BuildLabels,
+        CertificateLabels, DeliveryLabels, DriftCheckLabels, DriftLabels, EvictionLabels,
+        FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState, KeyStateLabels,
+        NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
     },
     log::{
         InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,
@@ -128,6 +128,18 @@ pub struct Handles {
     pub apple_drift: Family<DriftLabels, Gauge>,
     /// Looks for drift, by result.
     pub apple_drift_checks: Family<DriftCheckLabels, Counter>,
+    /// Requests to Apple in an app's name, by what was asked and what came of it.
+    pub apple_requests: Family<AppleRequestLabels, Counter>,
+    /// Seconds that Apple took to answer one of them, whatever it answered.
+    pub apple_request_seconds: Histogram,
+    /// 1 while Apple does not know an app by the team key.
+    pub apple_client_refused: Family<AppleClientLabels, Gauge>,
+    /// 1 while the store fails to do what it is asked.
+    pub store_failing: Gauge,
+    /// Questions to the store that it failed to answer.
+    pub store_errors: Counter,
+    /// Records that were found in the store and are none of ours, counted at each reading.
+    pub store_records_skipped: Counter,
     /// Subjects on the list of revocations, lifted ones included.
     pub revocations: Gauge,
     /// Seconds since it was last certain that the list is what the store holds; -1 before it was read.
@@ -197,6 +209,12 @@ impl Default for Handles {
             jwks_file: add(r, "jwks_file", "The key set on disk, by operation and result", Family::default()),
             apple_drift: add(r, "apple_drift", "1 where Apple publishes something else than what is pinned", Family::default()),
             apple_drift_checks: add(r, "apple_drift_checks", "Looks for drift, by result", Family::default()),
+            apple_requests: add(r, "apple_requests", "Requests to Apple in an app's name, by what was asked and what came of it", Family::default()),
+            apple_request_seconds: seconds(r, "apple_request_duration", "A request to Apple in an app's name, whatever came of it", Histogram::new(exponential_buckets(0.001, 2.5, 13))),
+            apple_client_refused: add(r, "apple_client_refused", "1 while Apple does not know an app by the team key: its id, the key or our clock is wrong", Family::default()),
+            store_failing: add(r, "store_failing", "1 while the store fails to do what it is asked", Gauge::default()),
+            store_errors: add(r, "store_errors", "Questions to the store that it failed to answer", Counter::default()),
+            store_records_skipped: add(r, "store_records_skipped", "Records found in the store that are none of ours, counted at each reading", Counter::default()),
             revocations: add(r, "revocations", "Subjects on the list of revocations, lifted ones included", Gauge::default()),
             revocations_age: seconds(r, "revocations_age", "Since it was last certain that the list is what the store holds; -1 before it was read", Gauge::default()),
             notifications: add(r, "notifications", "Notifications received, by event and by what became of them", Family::default()),

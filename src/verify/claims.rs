@@ -170,6 +170,7 @@ impl ClaimRules {
             nonce: claims.text("nonce")?.map(Into::into),
             nonce_supported: claims.flag("nonce_supported")?,
             code_hash: claims.text("c_hash")?.map(Into::into),
+            access_token_hash: claims.text("at_hash")?.map(Into::into),
             told: claims.told(),
             key_id: claims.key_id.clone(),
             not_before,
@@ -529,7 +530,7 @@ mod tests {
         for claim in ["email", "scopes", "other", "transfer_sub", ""] {
             assert!(!identity.tells(claim), "{claim} is empty or missing");
         }
-        for claim in ["nonce", "nonce_supported", "c_hash"] {
+        for claim in ["nonce", "nonce_supported", "c_hash", "at_hash"] {
             assert_eq!(fault(claim, json!(1)), "token_claim");
         }
     }

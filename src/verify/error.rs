@@ -151,6 +151,9 @@ pub enum TokenFault {
     /// Issued beside another authorization code.
     #[error("the token's hash of the authorization code {0}")]
     CodeHash(Mismatch),
+    /// Issued beside another access token of Apple's.
+    #[error("the token's hash of the access token {0}")]
+    AccessTokenHash(Mismatch),
     /// Its subject withdrew consent or deleted the account after it was issued.
     #[error(
         "the sign-in that the token comes from was revoked at {revoked_at}; a new one is accepted"
@@ -183,6 +186,7 @@ impl TokenFault {
             Self::TooOld { .. } => "token_too_old",
             Self::Nonce(_) => "token_nonce",
             Self::CodeHash(_) => "token_code_hash",
+            Self::AccessTokenHash(_) => "token_access_token_hash",
             Self::Revoked { .. } => "token_revoked",
             Self::Notification => "token_notification",
         }

@@ -23,6 +23,7 @@ pub struct Identity {
     pub(super) nonce: Option<Box<str>>,
     pub(super) nonce_supported: Option<bool>,
     pub(super) code_hash: Option<Box<str>>,
+    pub(super) access_token_hash: Option<Box<str>>,
     pub(super) told: ClaimNames,
     pub(super) key_id: KeyId,
     pub(super) not_before: Option<UnixTime>,

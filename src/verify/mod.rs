@@ -25,6 +25,7 @@ mod keys_fault;
 mod notification;
 mod printable;
 mod revocations;
+mod secret;
 mod token;
 mod turnstile;
 mod verdicts;
@@ -35,7 +36,6 @@ use tokio::time::Instant;
 
 #[cfg(test)]
 pub(crate) use self::claims::fixtures;
-pub(crate) use self::revocations::{ClientGroups, RevocationsSettings};
 pub use self::{
     bindings::ExpectedNonce,
     builder::{BuildError, VerifierBuilder},
@@ -52,6 +52,7 @@ pub use self::{
     notification::SignedNotification,
     printable::Printable,
     revocations::{InvalidRevocation, Revocation, Revocations, RevocationsFault},
+    secret::AppleRefreshToken,
     token::UnverifiedToken,
 };
 use self::{
@@ -59,6 +60,11 @@ use self::{
     jwks::{JwksCache, VerifyingKey},
     turnstile::Turnstile,
     verdicts::{TokenDigest, VerdictCache},
+};
+pub(crate) use self::{
+    jwks::{has_content_encoding, is_html},
+    revocations::{ClientGroups, RevocationsSettings},
+    secret::SecretText,
 };
 use crate::{
     clock::{Clock, UnixTime},

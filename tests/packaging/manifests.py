@@ -1,6 +1,6 @@
 """Every manifest in deploy/, as kustomize and helm render it, held against the schemas of several versions of Kubernetes.
 
-    manifests.py --kubectl FILE --helm FILE [--siwa-proxy FILE]
+    manifests.py --kubectl FILE --helm FILE --siwa-proxy FILE
 
 Built-in kinds are checked by kubernetes-validate, strictly: a field that does not exist is an error. Custom resources are
 checked against the small schemas in crds/, which know the fields that we use. What neither says is checked here: that pods
@@ -282,8 +282,6 @@ class Pods(unittest.TestCase):
                     self.assertEqual(targets, ["admin" if is_admin else "http"])
 
     def test_the_program_accepts_the_settings_inside(self):
-        if not TOOLS.siwa_proxy:
-            self.skipTest("--siwa-proxy was not given")
         accepted = 0
         for place, pod, everything in pods():
             text = mounted_toml(pod, everything)
@@ -307,8 +305,7 @@ class Pods(unittest.TestCase):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--kubectl", "--helm"):
+    for name in ("--kubectl", "--helm", "--siwa-proxy"):
         parser.add_argument(name, required=True)
-    parser.add_argument("--siwa-proxy")
     parser.parse_known_args(namespace=TOOLS)
     unittest.main(argv=["manifests.py"], verbosity=1)

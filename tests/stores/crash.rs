@@ -31,7 +31,11 @@ const TOKEN: &str = "Authorization: Bearer correct-horse-battery\r\n";
 type Subjects = BTreeSet<String>;
 
 /// Posts a notification about `subject`; whether it was answered 200. Whoever answers may die meanwhile.
-async fn is_taken(address: SocketAddr, apple: &Apple, subject: &str) -> std::io::Result<bool> {
+pub(super) async fn is_taken(
+    address: SocketAddr,
+    apple: &Apple,
+    subject: &str,
+) -> std::io::Result<bool> {
     let event = TokenTemplate::notification(Event::consent_revoked(subject));
     let body = format!("{{\"payload\":\"{}\"}}", apple.mint(&event));
     let head = format!("POST {PATH} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
@@ -61,7 +65,7 @@ async fn notify_all(
     }
 }
 
-async fn listed(admin: SocketAddr) -> Subjects {
+pub(super) async fn listed(admin: SocketAddr) -> Subjects {
     let list = send(admin, "GET", "/revocations", TOKEN, "").await;
     assert_eq!(list.status, 200, "{list:?}");
     let subject = |line: &str| {
@@ -71,7 +75,7 @@ async fn listed(admin: SocketAddr) -> Subjects {
     list.body.lines().map(subject).collect()
 }
 
-fn write_settings(folder: &Path) -> PathBuf {
+pub(super) fn write_settings(folder: &Path) -> PathBuf {
     let (file, token) = (folder.join("siwa.toml"), folder.join("token"));
     std::fs::write(&token, "correct-horse-battery").unwrap();
     let text = format!(

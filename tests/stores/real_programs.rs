@@ -1,13 +1,17 @@
 //! Three replicas and a real Redis, which dies, forgets and cannot be reached; and the crash test at full length.
 
-mod redis;
+pub(crate) mod redis;
 
 use std::{future::Future, time::Duration};
 
 use siwa_proxy::sim::{event::Event, presets::SUBJECT, token::TokenTemplate};
 
 use self::redis::{Gate, Redis};
-use crate::support::{House, PATIENCE, notifying::ON, secure::Authority};
+use crate::support::{
+    House, PATIENCE,
+    notifying::{ON, post_notification},
+    secure::Authority,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes long"]
@@ -194,6 +198,38 @@ async fn a_replica_that_never_saw_the_list_is_not_ready_and_lets_nobody_in() {
     redis.restart().await;
     house.ready().await;
     assert_eq!(status(&house, &bearer).await, 200);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn what_others_put_below_our_prefix_hides_nothing_of_ours() {
+    let redis = Redis::start(&[]).await;
+    let first = replica(&redis.url(), None, "").await;
+    let revoked = of(&first, "revoked");
+    assert_eq!(first.notify(Event::consent_revoked("revoked")).await.status, 200);
+    let foreign = "redis.call('SET', 'siwa-proxy:revocations:\\255', '9999999999 1 0')
+                   redis.call('SET', 'siwa-proxy:revocations:,other', '\\255')
+                   redis.call('RPUSH', 'siwa-proxy:revocations:,list', 'x')";
+    redis.command(&["EVAL", foreign, "0"]).await;
+    let second = replica(&redis.url(), Some(&first), "").await;
+    assert_eq!(status(&second, &revoked).await, 401, "it has read the list");
+    assert_eq!(second.metric("siwa_store_records_skipped_total").await, 2);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn what_fails_half_way_leaves_nothing_behind_so_that_apple_can_try_again() {
+    let redis = Redis::start(&[]).await;
+    let house = replica(&redis.url(), None, "").await;
+    redis.command(&["RPUSH", "siwa-proxy:revocations:,somebody", "in the way"]).await;
+    let payload =
+        house.apple.mint(&TokenTemplate::notification(Event::consent_revoked("somebody")));
+    assert_eq!(post_notification(house.address, &payload).await.status, 503);
+    let receipts = ["KEYS", "siwa-proxy:notifications:*"];
+    assert_eq!(redis.command(&receipts).await, "*0\r\n", "nothing says that it was stored");
+    redis.command(&["DEL", "siwa-proxy:revocations:,somebody"]).await;
+    assert_eq!(post_notification(house.address, &payload).await.status, 200);
+    assert!(redis.holds("siwa-proxy:revocations:,somebody").await);
 }
 
 #[tokio::test]

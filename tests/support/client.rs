@@ -1,8 +1,9 @@
 //! A client that writes bytes and reads bytes, so that nothing is tidied up on the way.
 
-use std::net::SocketAddr;
+use std::{error::Error, net::SocketAddr};
 
 use http::{HeaderName, HeaderValue};
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -106,7 +107,10 @@ pub(crate) async fn read_reply_from(stream: &mut (impl AsyncRead + Unpin)) -> Re
 }
 
 /// Sends `request` in HTTP/2 with prior knowledge (RFC 9113 §3.3) and returns the answer.
-pub(crate) async fn exchange_h2(address: SocketAddr, request: http::Request<String>) -> Reply {
+pub(crate) async fn exchange_h2<B>(address: SocketAddr, request: http::Request<B>) -> Reply
+where
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
+{
     let io = TokioIo::new(open(address).await);
     let (mut requests, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
     spawn(connection);

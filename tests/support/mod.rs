@@ -2,6 +2,7 @@
 //! that writes bytes.
 
 mod application;
+pub(crate) mod browser;
 mod client;
 #[cfg(feature = "otlp")]
 pub(crate) mod collector;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use siwa_proxy::sim::Apple;
 use tempfile::NamedTempFile;
@@ -94,18 +94,26 @@ impl Program {
         (program, LogFile(file))
     }
 
-    /// The real binary whose keys are at `jwks_url`, ready or not, and what it writes to its log.
-    pub(crate) async fn start_unready(jwks_url: &str) -> (Self, LogFile) {
+    /// The real binary without an application, whose keys are at `jwks_url`, once its `/readyz` is answered with `status`;
+    /// and what it writes to its log.
+    pub(crate) async fn start_alone(
+        jwks_url: &str,
+        status: u16,
+        extra: &[&str],
+        variables: &[(&str, &str)],
+    ) -> (Self, LogFile) {
         let file = NamedTempFile::new().unwrap();
         let [address, admin] = [free_address(), free_address()];
         let child = command()
             .args(["serve", "--client-id", "com.example.app", "--jwks-url", jwks_url])
             .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
+            .args(extra)
+            .envs(variables.iter().copied())
             .stderr(file.reopen().unwrap())
             .spawn()
             .unwrap();
         let program = Self { child: Some(child), address, admin };
-        program.answers_with(503).await;
+        program.answers_with(status).await;
         (program, LogFile(file))
     }
 
@@ -143,6 +151,13 @@ impl Program {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// Has its files grow to `bytes` at most, as on a disk that is full; any length if none is named.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        let id = Pid::from_child(self.child.as_ref().unwrap());
+        prlimit(Some(id), Resource::Fsize, limit).unwrap();
     }
 
     pub(crate) async fn refuses_connections(&self) {

@@ -4,13 +4,14 @@ mod dialect;
 mod problem;
 mod realm;
 mod render;
+mod sign_in;
 
 use std::time::Duration;
 
 use http::StatusCode;
 
 use self::problem::title_of;
-pub use self::{dialect::Dialect, realm::Realm};
+pub use self::{dialect::Dialect, realm::Realm, sign_in::SignInFault};
 use super::policy::PolicyFault;
 use crate::verify::{Fault, KeysFault, RevocationsFault, TokenFault, VerifyError};
 
@@ -27,6 +28,9 @@ pub enum Rejection {
     /// The token is no good.
     #[error(transparent)]
     Token(#[from] TokenFault),
+    /// The sign-in did not come about.
+    #[error(transparent)]
+    SignIn(#[from] SignInFault),
     /// Known, and not allowed here.
     #[error(transparent)]
     NotAllowed(#[from] PolicyFault),
@@ -133,6 +137,7 @@ impl Rejection {
             Self::NoCredential           => Row { status: S::UNAUTHORIZED,        oauth_error: None,                    grpc: G::Unauthenticated,   fault: Caller,   code: "no_credential",        title: "Sign in with Apple is required" },
             Self::SeveralCredentials     => Row { status: S::BAD_REQUEST,         oauth_error: Some("invalid_request"), grpc: G::InvalidArgument,   fault: Caller,   code: "several_credentials",  title: "More than one credential" },
             Self::Token(fault)           => Row { status: S::UNAUTHORIZED,        oauth_error: Some("invalid_token"),   grpc: G::Unauthenticated,   fault: Caller,   code: fault.code(),           title: title_of(fault) },
+            Self::SignIn(fault)          => fault.row(),
             Self::NotAllowed(fault)      => Row { status: S::FORBIDDEN,           oauth_error: Some("insufficient_scope"), grpc: G::PermissionDenied, fault: Caller,  code: fault.code(),           title: "Not allowed here" },
             Self::KeysUnavailable(_)     => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Apple,    code: "keys_unavailable",     title: "Tokens cannot be judged now" },
             Self::RevocationsUnavailable(_) => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                 grpc: G::Unavailable,       fault: Us,       code: "revocations_unavailable", title: "Tokens cannot be judged now" },
@@ -173,6 +178,11 @@ impl Rejection {
     #[must_use]
     pub const fn token_fault(&self) -> Option<&'static str> {
         if let Self::Token(fault) = self { Some(fault.code()) } else { None }
+    }
+
+    /// What happened, in few words that are the same each time.
+    pub(crate) const fn title(&self) -> &'static str {
+        self.row().title
     }
 
     /// Whose fault it was.

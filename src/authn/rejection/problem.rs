@@ -46,6 +46,7 @@ pub(super) const fn title_of(fault: &TokenFault) -> &'static str {
         TokenFault::TooOld { .. } => "The token is too old",
         TokenFault::Nonce(_) => "The token is for another sign-in",
         TokenFault::CodeHash(_) => "The token is for another authorization code",
+        TokenFault::AccessTokenHash(_) => "The token is for another access token",
         TokenFault::Revoked { .. } => "The sign-in was revoked",
         TokenFault::Notification => "A notification is no identity token",
     }

@@ -1,17 +1,9 @@
 //! `[doors]`.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{AssertionSettings, Published, problems::Problems},
-    ext_authz::is_at_or_behind,
-};
-use crate::{
-    authn::AssertionKeys,
-    endpoints::{DoorPaths, ExtAuthzSettings},
-};
+use super::super::{AssertionSettings, Published, own_paths::OwnPaths, problems::Problems};
+use crate::{authn::AssertionKeys, endpoints::DoorPaths};
 
 /// `[doors]`: where other gateways ask whether a request may pass, and as whom. Without an application (no `[upstream]`) all
 /// of these doors are open at the paths below; with one, a door is open only where its paths are written, and these are then
@@ -62,28 +54,25 @@ impl DoorsSection {
         self,
         problems: &mut Problems,
         has_application: bool,
-        ext_authz: &ExtAuthzSettings,
         assertion: Option<&AssertionSettings>,
+        own: &mut OwnPaths<'_>,
     ) -> Checked {
         let Self { auth_request, forward_auth, userinfo, audience } = self;
 
-        let mut taken = BTreeSet::new();
         if assertion.is_some_and(|assertion| assertion.published == Published::Everywhere) {
-            taken.insert(AssertionKeys::PATH.to_owned());
+            own.take(problems, "assertion.publish", AssertionKeys::PATH);
         }
         let mut check = |key: &str, written: Option<Vec<String>>, unsaid: &[&str]| {
             let unsaid = if has_application { &[] } else { unsaid };
             let unsaid = || unsaid.iter().copied().map(str::to_owned).collect();
-            let paths = written.unwrap_or_else(unsaid);
-            check_envoys_paths(problems, key, &paths, ext_authz);
-            check_paths(problems, key, paths, &mut taken)
+            check_paths(problems, key, written.unwrap_or_else(unsaid), own)
         };
         let paths = DoorPaths {
             auth_request: check("doors.auth_request", auth_request, &AUTH_REQUEST),
             forward_auth: check("doors.forward_auth", forward_auth, &FORWARD_AUTH),
             userinfo: check("doors.userinfo", userinfo, &USERINFO),
         };
-        if !has_application && paths.all().next().is_none() && !ext_authz.is_open() {
+        if !has_application && paths.all().next().is_none() && !own.envoy_asks() {
             let what =
                 "there is neither an application nor a door: set upstream.url, or open a door";
             problems.note("doors", what);
@@ -96,47 +85,26 @@ impl DoorsSection {
     }
 }
 
-/// The paths of one door, which nobody else has `taken`.
+/// The paths of one door, which nobody else has.
 fn check_paths(
     problems: &mut Problems,
     key: &str,
     paths: Vec<String>,
-    taken: &mut BTreeSet<String>,
+    own: &mut OwnPaths<'_>,
 ) -> Vec<Box<str>> {
     let mut check = |path: String| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-        if !path.starts_with('/') || !path.bytes().all(is_plain) {
+        if path.starts_with('/') && path.bytes().all(is_plain) {
+            own.take(problems, key, &path);
+        } else {
             let what = format!(
                 "`{path}` is no path such as `/auth/apple/verify`, of letters, digits and `/-._~`"
             );
             problems.note(key, what);
-        } else if !taken.insert(path.clone()) {
-            problems.note(key, format!("`{path}` is taken already: two doors need two paths"));
         }
         path.into_boxed_str()
     };
     paths.into_iter().map(&mut check).collect()
-}
-
-/// Notes those `paths` of one door at which Envoy asks: who is told there what another question was about is misled.
-fn check_envoys_paths(
-    problems: &mut Problems,
-    key: &str,
-    paths: &[String],
-    ext_authz: &ExtAuthzSettings,
-) {
-    for path in paths {
-        let prefix = ext_authz.prefixes.iter().find(|prefix| is_at_or_behind(prefix, path));
-        if let Some(prefix) = prefix {
-            let what = format!(
-                "`{path}` is behind `{prefix}`, where Envoy asks: give the door a path outside"
-            );
-            problems.note_clash(key, "ext_authz.path_prefixes", what);
-        } else if ext_authz.find(path).is_some() {
-            let what = format!("`{path}` is where Envoy asks: give the door another path");
-            problems.note_clash(key, "ext_authz.grpc", what);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -196,7 +164,7 @@ mod tests {
                 "ext_authz.path_prefixes = ['/ask']\ndoors.userinfo = ['{path}']"
             ));
             let expected = format!(
-                "doors.userinfo: `{path}` is behind `/ask`, where Envoy asks: give the door a path outside \
+                "doors.userinfo: `{path}` is behind `/ask`, where Envoy asks: choose a path outside \
                  (from config.toml:3 and config.toml:2)"
             );
             assert_eq!(problem, expected);

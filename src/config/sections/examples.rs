@@ -36,6 +36,7 @@ pub(in super::super) fn example_of(key: &str) -> Option<Value> {
         "store.redis_username" => text("siwa-proxy"),
         "store.redis_password_file" => text("/etc/siwa-proxy/redis-password"),
         "store.redis_ca_file" => text("/etc/siwa-proxy/redis-ca.pem"),
+        "sign_in.path" => text("/auth/apple"),
         "notifications.path" => text("/auth/apple/notifications"),
         "revocations.max_staleness" => text("10m"),
         "revocations.admin_token_file" => text("/etc/siwa-proxy/admin-token"),
@@ -48,6 +49,10 @@ pub(in super::super) fn example_of(key: &str) -> Option<Value> {
         "upstream.total_timeout" => text("5m"),
         "apple.client_ids" => Value::Array(vec![text("com.example.app")]),
         "apple.max_token_age" => text("1h"),
+        "apple.team_id" => text("DEF123GHIJ"),
+        "apple.key_id" => text("ABC123DEFG"),
+        "apple.private_key_file" => text("/etc/siwa-proxy/AuthKey_ABC123DEFG.p8"),
+        "apple.api_url" => text(TrustedUrl::APPLE),
         "policy.issuers" => Value::Array(vec![text(Issuer::APPLE)]),
         "policy.minimum_real_user_status" => text("likely_real"),
         "policy.allow_subjects" => {

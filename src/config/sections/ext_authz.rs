@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{super::problems::Problems, check_positive};
+use super::{
+    super::{own_paths::is_at_or_behind, problems::Problems},
+    check_positive,
+};
 use crate::{endpoints::ExtAuthzSettings, upstream::CredentialForwarding};
 
 /// `[ext_authz]`: where Envoy asks (and Istio, and Envoy Gateway), whose filter of that name this is for. Without an
@@ -88,11 +91,6 @@ fn check_prefix(problems: &mut Problems, prefix: String) -> Option<Box<str>> {
     );
     problems.note("ext_authz.path_prefixes", what);
     None
-}
-
-/// Whether `path` is `prefix`, or a path that begins with it.
-pub(super) fn is_at_or_behind(prefix: &str, path: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Notes prefixes that are behind others: which request is asked about there could be read in two ways.

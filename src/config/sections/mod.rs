@@ -23,6 +23,7 @@ mod reload;
 mod revocations;
 pub(super) mod route;
 mod server;
+mod sign_in;
 mod store;
 mod tls;
 mod upstream;
@@ -39,15 +40,18 @@ use self::{
     ext_authz::ExtAuthzSection, headers::HeadersSection, identity::IdentitySection,
     jwks::JwksSection, limits::LimitsSection, log::LogSection, notifications::NotificationsSection,
     policy::PolicySection, reload::ReloadSection, revocations::RevocationsSection,
-    route::RouteSection, server::ServerSection, store::StoreSection, tls::TlsSection,
-    upstream::UpstreamSection, verdicts::VerdictsSection, webhooks::WebhooksSection,
+    route::RouteSection, server::ServerSection, sign_in::SignInSection, store::StoreSection,
+    tls::TlsSection, upstream::UpstreamSection, verdicts::VerdictsSection,
+    webhooks::WebhooksSection,
 };
-use super::{AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, problems::Problems};
+use super::{
+    AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, own_paths::OwnPaths,
+    problems::Problems,
+};
 use crate::{
     authn::{IdentityHeader, Policy},
     server::{ListenOn, ServerSettings},
     upstream::HeaderCase,
-    verify::Issuer,
 };
 
 /// All that an operator can write.
@@ -71,6 +75,7 @@ pub(super) struct Sections {
     headers: HeadersSection,
     cors: CorsSection,
     store: StoreSection,
+    sign_in: SignInSection,
     notifications: NotificationsSection,
     revocations: RevocationsSection,
     webhooks: WebhooksSection,
@@ -79,7 +84,7 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 20] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -96,6 +101,7 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 20] {
         ("headers", keys_of::<HeadersSection>()),
         ("cors", keys_of::<CorsSection>()),
         ("store", keys_of::<StoreSection>()),
+        ("sign_in", keys_of::<SignInSection>()),
         ("notifications", keys_of::<NotificationsSection>()),
         ("revocations", keys_of::<RevocationsSection>()),
         ("webhooks", keys_of::<WebhooksSection>()),
@@ -117,6 +123,7 @@ impl Sections {
     }
 
     /// Turns what was written into settings; `None` only with a problem noted.
+    #[expect(clippy::too_many_lines, reason = "a list: a line for each section and each setting")]
     pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
         let Self {
@@ -137,6 +144,7 @@ impl Sections {
             headers,
             cors,
             store,
+            sign_in,
             notifications,
             revocations,
             webhooks,
@@ -156,17 +164,18 @@ impl Sections {
         let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
-        let issuer = apple.as_ref().map(|apple| &apple.issuer);
-        check_issuers(problems, issuer, jwks.as_ref().map(|jwks| &*jwks.additional), &policy);
+        check_issuers(problems, apple.as_ref(), jwks.as_ref(), &policy);
         let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
         let ext_authz = ext_authz.check(problems, has_application);
-        let doors = doors.check(problems, has_application, &ext_authz.settings, assertion.as_ref());
+        let mut own = OwnPaths::beside(&ext_authz.settings);
+        let doors = doors.check(problems, has_application, assertion.as_ref(), &mut own);
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
-        let notifications = notifications.check(problems, &doors.paths, &ext_authz.settings);
+        let notifications = notifications.check(problems, &mut own);
+        let sign_in = sign_in.check(problems, &mut own);
         let revocations = revocations.check(problems, client_ids, store.as_ref());
         let webhooks = webhooks.check(problems, notifications.as_ref());
         let log = log.check(problems);
@@ -187,6 +196,7 @@ impl Sections {
             issuer: apple.issuer,
             leeway: apple.leeway,
             max_token_age: apple.max_token_age,
+            apple_api: apple.api.map(|api| api.reached_by(&jwks.https)),
             policy,
             verdict_capacity,
             jwks_from: jwks.from,
@@ -202,6 +212,7 @@ impl Sections {
             audience: doors.audience,
             cors,
             store: store?,
+            sign_in,
             notifications,
             revocations: revocations.settings,
             admin_token: revocations.admin_token,
@@ -232,12 +243,12 @@ fn any_preserves_header_case(upstreams: &[UpstreamEntry]) -> bool {
 /// With several issuers a subject alone says no longer who it is, so that their order of trust must be written down.
 fn check_issuers(
     problems: &mut Problems,
-    first: Option<&Issuer>,
-    additional: Option<&[AdditionalKeys]>,
+    apple: Option<&apple::Checked>,
+    jwks: Option<&jwks::Checked>,
     policy: &PolicySection,
 ) {
-    let (Some(first), Some(additional)) = (first, additional) else { return };
-    if additional.iter().any(|keys| keys.issuer == *first) {
+    let (Some(apple), Some(jwks::Checked { additional, .. })) = (apple, jwks) else { return };
+    if additional.iter().any(|keys| keys.issuer == apple.issuer) {
         let what = "names the issuer of [apple], whose keys come from one place: remove it";
         problems.note_clash("jwks.additional", "apple.issuer", what);
     }
@@ -419,6 +430,8 @@ mod tests {
                 "notifications.path",
             ),
             ("[notifications]\nrate_per_second = 0", "notifications.rate_per_second"),
+            ("[sign_in]\npath = 'auth'", "sign_in.path"),
+            ("[sign_in]\nrate_burst = 0", "sign_in.rate_burst"),
             ("[revocations]\ngroups = [['com.example.other']]", "revocations.groups"),
             ("[revocations]\nkeep = '23h'", "revocations.keep"),
             ("[revocations]\nmax_staleness = '1m'", "revocations.max_staleness"),

@@ -4,8 +4,11 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::problems::Problems;
-use crate::endpoints::{DoorPaths, ExtAuthzSettings, NotificationSettings};
+use super::super::{
+    own_paths::{OwnPaths, is_plain, not_plain},
+    problems::Problems,
+};
+use crate::endpoints::NotificationSettings;
 
 /// `[notifications]`: Apple's server-to-server notifications, posted to the public listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,30 +40,15 @@ impl NotificationsSection {
     pub(super) fn check(
         self,
         problems: &mut Problems,
-        doors: &DoorPaths,
-        ext_authz: &ExtAuthzSettings,
+        own: &mut OwnPaths<'_>,
     ) -> Option<NotificationSettings> {
         let Self { path, rate_per_second: per_second, rate_burst: burst } = self;
 
         let path = path?;
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let mut segments = path.strip_prefix('/').unwrap_or_default().split('/');
-        let is_segment =
-            |text: &str| !matches!(text, "" | "." | "..") && text.bytes().all(is_plain);
-        if !path.starts_with('/') || !segments.all(is_segment) {
-            let what = "must be a path such as `/auth/apple/notifications`: a slash, and segments \
-                        of letters, digits, `-`, `.`, `_` and `~`";
-            problems.note("notifications.path", what);
-        }
-        let DoorPaths { auth_request, forward_auth, userinfo } = doors;
-        let taken = [auth_request, forward_auth, userinfo].into_iter().flatten();
-        if taken.into_iter().any(|taken| **taken == *path) {
-            problems.note("notifications.path", "is that of one of [doors]: it needs its own");
-        }
-        if ext_authz.find(&path).is_some() {
-            let what =
-                "is behind one of ext_authz.path_prefixes: it needs one that no gateway asks about";
-            problems.note("notifications.path", what);
+        if is_plain(&path) {
+            own.take(problems, "notifications.path", &path);
+        } else {
+            problems.note("notifications.path", not_plain("/auth/apple/notifications"));
         }
         Some(NotificationSettings { path, per_second, burst })
     }

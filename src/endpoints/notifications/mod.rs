@@ -3,7 +3,6 @@
 //! 200 means that an event is stored: Apple may forget it. 503 means that it is not, and that Apple may try again. What
 //! Apple did not sign, or not for us, is 400; the reason is told in our log, and not to whoever sent it.
 
-mod rate;
 mod record;
 
 use std::{
@@ -19,8 +18,8 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use tracing::{info, warn};
 
-use self::{rate::Rate, record::Recorded};
-use super::{exchange::Exchange, whole_body};
+use self::record::Recorded;
+use super::{exchange::Exchange, rate::Rate, whole_body};
 use crate::{
     apple::Notification,
     authn::{Dialect, Realm, Rejection},

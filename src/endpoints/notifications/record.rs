@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use crate::{
     apple::{AccountEvent, Notification},
-    store::{Applied, Record, Space, Store, StoreError, Write},
+    store::{Applied, Health, Record, Space, Store, StoreError, Write},
     verify::{Revocation, Revocations},
     webhooks::Webhooks,
 };
@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct Recorder {
     /// Where it outlives us.
     pub(crate) store: Arc<dyn Store>,
+    /// Whether the store does what it is asked.
+    pub(crate) health: Health,
     /// What requests are judged by.
     pub(crate) revocations: Revocations,
     /// Who else is told.

@@ -65,6 +65,7 @@ impl Following<'_> {
         loop {
             let since = Instant::now();
             if let Ended::Lost(error) = self.follow_once().await {
+                self.store.health.has_failed(&error);
                 self.follower.lost(&error);
             }
             // A connection that held for a while was a good one: the next is tried at once.
@@ -103,9 +104,14 @@ impl Following<'_> {
         let records = self.store.read(connection, self.space).await?;
         tracing::debug!(records = records.len(), elapsed = ?asked_at.elapsed(), "read from Redis");
         let missing = self.follower.load(records);
-        self.follower.confirm(Confirmed::Now);
+        self.confirm();
         self.write_back(missing).await?;
         Ok(())
+    }
+
+    fn confirm(&self) {
+        self.store.health.is_well();
+        self.follower.confirm(Confirmed::Now);
     }
 
     async fn write_back(&self, missing: Vec<Write>) -> Result<(), StoreError> {
@@ -128,7 +134,7 @@ impl Following<'_> {
                 },
                 () = sleep_until(ask_at) => {
                     match self.ask(&mut connection, mark.as_deref()).await {
-                        Ok(()) => self.follower.confirm(Confirmed::Now),
+                        Ok(()) => self.confirm(),
                         Err(ended) => return ended,
                     }
                     ask_at = Instant::now() + Self::ASK_EVERY;

@@ -20,7 +20,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use self::follow::Following;
-use super::{Answer, Applied, Follower, Forever, Record, Space, Store, StoreError, Write};
+use super::{Answer, Applied, Follower, Forever, Health, Record, Space, Store, StoreError, Write};
 use crate::clock::UnixTime;
 
 /// How Redis is reached.
@@ -54,6 +54,7 @@ pub(crate) struct RedisStore {
     timeout: Duration,
     writing: Arc<Mutex<Option<MultiplexedConnection>>>,
     script: Arc<Script>,
+    health: Health,
 }
 
 impl fmt::Debug for RedisStore {
@@ -77,7 +78,7 @@ impl RedisStore {
     /// # Errors
     ///
     /// [`StoreError::Client`].
-    pub(crate) fn new(settings: RedisSettings) -> Result<Self, StoreError> {
+    pub(crate) fn new(settings: RedisSettings, health: Health) -> Result<Self, StoreError> {
         let RedisSettings { url, username, password, authorities, prefix, timeout } = settings;
         let info = connection_info(&url, username, password)
             .map_err(|error| StoreError::Client(error.into()))?;
@@ -94,7 +95,18 @@ impl RedisStore {
             timeout,
             writing: Arc::default(),
             script: Arc::new(Script::new(include_str!("apply.lua"))),
+            health,
         })
+    }
+
+    /// Connects, and says hello.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Redis`], [`StoreError::TimedOut`].
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        let mut connection = self.connect(&self.config()).await?;
+        Ok(redis::cmd("PING").query_async(&mut connection).await?)
     }
 
     fn config(&self) -> AsyncConnectionConfig {
@@ -168,15 +180,10 @@ impl RedisStore {
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(Self::PAGE);
-            let (next, keys): (u64, Vec<String>) = scan.query_async(connection).await?;
+            let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(connection).await?;
             if !keys.is_empty() {
-                let mut get = redis::cmd("MGET");
-                let values: Vec<Option<String>> = get.arg(&keys).query_async(connection).await?;
-                let found = keys
-                    .iter()
-                    .zip(values)
-                    .filter_map(|(key, value)| parse(self.strip(space, key)?, &value?));
-                records.extend(found);
+                let values = redis::cmd("MGET").arg(&keys).query_async(connection).await?;
+                records.extend(self.parse_all(space, &keys, values));
             }
             cursor = next;
             if cursor == 0 {
@@ -187,6 +194,33 @@ impl RedisStore {
         // A key may be met twice while Redis grows or shrinks its table.
         records.dedup_by(|one, other| one.key == other.key);
         Ok(records)
+    }
+
+    /// The records among what was found. Whatever somebody else has put there must not keep us from reading the others.
+    fn parse_all(
+        &self,
+        space: Space,
+        keys: &[Vec<u8>],
+        values: Vec<Option<Vec<u8>>>,
+    ) -> Vec<Record> {
+        let mut skipped = 0_u64;
+        let mut records = Vec::with_capacity(keys.len());
+        for (key, value) in keys.iter().zip(values) {
+            // What has no value expired meanwhile, or is no string.
+            let Some(value) = value else { continue };
+            match self.parse_bytes(space, key, &value) {
+                Some(record) => records.push(record),
+                None => skipped += 1,
+            }
+        }
+        if skipped > 0 {
+            self.health.skipped(skipped);
+        }
+        records
+    }
+
+    fn parse_bytes(&self, space: Space, key: &[u8], value: &[u8]) -> Option<Record> {
+        parse(self.strip(space, str::from_utf8(key).ok()?)?, str::from_utf8(value).ok()?)
     }
 
     fn key(&self, space: Space, key: &str) -> String {
@@ -256,17 +290,19 @@ fn connection_info(
 
 impl Store for RedisStore {
     fn apply(&self, writes: Vec<Write>) -> Answer<'_, Applied> {
-        Box::pin(self.write(writes))
+        Box::pin(async { self.health.noted(self.write(writes).await) })
     }
 
     fn list(&self, space: Space) -> Answer<'_, Vec<Record>> {
         Box::pin(async move {
-            let mut connection = self.writer().await?;
-            let listed = self.read(&mut connection, space).await;
+            let listed = match self.writer().await {
+                Ok(mut connection) => self.read(&mut connection, space).await,
+                Err(error) => Err(error),
+            };
             if listed.is_err() {
                 *self.writing.lock().await = None;
             }
-            listed
+            self.health.noted(listed)
         })
     }
 
@@ -283,6 +319,11 @@ impl Store for RedisStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
+
+    fn store(url: &str) -> RedisStore {
+        RedisStore::new(settings(url), Health::new(Metrics::new())).unwrap()
+    }
 
     fn settings(url: &str) -> RedisSettings {
         RedisSettings {
@@ -297,7 +338,7 @@ mod tests {
 
     #[test]
     fn keys_are_told_apart_by_prefix_and_space() {
-        let store = RedisStore::new(settings("redis://127.0.0.1:1")).unwrap();
+        let store = store("redis://127.0.0.1:1");
         let key = store.key(Space::Revocations, "all,001.a:b");
         assert_eq!(key, "a[b]:revocations:all,001.a:b");
         assert_eq!(store.strip(Space::Revocations, &key), Some("all,001.a:b"));
@@ -307,23 +348,22 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_printed() {
-        let settings = settings("rediss://127.0.0.1:1/2");
-        let store = RedisStore::new(settings.clone()).unwrap();
-        assert!(!format!("{settings:?} {store:?}").contains("secret"));
+        let url = "rediss://127.0.0.1:1/2";
+        assert!(!format!("{:?} {:?}", settings(url), store(url)).contains("secret"));
     }
 
     #[tokio::test]
     async fn a_redis_that_does_not_answer_is_given_up_in_time() {
         let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", deaf.local_addr().unwrap());
-        let store = RedisStore::new(settings(&url)).unwrap();
+        let store = store(&url);
         let error = store.list(Space::Revocations).await.unwrap_err();
         assert!(matches!(error, StoreError::TimedOut), "{error:?}");
     }
 
     #[tokio::test]
     async fn a_redis_that_is_not_there_is_an_error_in_time() {
-        let store = RedisStore::new(settings("redis://127.0.0.1:1")).unwrap();
+        let store = store("redis://127.0.0.1:1");
         let error = store.list(Space::Revocations).await.unwrap_err();
         assert!(matches!(error, StoreError::Redis(_) | StoreError::TimedOut), "{error:?}");
         let error = store.apply(Vec::new()).await.unwrap_err();

@@ -57,7 +57,7 @@ pub(super) fn mend(
             since(*issued_at, *now),
             shown(*limit)
         ),
-        TokenFault::Nonce(_) | TokenFault::CodeHash(_) => {
+        TokenFault::Nonce(_) | TokenFault::CodeHash(_) | TokenFault::AccessTokenHash(_) => {
             "sign in again, and send the token together with what that sign-in began with".to_owned()
         }
         TokenFault::Revoked { .. } => {

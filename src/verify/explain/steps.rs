@@ -67,8 +67,10 @@ impl Step {
             TokenFault::Claim { claim, .. } | TokenFault::NotYetValid { claim, .. } => {
                 Self::of_claim(claim)
             }
-            // Only callers who expect something ask for these two.
-            TokenFault::Nonce(_) | TokenFault::CodeHash(_) => Self::OtherClaims,
+            // Only callers who expect something ask for these.
+            TokenFault::Nonce(_) | TokenFault::CodeHash(_) | TokenFault::AccessTokenHash(_) => {
+                Self::OtherClaims
+            }
         }
     }
 

@@ -3,7 +3,11 @@
 use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, header, redirect};
+use reqwest::{
+    Certificate, Client, ClientBuilder, Proxy, Response,
+    header::{self, HeaderMap},
+    redirect,
+};
 use url::Url;
 
 use super::{super::error::FetchFault, Fetch, JwkSet, JwksSource, TrustedUrl};
@@ -43,7 +47,17 @@ impl HttpsOptions {
         Self { ca_file, proxy, timeout: HttpsJwks::TIMEOUT }
     }
 
-    fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, HttpsError> {
+    /// A client that goes this way, and follows no redirects. Installs aws-lc-rs as the process's TLS provider unless one is
+    /// installed.
+    pub(crate) fn client(&self) -> Result<ClientBuilder, HttpsError> {
+        // Whoever came first has decided; TLS works with either.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let mut builder = Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(HttpsJwks::CONNECT_TIMEOUT)
+            .timeout(self.timeout);
         if self.timeout.is_zero() || self.timeout > Self::LONGEST_TIMEOUT {
             return Err(HttpsError::Timeout { given: self.timeout });
         }
@@ -120,6 +134,9 @@ impl From<reqwest::Error> for HttpsError {
     }
 }
 
+/// Apple's edge has refused requests with no or a library's user agent (403).
+const USER_AGENT: &str = concat!("siwa-proxy/", env!("CARGO_PKG_VERSION"));
+
 /// One small document at one address.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
@@ -128,19 +145,8 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Apple's edge has refused requests with no or a library's user agent (403).
-    const USER_AGENT: &'static str = concat!("siwa-proxy/", env!("CARGO_PKG_VERSION"));
-
     pub(super) fn new(url: TrustedUrl, options: &HttpsOptions) -> Result<Self, HttpsError> {
-        // Whoever came first has decided; TLS works with either.
-        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let builder = Client::builder()
-            .user_agent(Self::USER_AGENT)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(HttpsJwks::CONNECT_TIMEOUT)
-            .timeout(options.timeout);
-        Ok(Self { client: options.apply(builder)?.build()?, url })
+        Ok(Self { client: options.client()?.build()?, url })
     }
 
     pub(super) async fn get(&self) -> Result<Bytes, FetchFault> {
@@ -164,20 +170,30 @@ fn check_head(response: &Response) -> Result<(), FetchFault> {
     if response.status() != 200 {
         return Err(FetchFault::Status(response.status().as_u16()));
     }
-    let encodings = response.headers().get_all(header::CONTENT_ENCODING);
-    if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if has_content_encoding(response.headers()) {
         return Err(FetchFault::ContentEncoding);
     }
     // Any other type may pass: what counts is whether a key set can be read, and static servers say what they like.
-    if response.headers().get(header::CONTENT_TYPE).is_some_and(|media_type| {
+    if is_html(response.headers()) {
+        return Err(FetchFault::Html);
+    }
+    Ok(())
+}
+
+/// Whether the body is compressed, or otherwise encoded (RFC 9110 §8.4).
+pub(crate) fn has_content_encoding(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether the body is a web page.
+pub(crate) fn is_html(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|media_type| {
         let essence = media_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
         let essence = essence.trim_ascii();
         essence.eq_ignore_ascii_case(b"text/html")
             || essence.eq_ignore_ascii_case(b"application/xhtml+xml")
-    }) {
-        return Err(FetchFault::Html);
-    }
-    Ok(())
+    })
 }
 
 /// A key endpoint, asked over HTTPS: no redirects, no proxy from the environment, a bounded body in bounded time.

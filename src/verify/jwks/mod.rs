@@ -39,6 +39,7 @@ use tokio_util::{
 };
 use tracing::Instrument;
 
+pub(crate) use self::https::{has_content_encoding, is_html};
 use self::{
     cache::SourceCache,
     progress::{Board, Place},

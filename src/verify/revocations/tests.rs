@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::ManualClock,
-    store::{Applied, Confirmed, FileStore, Follower, Space, Store, Write},
+    store::{Applied, Confirmed, FileStore, Follower, Health, Space, Store, Write},
 };
 
 fn at(seconds: u64) -> UnixTime {
@@ -223,7 +223,8 @@ async fn a_million_subjects_are_stored_read_and_looked_up() {
     let (list, clock) = in_groups();
     let open = || {
         let tasks = tokio_util::task::TaskTracker::new();
-        FileStore::open(&path, Arc::new(clock.clone()), tasks).unwrap()
+        let health = Health::new(Metrics::new());
+        FileStore::open(&path, Arc::new(clock.clone()), tasks, health).unwrap()
     };
     {
         let store = open();

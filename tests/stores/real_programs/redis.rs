@@ -15,7 +15,7 @@ use tokio::{
 use crate::support::{PATIENCE, program::free_address, secure::Authority, spawn};
 
 /// A running `redis-server` that writes nothing to disk.
-pub(super) struct Redis {
+pub(crate) struct Redis {
     child: Child,
     address: SocketAddr,
     secured: Option<SocketAddr>,
@@ -25,7 +25,7 @@ pub(super) struct Redis {
 
 impl Redis {
     /// Starts one on a free port of this machine.
-    pub(super) async fn start(further: &[&str]) -> Self {
+    pub(crate) async fn start(further: &[&str]) -> Self {
         let address = free_address();
         let folder = tempfile::tempdir().unwrap();
         let port = address.port().to_string();
@@ -61,7 +61,7 @@ impl Redis {
         self.address
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://{}/0", self.address)
     }
 

@@ -1,4 +1,4 @@
-//! How many notifications one sender may post: GCRA, a leaky bucket per subscriber.
+//! How often one client may ask what costs us a verification: GCRA, a leaky bucket per subscriber.
 
 use std::{
     net::IpAddr,

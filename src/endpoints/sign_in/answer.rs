@@ -1,0 +1,153 @@
+//! Answers in the shape that apps know from the usual tutorial: `{"success":true,"user":{…}}`, and `{"error":"…"}`.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{
+        ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
+        CONTENT_TYPE,
+    },
+};
+use serde::Serialize;
+
+use super::name::UnverifiedName;
+use crate::{
+    authn::{Dialect, Realm, Rejection},
+    verify::{Email, Identity, RealUserStatus, Subject},
+};
+
+/// An answer, and what the log and the metrics call it.
+pub(super) struct Answer {
+    pub(super) response: Response<Bytes>,
+    pub(super) outcome: &'static str,
+}
+
+/// The answer to a sign-in.
+#[derive(Serialize)]
+pub(super) struct SignedIn<'a> {
+    success: bool,
+    user: User<'a>,
+}
+
+/// Who signed in; what Apple does not say is left out. All of it is from the token but for the name, which says so.
+#[derive(Serialize)]
+struct User<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_private_email: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    real_user_status: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transfer_sub: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_unverified: Option<&'a UnverifiedName>,
+}
+
+impl<'a> SignedIn<'a> {
+    pub(super) fn new(identity: &'a Identity, name: Option<&'a UnverifiedName>) -> Self {
+        let email = identity.email();
+        let user = User {
+            id: identity.subject().as_str(),
+            email: email.map(Email::address),
+            email_verified: email.map(Email::is_verified),
+            is_private_email: email.map(Email::is_private),
+            real_user_status: identity.real_user_status().map(RealUserStatus::as_wire),
+            transfer_sub: identity.transfer_subject().map(Subject::as_str),
+            name_unverified: name,
+        };
+        Self { success: true, user }
+    }
+}
+
+impl Answer {
+    /// 200 with `content`.
+    pub(super) fn json(outcome: &'static str, content: &impl Serialize) -> Self {
+        Self { response: json(content), outcome }
+    }
+
+    /// What a page of another origin asks before it posts JSON (<https://fetch.spec.whatwg.org/#http-cors-protocol>). Whether
+    /// it may read the answer is said beside this, as on every answer of ours.
+    pub(super) fn preflight(method: &'static str) -> Self {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
+        let asked = HeaderValue::from_static("Authorization, Content-Type");
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        Self { response, outcome: "preflight" }
+    }
+}
+
+/// The body of a refusal, for whoever does not ask for problem details.
+#[derive(Serialize)]
+struct Refusal {
+    error: &'static str,
+    code: &'static str,
+}
+
+/// `rejection` for whoever asked with the headers `asked_with`.
+pub(super) fn refusal(
+    rejection: &Rejection,
+    asked_with: &HeaderMap,
+    realm: &Realm,
+) -> Response<Bytes> {
+    let problem = rejection.render(Dialect::Http, realm);
+    if asks_for_problems(asked_with) {
+        return problem;
+    }
+    // What the tutorial's apps compare with; the code says which of many reasons it was.
+    let is_about_token = rejection.token_fault().is_some();
+    let error = if is_about_token { "Invalid token" } else { rejection.title() };
+    let (mut head, _) = problem.into_parts();
+    let (plain, body) = json(&Refusal { error, code: rejection.code() }).into_parts();
+    head.headers.extend(plain.headers);
+    Response::from_parts(head, body)
+}
+
+fn json(content: &impl Serialize) -> Response<Bytes> {
+    // Strings, flags and numbers: serialising them cannot fail.
+    let mut text = serde_json::to_vec(content).unwrap_or_default();
+    text.push(b'\n');
+    let mut response = Response::new(text.into());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// Whether `Accept` names the type of RFC 9457 (RFC 9110 §12.5.1); that everything is acceptable does not ask for it.
+fn asks_for_problems(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_named =
+            parts.next().is_some_and(|it| it.eq_ignore_ascii_case("application/problem+json"));
+        is_named && !parts.any(|it| it.eq_ignore_ascii_case("q=0"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problem_details_are_for_those_who_name_them() {
+        let asks = |accept: &'static str| {
+            asks_for_problems(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]))
+        };
+        for yes in [
+            "application/problem+json",
+            "application/json, Application/Problem+JSON;q=0.5",
+            "application/problem+json ; charset=utf-8",
+        ] {
+            assert!(asks(yes), "{yes}");
+        }
+        for no in ["", "*/*", "application/json", "application/*", "application/problem+json;q=0"] {
+            assert!(!asks(no), "{no}");
+        }
+    }
+}

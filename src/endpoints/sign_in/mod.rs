@@ -1,0 +1,193 @@
+//! The door for apps: they sign in once, with the token that Apple gave them.
+//!
+//! | request | what is in it | what comes of it |
+//! |---|---|---|
+//! | `POST {path}` | [an identity token](posted), JSON or a form | 200 and who it is |
+//!
+//! [Answers](answer) have the shape of the usual tutorial's server, or that of problem details for those who ask.
+
+mod answer;
+mod name;
+mod place;
+mod posted;
+mod tree;
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Request, Response,
+    header::{CACHE_CONTROL, ORIGIN},
+    request::Parts as Head,
+};
+use hyper::body::Incoming;
+use tracing::Instrument;
+
+pub(crate) use self::place::Place;
+use self::{
+    answer::{Answer, SignedIn},
+    posted::Posted,
+};
+use super::{
+    cors::{Cors, is_preflight},
+    exchange::Exchange,
+    rate::Rate,
+    whole_body,
+};
+use crate::{
+    authn::{Policy, Realm, Rejection},
+    peers::Peers,
+    telemetry::{Metrics, RouteLabel},
+    upstream::{Arrival, X_REQUEST_ID},
+    verify::{Identity, UnverifiedToken, Verifier},
+};
+
+/// Where apps sign in, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SignInSettings {
+    /// The path, exactly; all others begin with it.
+    pub(crate) path: Box<str>,
+    /// How many requests one client may send in a second, in the long run.
+    pub(crate) per_second: NonZeroU32,
+    /// How many at once, after a silence.
+    pub(crate) burst: NonZeroU32,
+}
+
+/// Signs apps in. Clones share everything.
+#[derive(Clone, Debug)]
+pub(crate) struct SignIn(Arc<Parts>);
+
+/// What the door needs to know of the house.
+#[derive(Debug)]
+pub(crate) struct SignInParts {
+    /// Judges tokens.
+    pub(crate) verifier: Verifier,
+    /// Who may pass, wherever they go: nobody else need sign in.
+    pub(crate) policy: Policy,
+    /// Whose word about a client is believed.
+    pub(crate) trusted_peers: Peers,
+    /// Which pages may read the answers.
+    pub(crate) cors: Cors,
+    /// What rejections name.
+    pub(crate) realm: Realm,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Parts {
+    path: Box<str>,
+    rate: Rate,
+    house: SignInParts,
+}
+
+impl SignIn {
+    /// What the log and the metrics call it.
+    const NAME: &str = "sign_in";
+    /// The longest body that is read, in bytes.
+    const MAX_BYTES: usize = 64 * 1024;
+    /// How long a body may take.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    pub(crate) fn new(settings: SignInSettings, house: SignInParts) -> Self {
+        let SignInSettings { path, per_second, burst } = settings;
+        Self(Arc::new(Parts { path, rate: Rate::new(per_second, burst), house }))
+    }
+
+    /// What a request for `path` is for, if it comes to this door.
+    pub(super) fn find(&self, path: &str) -> Option<Place> {
+        Place::find(&self.0.path, path)
+    }
+
+    /// Answers a request that came to `place`.
+    pub(super) async fn answer(self, place: Place, request: Request<Incoming>) -> Response<Bytes> {
+        let (head, body) = request.into_parts();
+        let mut exchange = self.begin(&head);
+        let span = exchange.span();
+        let answered = self.0.respond(place, &head, body, &mut exchange).instrument(span).await;
+        self.conclude(answered, &head.headers, exchange)
+    }
+
+    /// The answer to a request that is refused before anybody has looked at it.
+    pub(super) fn refuse<B>(&self, request: &Request<B>, rejection: Rejection) -> Response<Bytes> {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = request.method().clone();
+        head.headers = request.headers().clone();
+        head.extensions = request.extensions().clone();
+        let exchange = self.begin(&head);
+        self.conclude(Err(rejection), &head.headers, exchange)
+    }
+
+    fn begin(&self, head: &Head) -> Exchange {
+        let SignInParts { trusted_peers, metrics, .. } = &self.0.house;
+        let arrival = Arrival::new(&head.extensions, &head.headers, trusted_peers);
+        let mut exchange = Exchange::begin(metrics, Self::NAME, head.method.clone(), arrival);
+        exchange.takes(RouteLabel::none());
+        exchange
+    }
+
+    /// What a request came to, told of and on its way.
+    fn conclude(
+        &self,
+        answered: Result<Answer, Rejection>,
+        asked_with: &HeaderMap,
+        exchange: Exchange,
+    ) -> Response<Bytes> {
+        let SignInParts { cors, realm, .. } = &self.0.house;
+        let id = exchange.arrival().id().value();
+        let mut response = match answered {
+            Ok(Answer { response, outcome }) => {
+                exchange.answered(response.status(), outcome);
+                response
+            }
+            Err(rejection) => {
+                let response = answer::refusal(&rejection, asked_with, realm);
+                exchange.refused(&rejection, response.status());
+                response
+            }
+        };
+        let headers = response.headers_mut();
+        cors.open(headers, asked_with.get(ORIGIN));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_REQUEST_ID, id);
+        response
+    }
+}
+
+impl Parts {
+    async fn respond(
+        &self,
+        place: Place,
+        head: &Head,
+        body: Incoming,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Rejection> {
+        if is_preflight(&head.method, &head.headers) {
+            return Ok(Answer::preflight(place.method()));
+        }
+        if head.method.as_str() != place.method() {
+            return Err(Rejection::MethodNotAllowed { allow: place.method() });
+        }
+        let client = exchange.arrival().client();
+        self.rate.take(client).map_err(|retry_after| Rejection::RateLimited { retry_after })?;
+        let body = whole_body::read(body, SignIn::MAX_BYTES, SignIn::PATIENCE).await?;
+        match place {
+            Place::SignIn => self.sign_in(Posted::parse(&head.headers, &body)?, exchange).await,
+        }
+    }
+
+    async fn sign_in(&self, posted: Posted, exchange: &mut Exchange) -> Result<Answer, Rejection> {
+        let identity = self.judge(&posted.token).await?;
+        exchange.proves(&identity);
+        let signed_in = SignedIn::new(&identity, posted.name.as_ref());
+        Ok(Answer::json("signed_in", &signed_in))
+    }
+
+    /// Whom `token` proves, if they may pass at all.
+    async fn judge(&self, token: &str) -> Result<Arc<Identity>, Rejection> {
+        let token = UnverifiedToken::parse(token)?;
+        let identity = self.house.verifier.verify(&token).await?;
+        self.house.policy.check(&identity)?;
+        Ok(identity)
+    }
+}

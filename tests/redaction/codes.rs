@@ -1,0 +1,51 @@
+//! Every way to be refused, as the source has it: what is added there needs a row here.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::{checks::CHECKS, rows::ALL};
+
+/// What stands before each code in the tables of `src/authn` and `src/verify`.
+const BEFORE: [&str; 3] = [" code: \"", " => \"token_", " => \"not_allowed_"];
+
+/// What is refused to callers of the library alone: no door asks for it.
+const AT_NO_DOOR: [&str; 3] = ["token_access_token_hash", "token_code_hash", "token_nonce"];
+
+fn codes() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for folder in ["src/authn", "src/verify"] {
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut codes);
+    }
+    codes
+}
+
+fn collect(folder: &Path, codes: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            collect(&entry.path(), codes);
+            continue;
+        }
+        let source = fs::read_to_string(entry.path()).unwrap();
+        // What tests call a code is none.
+        let (source, _tests) = source.split_once("#[cfg(test)]").unwrap_or((&source, ""));
+        for before in BEFORE {
+            let start = before.find('"').unwrap() + 1;
+            codes.extend(source.match_indices(before).map(|(at, _)| {
+                let (code, _) = source[at + start..].split_once('"').unwrap();
+                code.to_owned()
+            }));
+        }
+    }
+}
+
+#[test]
+fn every_way_to_be_refused_has_a_row() {
+    let codes = codes();
+    for known in ["no_credential", "token_expired", "not_allowed_not_listed", "shed"] {
+        assert!(codes.contains(known), "{known} is found in the source");
+    }
+    let rows = ALL.iter().flat_map(|rows| rows.iter()).filter_map(|(_, outcome, _)| *outcome);
+    let checks = CHECKS.iter().map(|(_, outcome, _)| *outcome);
+    let told: BTreeSet<&str> = rows.chain(checks).collect();
+    let without_a_row: Vec<_> = codes.iter().filter(|code| !told.contains(code.as_str())).collect();
+    assert_eq!(without_a_row, AT_NO_DOOR, "add a row to rows.rs");
+}
