@@ -117,11 +117,13 @@
 //!
 //! Any early exit is a [`Rejection`], and one table renders it. Where another gateway asks, steps 5 to 7 are its own: steps 2
 //! to 4 are about the original request that it reports, if it is a listed one, and the answer is 200 with the identity
-//! headers or the rejection (`endpoints/gate.rs`, `endpoints/doors/`).
+//! headers or the rejection (`endpoints/gate.rs`, `endpoints/doors/`). What all that takes, and where the time goes, is told in
+//! [`cost`].
 
 pub mod apple;
 pub mod authn;
 pub mod clock;
+pub mod cost;
 pub mod telemetry;
 pub mod verify;
 

@@ -96,15 +96,15 @@ fn taken_for(times: usize) -> AllocationInfo {
 }
 
 /// On one connection, with a remembered verdict, forwarded over a kept connection: as documented in `src/cost.md`.
-const MOST_ALLOCATIONS: u64 = 40;
-const MOST_BYTES: u64 = 16 * 1024;
+const MOST_ALLOCATIONS: u64 = 22;
+/// Two thirds of them are two buffers that hyper reads into, one for each head: what is kept of a head keeps its buffer.
+const MOST_BYTES: u64 = 24 * 1024;
 
 #[test]
 fn a_request_that_is_forwarded_takes_few_allocations_and_little_memory() {
     let (few, many) = (taken_for(50), taken_for(1050));
     let count = (many.count_total - few.count_total) / 1000;
     let bytes = (many.bytes_total - few.bytes_total) / 1000;
-    println!("{count} allocations, {bytes} bytes a request");
     assert!(count <= MOST_ALLOCATIONS, "{count} allocations");
     assert!(bytes <= MOST_BYTES, "{bytes} bytes");
 }

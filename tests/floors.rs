@@ -31,6 +31,7 @@ const FLOORS: &[&str] = &[
     "config",
     "app",
     "measured",
+    "cost",
 ];
 
 /// Next door: it names `clock` alone, and no file of the library names it.

@@ -137,7 +137,11 @@ impl ProxyParts {
         let standing = self.gate.standing_of(&admitted);
         let token_ends = wish.as_ref().and_then(|_| self.gate.end_of(&admitted));
         let (head, body) = request.into_parts();
-        let body = StreamedBody::of_request(body, self.limits, rules).map_err(broken_off)?;
+        let body = match StreamedBody::of_request(body, self.limits, rules) {
+            Ok(body) => body.settled().await,
+            broken => broken,
+        };
+        let body = body.map_err(|fault| fault.rejection())?;
         let request = Request::from_parts(head, body);
         let span = exchange.goes_on();
         let arrival = exchange.arrival();
@@ -199,10 +203,6 @@ impl ProxyParts {
 /// Whether programs may differ about what was refused, and about where it ended.
 const fn is_no_request(rejection: &Rejection) -> bool {
     matches!(rejection, Rejection::BadRequest(_) | Rejection::Unsupported(_))
-}
-
-fn broken_off(_nobody_is_told: hyper::Error) -> Rejection {
-    Rejection::BadRequest("the request's body broke off")
 }
 
 /// The answer to the caller; what it does not tell is told in the log, aloud only if it is the application's fault.

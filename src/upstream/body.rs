@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
@@ -72,16 +73,32 @@ impl StreamedBody {
         mut inner: Incoming,
         limits: BodyLimits,
         rules: &Arc<ForwardingRules>,
-    ) -> hyper::Result<Self> {
+    ) -> Result<Self, BodyFault> {
         if inner.is_end_stream() {
             let mut nobody_waits = Context::from_waker(Waker::noop());
             return match Pin::new(&mut inner).poll_frame(&mut nobody_waits) {
-                Poll::Ready(Some(Err(error))) => Err(error),
+                Poll::Ready(Some(Err(error))) => Err(BodyFault::Broken(error)),
                 Poll::Ready(_) | Poll::Pending => Ok(Self(None)),
             };
         }
         let (activity, trailer_rules) = (Some(Activity::begun()), Some(Arc::clone(rules)));
         Ok(Self::new(Streaming { activity, trailer_rules, ..Streaming::of(inner, limits) }))
+    }
+
+    /// The body, once it is certain that it is empty if its head says so: HTTP/2 tells the end of a body by itself, and what
+    /// comes in spite of its head makes the whole request none (RFC 9113 §8.1.1).
+    ///
+    /// # Errors
+    ///
+    /// Those of any body.
+    pub(crate) async fn settled(mut self) -> Result<Self, BodyFault> {
+        if self.is_end_stream() || self.size_hint().exact() != Some(0) {
+            return Ok(self);
+        }
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+            frame?;
+        }
+        Ok(Self(None))
     }
 
     /// The body of a response.

@@ -4,7 +4,7 @@
 //! One check takes as long as ten requests whose verdict is remembered. A task that does one does nothing wrong; but if a
 //! thousand of them are ready to run, everybody else waits for a thousand checks. So beyond a share of each millisecond a
 //! check waits for its turn, and there is one turn for each core in each round of the scheduler: between two looks at its
-//! socket, a connection waits for one check at most.
+//! socket, a connection waits for a check or two.
 
 use std::sync::{
     Arc,
@@ -103,7 +103,8 @@ mod tests {
         let seen = seen.lock().unwrap();
         let behind_the_free_ones = seen.strip_prefix("cc").unwrap();
         assert_eq!(behind_the_free_ones.matches('c').count(), 4);
-        assert!(!behind_the_free_ones.contains("cc"), "{seen}");
+        // One in each round; the first of a round may follow the last of the one before.
+        assert!(!behind_the_free_ones.contains("ccc"), "{seen}");
     }
 
     #[tokio::test(start_paused = true)]
