@@ -59,7 +59,7 @@
 //! | `webhooks` | whom we tell |
 //! | [`authn`] | one request head meets the verifier; who may pass; the one table of rejections; the headers that carry an identity |
 //! | `upstream` | the application behind us; `UpstreamRequest`, stripped and rebuilt by construction |
-//! | `endpoints` | the doors: the proxy, and those at which other gateways ask; one decision behind all of them |
+//! | `endpoints` | the doors: the proxy, those at which other gateways ask, and those at which apps and browsers sign in; one decision behind all of them |
 //! | `server` | sockets, limits, drain; the admin listener |
 //! | [`config`] | what the operator wrote, settled |
 //! | [`app`] | the composition root |
@@ -98,6 +98,8 @@
 //!     revocations is in memory, and until it has been read once nobody is let in by a token.
 //! 12. A revocation is remembered for as long as any token that it refuses could be accepted; tokens older than that are
 //!     refused for their age.
+//! 13. A browser is sent to Apple's page and to origins that the operator wrote, and gets no cookie under any other host. Whoever
+//!     is let in by one is asked where the request comes from.
 //!
 //! # One request, from socket to answer
 //!

@@ -3,15 +3,17 @@
 //! | code | meaning (`sysexits.h`) |
 //! |---|---|
 //! | 0 | asked to end, and ended well |
-//! | 1 | `explain`: the token is not good; `healthcheck`: the proxy is not ready |
+//! | 1 | `explain`: the token is not good; `healthcheck`: the proxy is not ready; `migrate`: Apple refused somebody |
 //! | 64 | the command line or the settings are wrong |
-//! | 69 | an address cannot be listened on; `explain`, `check --online`: the keys, an application or Redis cannot be had |
+//! | 69 | an address cannot be listened on; `explain`, `check --online`: the keys, an application or Redis cannot be had;
+//! |    | `migrate`: Apple cannot be asked |
 //! | 70 | something else failed |
 
 mod check;
 mod demo;
 mod explain;
 mod healthcheck;
+mod migrate;
 mod options;
 mod revocations;
 
@@ -27,11 +29,12 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use siwa_proxy::{
     app::{self, App, AppError},
+    apple::AppleFault,
     clock::SystemClock,
     config::{self, Flags, Problems, Settings},
     sim::{Apple, StartError},
     telemetry,
-    verify::FetchFault,
+    verify::{FetchFault, SealKeys},
 };
 
 use options::SettingsOptions;
@@ -54,9 +57,12 @@ enum Command {
     Check(Box<check::CheckOptions>),
     Explain(explain::ExplainOptions),
     Revocations(revocations::RevocationsOptions),
+    Migrate(Box<migrate::MigrateOptions>),
     Healthcheck(healthcheck::HealthcheckOptions),
     Demo(demo::DemoOptions),
     Sim(SimOptions),
+    /// Print a new key, which seals sessions: for a file that nobody else can read.
+    SessionKey,
     /// Print the JSON Schema of the settings file, which editors find by `#:schema FILE` in its first line.
     Schema,
     Completions(CompletionsOptions),
@@ -93,10 +99,11 @@ struct CompletionsOptions {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ended as asked, 1 the token is not good (explain) or the proxy is
-not ready (healthcheck), 64 the command line or the settings are wrong, 69 an
-address cannot be listened on, or the keys, an application or Redis cannot be
-had (explain, check --online), 70 something else failed.";
+Exit codes: 0 ended as asked, 1 the token is not good (explain), the proxy is
+not ready (healthcheck) or Apple refused somebody (migrate), 64 the command line
+or the settings are wrong, 69 an address cannot be listened on, the keys, an
+application or Redis cannot be had (explain, check --online) or Apple cannot be
+asked (migrate), 70 something else failed.";
 
 const SERVE_EXAMPLE: &str = "\
 Example:
@@ -158,7 +165,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(options) => return runtime.block_on(check::run(*options)),
         Command::Explain(options) => return runtime.block_on(explain::run(options)),
         Command::Revocations(options) => runtime.block_on(revocations::run(options))?,
+        Command::Migrate(options) => return runtime.block_on(migrate::run(*options)),
         Command::Healthcheck(options) => return Ok(runtime.block_on(healthcheck::run(options))),
+        Command::SessionKey => print_session_key()?,
         Command::Schema => print_schema()?,
         Command::Completions(CompletionsOptions { shell }) => complete(shell),
         Command::Demo(options) => runtime.block_on(demo::run(options))?,
@@ -171,6 +180,12 @@ fn print_schema() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &config::schema())?;
     writeln!(out)?;
+    Ok(())
+}
+
+fn print_session_key() -> anyhow::Result<()> {
+    let key = SealKeys::generate()?;
+    writeln!(io::stdout().lock(), "{}", *key)?;
     Ok(())
 }
 
@@ -220,10 +235,10 @@ fn conclude(outcome: anyhow::Result<ExitCode>) -> ExitCode {
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<Problems>() {
+    if error.is::<Problems>() || error.is::<migrate::Misused>() {
         return EX_USAGE;
     }
-    if error.is::<FetchFault>() {
+    if error.is::<FetchFault>() || error.is::<migrate::Unavailable>() || error.is::<AppleFault>() {
         return EX_UNAVAILABLE;
     }
     match (error.downcast_ref(), error.downcast_ref()) {

@@ -19,10 +19,12 @@ mod key_rotation;
 mod key_sources;
 mod policy;
 mod properties;
+mod token_endpoint;
 mod verification;
 
 mod allocations;
 mod auth_request;
+mod browser;
 mod ext_authz;
 mod faults;
 mod forward_auth;
@@ -41,6 +43,7 @@ mod real_programs;
 mod redaction;
 mod revocation;
 mod routing;
+mod sessions;
 mod shutdown;
 mod sign_in;
 mod smuggling;
@@ -60,6 +63,7 @@ mod configuration;
 mod demo;
 mod drill;
 mod library_use;
+mod migrate;
 mod reload;
 mod schema;
 

@@ -226,6 +226,34 @@ async fn online_the_keys_of_further_issuers_are_fetched_too() {
     assert!(line.is_some_and(|line| line.ends_with(&place)), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn online_apple_tells_for_each_app_whether_it_knows_it_by_the_team_key() {
+    let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
+    let key = apple.issue_team_key("DEF123GHIJ", &["com.example.app"]);
+    let folder = tempfile::tempdir().unwrap();
+    let (file, config) = (folder.path().join("key.p8"), folder.path().join("siwa.toml"));
+    fs::write(&file, &key.text).unwrap();
+    let text = format!(
+        "[jwks]\nurl = '{}'\n[apple]\nclient_ids = ['com.example.app', 'com.example.other']\napi_url = '{}'\n\
+         team_id = 'DEF123GHIJ'\nkey_id = '{}'\nprivate_key_file = '{}'\n",
+        apple.jwks_url(),
+        apple.url(),
+        key.key_id,
+        file.display()
+    );
+    fs::write(&config, text).unwrap();
+    let config = config.display().to_string();
+    let run = tokio::task::spawn_blocking(move || check(&["--config", &config, "--online"]));
+
+    let (code, said, _) = run.await.unwrap();
+    assert_eq!(code, Some(69), "{said}");
+    let works = "ok: apple.private_key_file: Apple knows com.example.app by the key";
+    assert!(said.lines().any(|line| line == works), "{said}");
+    let fails =
+        "apple.private_key_file: of no use for com.example.other: Apple refuses it: invalid_client";
+    assert!(said.lines().any(|line| line.starts_with(fails)), "{said}");
+}
+
 #[test]
 fn a_file_of_keys_is_read() {
     let folder = tempfile::tempdir().unwrap();

@@ -35,9 +35,13 @@ fn the_help_of_each_command_reads_as_it_should() {
         &["check", "--help"],
         &["explain", "--help"],
         &["revocations", "--help"],
+        &["migrate", "--help"],
+        &["migrate", "send", "--help"],
+        &["migrate", "receive", "--help"],
         &["healthcheck", "--help"],
         &["demo", "--help"],
         &["sim", "--help"],
+        &["session-key", "--help"],
         &["schema", "--help"],
         &["completions", "--help"],
     ] {

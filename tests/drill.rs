@@ -1,6 +1,6 @@
 //! The operator's drill: what the README says of each kind of trouble, tried.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fmt, fs, path::Path, sync::Arc};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use siwa_proxy::{
 };
 
 use crate::support::{
-    PATIENCE, Recorder, get,
+    Recorder, eventually, get,
     program::{LogFile, Program, free_address},
     secure::Authority,
 };
@@ -34,20 +34,13 @@ impl Trouble {
     /// Waits until log and metrics say all of it.
     async fn shows(&self, log: &LogFile, program: &Program) {
         assert!(!self.log.is_empty() && !self.metrics.is_empty());
-        let showing = async {
-            loop {
-                let page = get(program.admin, "/metrics", &[]).await.body;
-                let missing = self.missing(&log.text(), &page);
-                if missing.is_empty() {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        if tokio::time::timeout(PATIENCE, showing).await.is_err() {
+        let (said, counted) = (&self.log, &self.metrics);
+        let what = fmt::from_fn(|f| write!(f, "{said:?} and {counted:?}:\n{}", log.text()));
+        eventually(what, async || {
             let page = get(program.admin, "/metrics", &[]).await.body;
-            panic!("{:?} is not said:\n{}\n{page}", self.missing(&log.text(), &page), log.text());
-        }
+            self.missing(&log.text(), &page).is_empty()
+        })
+        .await;
     }
 
     fn missing(&self, log: &str, metrics: &str) -> Vec<&String> {

@@ -45,6 +45,10 @@ const BINARY: &[&str] = &[
     "demo.rs",
     "explain.rs",
     "healthcheck.rs",
+    "migrate/journal.rs",
+    "migrate/mod.rs",
+    "migrate/moving.rs",
+    "migrate/table.rs",
     "revocations.rs",
 ];
 

@@ -23,7 +23,7 @@ use siwa_proxy::{
 };
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::support::{PATIENCE, spawn};
+use crate::support::{PATIENCE, eventually, spawn};
 
 /// No fetch but the first and those on demand.
 const NEVER: Duration = Duration::from_hours(10);
@@ -352,12 +352,7 @@ async fn a_caller_who_hangs_up_cancels_nothing() {
 }
 
 async fn written(path: &Path) {
-    let written = async {
-        while !path.exists() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, written).await.expect("the set is written to disk");
+    eventually("the set is written to disk", async || path.exists()).await;
 }
 
 #[tokio::test]
@@ -379,12 +374,8 @@ async fn a_restart_during_an_outage_serves_from_disk() {
 
     apple.restart().await.unwrap();
     apple.keys().rotate();
-    let trying = async {
-        while code(&restarted, &apple.mint(&someone())).await != "accepted" {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, trying).await.expect("Apple is asked again");
+    let is_accepted = async || code(&restarted, &apple.mint(&someone())).await == "accepted";
+    eventually("Apple is asked again", is_accepted).await;
     drop(restarted);
 
     apple.stop().await;
@@ -465,22 +456,12 @@ async fn the_canary_tells_of_the_issuer_flip_and_changes_nothing() {
     }
     // As on 10 June 2025: the document says another issuer, and the tokens do not.
     world.apple.set_discovery_issuer(Some("https://account.apple.com"));
-    let told = async {
-        while drift("issuer") != "1" {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, told).await.expect("the flip is told");
+    eventually("the flip is told", async || drift("issuer") == "1").await;
     assert_eq!(drift("jwks_uri"), "0");
     assert_eq!(world.fresh().await, "accepted");
     let believed = someone().claim("iss", "https://account.apple.com");
     assert_eq!(world.code(&world.apple.mint(&believed)).await, "token_issuer");
 
     world.apple.set_discovery_issuer(None);
-    let taken_back = async {
-        while drift("issuer") != "0" {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, taken_back).await.expect("the end of it is told");
+    eventually("the end of it is told", async || drift("issuer") == "0").await;
 }

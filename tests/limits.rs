@@ -10,12 +10,12 @@ use siwa_proxy::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::yield_now,
     time::timeout,
 };
 
 use crate::support::{
-    House, Log, PATIENCE, Recorder, exchange, exchange_h2, get, open, program::Program, read_reply,
+    House, Log, PATIENCE, Recorder, eventually, exchange, exchange_h2, get, open, program::Program,
+    read_reply,
 };
 
 #[tokio::test]
@@ -253,12 +253,7 @@ async fn it_recovers_by_itself_when_descriptors_run_out() {
     for _ in 0..80 {
         flood.push(open(program.address).await);
     }
-    let exhausted = async {
-        while accept_errors(&mut admin).await == 0 {
-            yield_now().await;
-        }
-    };
-    timeout(PATIENCE, exhausted).await.expect("descriptors run out");
+    eventually("descriptors run out", async || accept_errors(&mut admin).await > 0).await;
     drop(flood);
 
     let bearer = format!("Bearer {}", apple.mint(&TokenTemplate::native()));

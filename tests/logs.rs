@@ -9,7 +9,7 @@ use siwa_proxy::{
 };
 
 use crate::support::{
-    Recorder, Reply, get,
+    Recorder, Reply, eventually, get,
     program::{LogFile, Program, free_address},
 };
 
@@ -139,12 +139,7 @@ async fn text_is_written_where_it_is_asked_for() {
     let told = Told::start(&["--log-format", "text"]).await;
     let reply = get(told.program.address, "/", &[]).await;
     let id = format!("request_id=\"{}\"", reply.header("x-request-id")[0]);
-    let written = async {
-        while !told.log.text().contains(&id) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(crate::support::PATIENCE, written).await.expect("the line is written");
+    eventually("the line is written", async || told.log.text().contains(&id)).await;
     let text = told.log.text();
     let line = text.lines().find(|line| line.contains(&id)).unwrap();
     assert!(

@@ -7,7 +7,7 @@ use siwa_proxy::{
     sim::{faults::Fault, keys::SigningKey, token::TokenTemplate},
 };
 
-use crate::support::{House, PATIENCE, get};
+use crate::support::{House, eventually, get};
 
 /// The metrics of a page, each with its type.
 fn described(page: &str) -> BTreeMap<&str, &str> {
@@ -86,13 +86,8 @@ async fn the_process_is_measured_as_every_process_is() {
 }
 
 /// Waits until the metrics say so.
-async fn eventually(house: &House, metric: &str, is_meant: impl Fn(u64) -> bool) {
-    let becoming = async {
-        while !is_meant(house.metric(metric).await) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, becoming).await.unwrap_or_else(|_| panic!("{metric}"));
+async fn becomes(house: &House, metric: &str, is_meant: impl Fn(u64) -> bool) {
+    eventually(metric, async || is_meant(house.metric(metric).await)).await;
 }
 
 #[tokio::test]
@@ -137,9 +132,9 @@ async fn the_state_of_the_keys_is_empty_then_fresh_then_stale() {
     let state = |state: &str| format!("siwa_jwks_state{{state=\"{state}\"}}");
     assert_eq!(house.metric(&state("empty")).await, 1);
     house.apple.recover();
-    eventually(&house, &state("fresh"), |is| is == 1).await;
+    becomes(&house, &state("fresh"), |is| is == 1).await;
     assert_eq!(house.metric(&state("empty")).await, 0);
     house.apple.fail_with(Fault::Status(http::StatusCode::SERVICE_UNAVAILABLE));
-    eventually(&house, &state("stale"), |is| is == 1).await;
+    becomes(&house, &state("stale"), |is| is == 1).await;
     assert_eq!(house.metric(&state("fresh")).await, 0);
 }

@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use crate::support::{
     House, Reply, application,
     notifying::{ON, PATH, post, post_notification, send},
-    read_head,
+    open, read_head, read_reply,
 };
 
 const KEYS: &[u8] = include_bytes!("fixtures/jwks/all-known-keys.json");
@@ -56,7 +56,7 @@ async fn apples_notification_of_2021_is_understood_at_its_time() {
     let signed = verifier.receive(&UnverifiedToken::parse(&token).unwrap()).await.unwrap();
     assert_eq!(signed.id(), "B94OdD03pFsaYaN-Ftv7mA");
     let notification = Notification::read(&signed).unwrap();
-    assert!(notification.revocation().is_none());
+    assert!(notification.revocations().is_empty());
     let AccountEvent::Known { kind, subject, at, relay } = notification.event else { panic!() };
     assert_eq!(kind, EventKind::EmailDisabled);
     assert_eq!(subject.as_str(), "001026.16112b36378440d995af22b268f00984.1744");
@@ -171,6 +171,38 @@ async fn what_apple_did_not_sign_for_us_is_400_and_the_reason_is_counted() {
 }
 
 #[tokio::test]
+async fn consent_is_withdrawn_from_the_group_of_each_app_that_is_named() {
+    let groups = "revocations.groups = [['com.example.app'], ['com.example.web']]";
+    let house = House::with(&format!("{ON}\n{groups}")).await;
+    let both = serde_json::json!(["com.example.app", "com.example.web"]);
+    let told = TokenTemplate::notification(Event::consent_revoked(SUBJECT));
+    assert_eq!(house.notify_by(&told.claim("aud", both)).await.status, 200);
+    for app in ["com.example.app", "com.example.web"] {
+        let bearer = house.bearer_of(&TokenTemplate::native().audience(app));
+        assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 401, "{app}");
+    }
+}
+
+#[tokio::test]
+async fn a_known_id_with_another_event_is_no_repetition_and_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("{ON}\nstore.file = '{}'", folder.path().join("store").display());
+    let first = House::with(&store).await;
+    let bearer = first.bearer();
+    let told = |event| TokenTemplate::notification(event).claim("jti", "one-and-the-same");
+    let mail = told(Event::email_disabled(SUBJECT, "a@privaterelay.appleid.com"));
+    assert_eq!(first.notify_by(&mail).await.status, 200);
+    assert_eq!(first.notify_by(&told(Event::consent_revoked(SUBJECT))).await.status, 200);
+    assert_eq!(count(&first, "consent_revoked", "stored").await, 1);
+    let apple = Arc::clone(&first.apple);
+    first.end().await;
+
+    let keys = format!("jwks.url = '{}'", apple.jwks_url());
+    let second = House::with(&format!("{store}\n{keys}")).await;
+    assert_eq!(second.get("/", &[("Authorization", &bearer)]).await.status, 401);
+}
+
+#[tokio::test]
 async fn the_simulator_posts_as_apple_does_late_and_twice() {
     let house = House::with(ON).await;
     let bearer = house.bearer();
@@ -229,6 +261,27 @@ async fn a_sender_who_posts_too_often_is_429_and_its_tokens_cost_nothing() {
     assert_eq!(statuses[..2], [400, 400]);
     assert!(statuses[2..].contains(&429), "{statuses:?}");
     assert_eq!(house.get("/", &[("Authorization", &house.bearer())]).await.status, 200);
+}
+
+#[tokio::test]
+async fn senders_who_are_slow_keep_out_neither_apple_nor_callers() {
+    // Of 16 requests an eighth may be notifications whose bodies are still to come.
+    let house = House::with(&format!("{ON}\nlimits.max_requests = 16")).await;
+    let head = format!("POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+    let mut slow = std::collections::VecDeque::new();
+    for _ in 0..40 {
+        let mut stream = open(house.address).await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push_back(stream);
+        if slow.len() > 2 {
+            let mut longest = slow.pop_front().unwrap();
+            assert_eq!(read_reply(&mut longest).await.status, 408);
+        }
+    }
+    let bearer = house.bearer();
+    assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 200);
+    assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
+    assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 401);
 }
 
 #[tokio::test]

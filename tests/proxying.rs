@@ -8,7 +8,7 @@ use siwa_proxy::{
 };
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{House, Reply, exchange, exchange_h2, open, read_reply};
+use crate::support::{House, Reply, eventually, exchange, exchange_h2, open, read_reply};
 
 #[tokio::test]
 async fn a_good_token_is_forwarded_as_an_identity_and_nothing_else_changes() {
@@ -515,9 +515,7 @@ async fn a_caller_who_hangs_up_is_counted_and_no_longer_in_flight() {
     drop(caller);
     let gone =
         r#"siwa_requests_total{door="proxy",route="default",outcome="client_gone",fault="caller"}"#;
-    while house.metric(gone).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it is told that the client is gone", async || house.metric(gone).await > 0).await;
     assert_eq!(house.metric("siwa_requests_in_flight").await, 0);
 }
 

@@ -1,6 +1,7 @@
 //! Programs that other people wrote, before and behind ours. They are `#[ignore]`d, as they need to be installed;
 //! `.ci/run` installs them and runs these tests, which fail when one is missing.
 
+mod browsers;
 mod caddy;
 mod envoy;
 mod gateway;
@@ -23,7 +24,7 @@ use siwa_proxy::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
-    House, PATIENCE, application, get, open, program::command, read_head, secure::Authority,
+    House, application, eventually, get, open, program::command, read_head, secure::Authority,
     serve_http,
 };
 
@@ -143,12 +144,8 @@ fn free_address() -> SocketAddr {
 }
 
 async fn listens(address: SocketAddr) {
-    let connected = async {
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, connected).await.expect("the program listens");
+    let listens = async || tokio::net::TcpStream::connect(address).await.is_ok();
+    eventually("the program listens", listens).await;
 }
 
 #[tokio::test]
@@ -241,9 +238,7 @@ async fn a_gibibyte_up_and_down_costs_less_than_16_mebibytes_of_memory() {
         .args(["--upstream", &format!("http://{application}")]);
     let program = Program::start(&mut command);
     listens(admin).await;
-    while get(admin, "/readyz", &[]).await.status != 200 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it is ready", async || get(admin, "/readyz", &[]).await.status == 200).await;
 
     let token = apple.mint(&TokenTemplate::native());
     let head = format!("HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n");

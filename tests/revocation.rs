@@ -310,6 +310,7 @@ async fn a_bad_line_changes_nothing() {
         "{}",
         "{\"sub\":\"a b\"}",
         "{\"sub\":\"a\",\"revoked_at\":\"soon\"}",
+        "{\"sub\":\"a\",\"client_id\":\"com.example.unknown\"}",
         "{\"sub\":\"a\",\"revoked_at\":\"2999-01-01T00:00:00Z\"}",
         "[]",
     ] {

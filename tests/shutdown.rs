@@ -18,7 +18,9 @@ use siwa_proxy::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{PATIENCE, Recorder, get, open, program::Program, read_reply, spawn};
+use crate::support::{
+    PATIENCE, Recorder, eventually, get, open, program::Program, read_reply, spawn,
+};
 
 async fn apple() -> Apple {
     Apple::start(Arc::new(SystemClock)).await.unwrap()
@@ -164,12 +166,8 @@ async fn during_the_drain_delay_it_is_not_ready_and_serves_on() {
     let program = Program::start(&apple, application.address, &config).await;
 
     program.signal(Signal::TERM);
-    let red = async {
-        while get(program.admin, "/readyz", &[]).await.status == 200 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, red).await.expect("it is not ready");
+    let is_red = async || get(program.admin, "/readyz", &[]).await.status != 200;
+    eventually("it is not ready", is_red).await;
     assert_eq!(get(program.admin, "/readyz", &[]).await.body, "not ready: draining\n");
     let bearer = format!("Bearer {}", apple.mint(&TokenTemplate::native()));
     let reply = get(program.address, "/", &[("Authorization", &bearer)]).await;

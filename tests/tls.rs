@@ -14,12 +14,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ALL_VERSIONS, ProtocolVersion, version};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    task::yield_now,
     time::timeout,
 };
 
 use crate::support::{
-    House, PATIENCE, Reply, open, read_reply, read_reply_from,
+    House, PATIENCE, Reply, eventually, open, read_reply, read_reply_from,
     secure::{Authority, Client},
     spawn,
 };
@@ -37,13 +36,8 @@ async fn get(client: &Client, house: &House) -> io::Result<Reply> {
     Ok(Reply::parse(&text))
 }
 
-async fn eventually(house: &House, metric: &str, least: u64) {
-    let reached = async {
-        while house.metric(metric).await < least {
-            yield_now().await;
-        }
-    };
-    timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{metric} reaches {least}"));
+async fn reaches(house: &House, metric: &str, least: u64) {
+    eventually(metric, async || house.metric(metric).await >= least).await;
 }
 
 #[tokio::test]
@@ -114,18 +108,18 @@ async fn failed_handshakes_are_counted_by_their_reason() {
     let mut answer = Vec::new();
     timeout(PATIENCE, plain.read_to_end(&mut answer)).await.unwrap().ok();
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
-    eventually(&house, &failed("not_tls"), 1).await;
+    reaches(&house, &failed("not_tls"), 1).await;
 
     drop(open(house.address).await);
-    eventually(&house, &failed("closed"), 1).await;
+    reaches(&house, &failed("closed"), 1).await;
 
     let distrustful = stranger.client(ALL_VERSIONS, &[]);
     assert!(distrustful.connect(house.address).await.is_err());
-    eventually(&house, &failed("refused"), 1).await;
+    reaches(&house, &failed("refused"), 1).await;
 
     let foreign = authority.client(ALL_VERSIONS, &["spdy/3"]);
     assert!(foreign.connect(house.address).await.is_err());
-    eventually(&house, &failed("incompatible"), 1).await;
+    reaches(&house, &failed("incompatible"), 1).await;
 }
 
 #[tokio::test]
@@ -138,7 +132,7 @@ async fn a_handshake_that_is_not_over_in_time_is() {
     silent.write_all(&[0x16, 3, 1]).await.unwrap();
     let mut rest = Vec::new();
     timeout(PATIENCE, silent.read_to_end(&mut rest)).await.expect("the end in time").ok();
-    eventually(&house, "siwa_tls_handshake_failures_total{reason=\"timeout\"}", 1).await;
+    reaches(&house, "siwa_tls_handshake_failures_total{reason=\"timeout\"}", 1).await;
 }
 
 #[tokio::test]
@@ -152,9 +146,9 @@ async fn a_required_client_certificate_must_be_one_of_the_authoritys() {
     let house = House::with(&settings).await;
     assert_eq!(get(&authority.client_of(&authority), &house).await.unwrap().status, 200);
     assert!(get(&authority.client(ALL_VERSIONS, &[]), &house).await.is_err());
-    eventually(&house, "siwa_tls_handshake_failures_total{reason=\"no_certificate\"}", 1).await;
+    reaches(&house, "siwa_tls_handshake_failures_total{reason=\"no_certificate\"}", 1).await;
     assert!(get(&authority.client_of(&other), &house).await.is_err());
-    eventually(&house, "siwa_tls_handshake_failures_total{reason=\"bad_certificate\"}", 1).await;
+    reaches(&house, "siwa_tls_handshake_failures_total{reason=\"bad_certificate\"}", 1).await;
     assert_eq!(house.application.requests().len(), 1);
 }
 
@@ -225,7 +219,7 @@ async fn a_certificate_is_renewed_under_load_without_a_failed_request() {
 async fn looked_in_vain(house: &House) {
     let failures = "siwa_tls_reload_failures_total";
     // One may have been under way; the second one is sure to have begun since.
-    eventually(house, failures, house.metric(failures).await + 2).await;
+    reaches(house, failures, house.metric(failures).await + 2).await;
 }
 
 #[tokio::test]

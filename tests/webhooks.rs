@@ -8,7 +8,7 @@ use siwa_proxy::sim::{event::Event, presets::SUBJECT};
 use tokio::net::TcpListener;
 
 use crate::support::{
-    House, PATIENCE, Recorder, Request,
+    House, Recorder, Request, eventually,
     notifying::{ON, post},
     spawn,
 };
@@ -46,12 +46,7 @@ fn header<'a>(request: &'a Request, name: &str) -> &'a str {
 /// Waits until a delivery has come to `result`.
 async fn counted(house: &House, result: &str) {
     let metric = format!("siwa_webhook_deliveries_total{{result=\"{result}\"}}");
-    let waiting = async {
-        while house.metric(&metric).await == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never {result}"));
+    eventually(result, async || house.metric(&metric).await > 0).await;
 }
 
 /// Checks a signature as the specification says: over id, timestamp and body, with dots between.

@@ -7,21 +7,25 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use super::browser::{build_browser, build_keeper};
 use crate::{
-    authn::{Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection},
+    apple::TokenEndpoint,
+    authn::{
+        Assertion, AssertionKeys, Authenticator, IdentityHeaders, Rejection, SessionCookieName,
+    },
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
         Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, NotificationSettings,
         NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody, ProxyParts,
-        Recorder, Router, SharedRouter, SignIn, SignInParts, SignInSettings,
+        Recorder, Router, SESSION_COOKIE, SharedRouter, SignIn, SignInParts, SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
     upstream::{ForwardingRules, HostForwarding, Streams, TlsError, Upstream},
     verify::{
-        BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Verifier,
-        VerifierBuilder,
+        BuildError, CanarySettings, FileJwks, HttpsJwks, HttpsOptions, KeySource, Sessions,
+        Verifier, VerifierBuilder,
     },
 };
 
@@ -54,7 +58,7 @@ pub(super) fn build_verifier(
     earlier: Earlier<'_>,
     surroundings: &Surroundings,
 ) -> Result<Verifier, BuildError> {
-    let Surroundings { clock, metrics, tasks, recorder, .. } = surroundings;
+    let Surroundings { clock, metrics, tasks, recorder, sessions, .. } = surroundings;
     let mut builder = Verifier::builder(settings.client_ids.clone())
         .issuer(settings.issuer.clone())
         .jwks_settings(settings.jwks.clone())
@@ -68,6 +72,9 @@ pub(super) fn build_verifier(
     }
     if let Some(recorder) = recorder {
         builder = builder.revocations(recorder.revocations.clone());
+    }
+    if let Some(sessions) = sessions {
+        builder = builder.sessions(sessions.clone());
     }
     match earlier {
         Earlier::None => with_canary(with_sources(builder, settings)?, settings).build(),
@@ -128,10 +135,14 @@ pub(super) struct Surroundings {
     pub(super) readiness: Readiness,
     /// The store, and the list that every verifier asks; as the process was started with.
     pub(super) recorder: Option<Recorder>,
+    /// Our own sessions, if there are any; as the process was started with.
+    pub(super) sessions: Option<Sessions>,
     /// Where Apple's notifications are taken; as the process was started with.
     pub(super) notifications: Option<NotificationSettings>,
     /// Where apps sign in; as the process was started with.
     pub(super) sign_in: Option<SignInSettings>,
+    /// Where Apple is asked in our apps' names, if we have a key to sign with; as the process was started with.
+    pub(super) token_endpoint: Option<TokenEndpoint>,
 }
 
 /// The clients of all applications. Where an application is spoken to as by the `earlier` settings, its connections stay: by
@@ -171,7 +182,7 @@ pub(super) fn build_router(
     surroundings: &Surroundings,
 ) -> SharedRouter {
     say_who_forwards(settings);
-    let gate = Arc::new(build_gate(settings, verifier.clone(), upstreams, surroundings));
+    let gate = Arc::new(build_gate(settings, &verifier, upstreams, surroundings));
     let doors = Doors::new(DoorsParts {
         gate: Arc::clone(&gate),
         paths: settings.doors.clone(),
@@ -187,7 +198,7 @@ pub(super) fn build_router(
         is_ready: Box::new(move || readiness.is_ready()),
     });
     let proxy = Proxy::new(ProxyParts {
-        gate,
+        gate: Arc::clone(&gate),
         trusted_peers: settings.trusted_peers.clone(),
         limits: settings.request_body,
         metrics: surroundings.metrics.clone(),
@@ -199,6 +210,7 @@ pub(super) fn build_router(
         body: it.keys.page(),
     };
     Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy)
+        .with_browser(build_browser(settings, &gate, &verifier, surroundings))
         .with_sign_in(build_sign_in(settings, &verifier, surroundings))
         .with_notifications(build_notifications(settings, verifier, surroundings))
         .share()
@@ -235,6 +247,7 @@ fn build_notifications(
         trusted_peers: settings.trusted_peers.clone(),
         realm: settings.realm.clone(),
         metrics: metrics.clone(),
+        max_requests: settings.limits.max_requests.get(),
     };
     Some(Notifications::new(door, surroundings))
 }
@@ -242,7 +255,7 @@ fn build_notifications(
 /// The one decision of all doors.
 fn build_gate(
     settings: &Settings,
-    verifier: Verifier,
+    verifier: &Verifier,
     upstreams: &[Upstream],
     surroundings: &Surroundings,
 ) -> Gate {
@@ -263,9 +276,13 @@ fn build_gate(
             Destination { upstream, rules: Arc::clone(rules) }
         }
     });
-    let authenticator =
-        Authenticator::new(verifier, settings.realm.clone()).with_policy(settings.policy.clone());
-    Gate { authenticator, routes, cors: settings.cors.clone() }
+    let authenticator = Authenticator::new(verifier.clone(), settings.realm.clone())
+        .with_policy(settings.policy.clone());
+    let browsers = build_keeper(settings, verifier, surroundings);
+    // Whoever takes a cookie for a credential keeps other sites' pages from using it.
+    let cookie = browsers.as_ref().and_then(|_| SessionCookieName::new(SESSION_COOKIE));
+    let authenticator = authenticator.with_session_cookie(cookie);
+    Gate { authenticator, routes, cors: settings.cors.clone(), browsers }
 }
 
 /// RFC 7517 §8.5.2.

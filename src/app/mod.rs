@@ -1,5 +1,6 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
+mod browser;
 mod build;
 mod health;
 mod healthcheck;
@@ -7,6 +8,7 @@ mod rehearsal;
 mod reload;
 mod revocation;
 mod rooms;
+mod sessions;
 mod swappable;
 mod watching;
 
@@ -25,8 +27,10 @@ use self::{
     reload::{Doors, LastReload, Reloader},
     revocation::build_recorder,
     rooms::Rooms,
+    sessions::build_sessions,
 };
 use crate::{
+    apple::TokenEndpoint,
     clock::{Clock, SystemClock},
     config::{Flags, Settings},
     endpoints::RevocationsView,
@@ -36,7 +40,7 @@ use crate::{
     },
     telemetry::Metrics,
     upstream::Streams,
-    verify::BuildError,
+    verify::{BuildError, HttpsError},
 };
 
 pub use self::{
@@ -79,6 +83,9 @@ pub enum AppError {
     /// TLS towards the application cannot be set up.
     #[error("cannot set up TLS towards the application")]
     UpstreamTls(#[from] TlsError),
+    /// Apple cannot be asked.
+    #[error("cannot set up TLS towards Apple")]
+    TokenEndpoint(#[from] HttpsError),
     /// The store cannot be opened.
     #[error("cannot set up the store")]
     Store(#[from] StoreError),
@@ -191,6 +198,7 @@ impl App {
         let _none_outlives_this_future = streams.end_on_drop();
         let stop_admin = CancellationToken::new();
         let recorder = build_recorder(&settings, &clock, &metrics, &tasks)?;
+        let sessions = build_sessions(&settings, recorder.as_ref(), &clock, &metrics);
         let admin_token = settings.admin_token.clone();
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),
@@ -199,17 +207,22 @@ impl App {
             streams: streams.clone(),
             readiness: readiness.clone(),
             recorder: recorder.clone(),
+            sessions: sessions.clone(),
             notifications: settings.notifications.clone(),
             sign_in: settings.sign_in.clone(),
+            token_endpoint: token_endpoint(&settings, &clock, &metrics)?,
         };
         let (server, drain_delay) = (settings.server.clone(), settings.drain_delay);
         let rooms = Rooms::new(settings, &surroundings)?;
         let serving = rooms.serving(&surroundings);
         let (verifier, verifiers) = watch::channel(rooms.verifier.clone());
-        let first_keys = await_keys(verifiers, readiness.latch("keys"));
+        let first_keys = await_keys(verifiers.clone(), readiness.latch("keys"));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(first_keys));
         if let Some(recorder) = &recorder {
             revocation::start(recorder, readiness.latch("revocations"), &tasks, &stop_admin)?;
+        }
+        if let Some(sessions) = &sessions {
+            sessions::start(sessions, readiness.latch("sessions"), &tasks, &stop_admin);
         }
 
         let last = LastReload::started(clock.now());
@@ -218,7 +231,7 @@ impl App {
         let admin_pages = door.pages();
         admin_pages.set(rooms.admin_pages());
         // The second server's connections are nobody's concern, and health is told until the last request is done.
-        let door = RevocationsView::new(door, admin_token.zip(recorder));
+        let door = RevocationsView::new(door, admin_token.zip(recorder), verifiers);
         tasks.spawn({
             let server = Server::new(ServerSettings::default(), Metrics::new());
             let serving = server.serve(admin, door, CancellationToken::new());
@@ -263,6 +276,16 @@ impl App {
         tasks.wait().await;
         Ok(())
     }
+}
+
+/// Where Apple is asked in our apps' names, if there is a key to sign with.
+fn token_endpoint(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Result<Option<TokenEndpoint>, HttpsError> {
+    let new = |api| TokenEndpoint::new(api, Arc::clone(clock), metrics.clone());
+    settings.apple_api.clone().map(new).transpose()
 }
 
 /// Has every SIGHUP told to whoever reloads.

@@ -151,7 +151,8 @@ fn needs_restart(key: &str) -> bool {
         ["server.max_body_bytes", "server.body_idle_timeout", "server.trusted_peers"];
     let section = key.split('.').next().unwrap_or(key);
     match section {
-        "tls" | "log" | "store" | "sign_in" | "notifications" | "revocations" | "webhooks" => true,
+        "tls" | "log" | "store" | "sessions" | "sign_in" | "notifications" | "revocations"
+        | "webhooks" => true,
         "server" => !RELOADED.contains(&key),
         _ => false,
     }
@@ -217,7 +218,7 @@ mod tests {
         for key in ["server.listen", "server.max_connections", "tls.certificate", "log.filter"] {
             assert!(needs_restart(key), "{key}");
         }
-        for key in ["store.file", "notifications.path", "revocations.groups", "webhooks.urls"] {
+        for key in ["store.file", "sessions.key_files", "notifications.path", "webhooks.urls"] {
             assert!(needs_restart(key), "{key}");
         }
         for key in ["server.trusted_peers", "apple.client_ids", "route[1].path", "upstream.url"] {

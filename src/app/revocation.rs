@@ -23,8 +23,8 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Time between two looks at how old the list is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Opens the store, with an empty list that is to follow it; nothing where nobody could put anything on the list: not here,
-/// and not elsewhere into a store that is shared.
+/// Opens the store, with an empty list that is to follow it; nothing where nobody could put anything there: not here, and not
+/// elsewhere into a store that is shared.
 pub(super) fn build_recorder(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
@@ -32,7 +32,8 @@ pub(super) fn build_recorder(
     tasks: &TaskTracker,
 ) -> Result<Option<Recorder>, StoreError> {
     let is_filled_here = settings.notifications.is_some() || settings.admin_token.is_some();
-    if !is_filled_here && matches!(settings.store, StoreSettings::Memory) {
+    let is_needed = is_filled_here || settings.sessions.is_some();
+    if !is_needed && matches!(settings.store, StoreSettings::Memory) {
         return Ok(None);
     }
     let health = Health::new(metrics.clone());
@@ -45,7 +46,7 @@ pub(super) fn build_recorder(
         Arc::clone(clock),
         metrics.clone(),
     );
-    Ok(Some(Recorder { store, health, revocations, webhooks }))
+    Ok(Some(Recorder { store, health, revocations, webhooks, tasks: tasks.clone() }))
 }
 
 fn open(

@@ -52,13 +52,16 @@ pub(super) enum Operation {
     Validate,
     Revoke,
     Probe,
+    MigrationToken,
+    Migrate,
 }
 
 impl Operation {
     const fn path(self) -> &'static str {
         match self {
-            Self::Exchange | Self::Validate | Self::Probe => "/auth/token",
+            Self::Exchange | Self::Validate | Self::Probe | Self::MigrationToken => "/auth/token",
             Self::Revoke => "/auth/revoke",
+            Self::Migrate => "/auth/usermigrationinfo",
         }
     }
 
@@ -68,6 +71,8 @@ impl Operation {
             Self::Validate => "validate",
             Self::Revoke => "revoke",
             Self::Probe => "probe",
+            Self::MigrationToken => "migration_token",
+            Self::Migrate => "migrate",
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// // The list is the one that the verifier was built with; `payload` is what Apple posted.
 /// let signed = verifier.receive(&UnverifiedToken::parse(payload)?).await?;
 /// let notification = Notification::read(&signed)?;
-/// if let Some(revocation) = notification.revocation() {
+/// for revocation in notification.revocations() {
 ///     list.add(revocation);
 /// }
 /// # Ok(())
@@ -25,8 +25,10 @@ use crate::{
 pub struct Notification {
     /// What tells it from others. Apple may send one twice.
     pub id: Box<str>,
-    /// The app that it was sent for.
+    /// The app that it was sent for; the first, if it names several.
     pub client_id: ClientId,
+    /// The other apps that it names, of which Apple names none.
+    pub other_client_ids: Box<[ClientId]>,
     /// When Apple wrote it.
     pub issued_at: UnixTime,
     /// Until when it could come again.
@@ -145,22 +147,44 @@ impl Notification {
         Ok(Self {
             id: signed.id().into(),
             client_id: signed.client_id().clone(),
+            other_client_ids: signed.other_client_ids().into(),
             issued_at: signed.issued_at(),
             refused_from: signed.refused_from(),
             event,
         })
     }
 
-    /// Whose tokens it ends, if anybody's. A deleted account is gone for every app; consent is withdrawn from one group.
+    /// The apps that it was sent for.
+    pub fn client_ids(&self) -> impl Iterator<Item = &ClientId> {
+        std::iter::once(&self.client_id).chain(&self.other_client_ids)
+    }
+
+    /// Whose tokens it ends, if anybody's. A deleted account is gone for every app; consent is withdrawn from the group of
+    /// each app that is named.
     #[must_use]
-    pub fn revocation(&self) -> Option<Revocation> {
-        let AccountEvent::Known { kind, subject, at, .. } = &self.event else { return None };
+    pub fn revocations(&self) -> Vec<Revocation> {
+        let AccountEvent::Known { kind, subject, at, .. } = &self.event else { return Vec::new() };
         let everywhere = Revocation::new(subject.clone(), *at);
         match kind {
-            EventKind::AccountDeleted => Some(everywhere),
-            EventKind::ConsentRevoked => Some(everywhere.for_app(self.client_id.clone())),
-            EventKind::EmailEnabled | EventKind::EmailDisabled => None,
+            EventKind::AccountDeleted => vec![everywhere],
+            EventKind::ConsentRevoked => {
+                self.client_ids().map(|app| everywhere.clone().for_app(app.clone())).collect()
+            }
+            EventKind::EmailEnabled | EventKind::EmailDisabled => Vec::new(),
         }
+    }
+
+    /// What tells it from everything else: its id, and a digest of what it says. Something else under an id that is known is
+    /// no repetition.
+    pub(crate) fn fingerprint(&self) -> String {
+        let AccountEvent::Known { kind, subject, at, relay } = &self.event else {
+            return self.id.to_string();
+        };
+        let apps: Vec<_> = self.client_ids().map(ClientId::as_str).collect();
+        let address = relay.as_ref().map_or("", RelayAddress::address);
+        let said =
+            format!("{} {} {at} {} {address}", kind.as_str(), subject.as_str(), apps.join(","));
+        format!("{} {}", self.id, blake3::hash(said.as_bytes()).to_hex())
     }
 }
 
@@ -169,7 +193,15 @@ impl Notification {
     /// One for the tests of those who are told.
     pub(crate) fn fixture(id: &str, client_id: ClientId, event: AccountEvent) -> Self {
         let issued_at = UnixTime::from_secs(1_700_000_000);
-        Self { id: id.into(), client_id, issued_at, refused_from: issued_at, event }
+        let other_client_ids = Box::default();
+        Self {
+            id: id.into(),
+            client_id,
+            other_client_ids,
+            issued_at,
+            refused_from: issued_at,
+            event,
+        }
     }
 }
 

@@ -1,37 +1,101 @@
 //! What a caller presents: exactly one credential, or it is malformed.
 
-use http::{HeaderMap, header::AUTHORIZATION};
+use std::fmt;
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{AUTHORIZATION, COOKIE},
+};
 
 use super::rejection::Rejection;
 use crate::verify::UnverifiedToken;
 
 /// The credential of one request.
-#[derive(Debug)]
 pub(crate) enum Credential<'a> {
-    /// `Authorization: Bearer …` (RFC 6750 §2.1) with something in the shape of a token.
-    Bearer(UnverifiedToken<'a>),
+    /// `Authorization: Bearer …` (RFC 6750 §2.1) with something in the shape of a token of Apple's.
+    Token(UnverifiedToken<'a>),
+    /// A token of a session of ours: as a bearer token, or in a browser's cookie.
+    Session(&'a str),
+}
+
+/// The name of the cookie that holds a browser's session (RFC 6265 §4.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCookieName(String);
+
+impl SessionCookieName {
+    /// Takes `text` if a cookie can be called so.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        // A field name is a token, too, as a cookie's name must be.
+        text.parse::<HeaderName>().is_ok().then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The values of all cookies of that name in `headers`.
+    fn values<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a [u8]> {
+        let lines = headers.get_all(COOKIE).iter();
+        let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+        pairs.filter_map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = pair.split_at_checked(at)?;
+            (name.trim_ascii() == self.0.as_bytes()).then(|| value[1..].trim_ascii())
+        })
+    }
 }
 
 impl<'a> Credential<'a> {
-    /// Finds the credential among `headers`; none if there is none. Another scheme than `Bearer` is none of ours.
+    /// How our own tokens begin, whatever they are for.
+    const OURS: &'static str = "siwa_";
+
+    /// Finds the credential among `headers`; none if there is none. Another scheme than `Bearer` is none of ours. A cookie
+    /// is one where `cookie` names it.
     ///
-    /// Two `Authorization` lines are refused even if one of them is good: a good credential must not carry a bad one to
-    /// an application that reads the other.
+    /// Two `Authorization` lines are refused even if one of them is good, and so is one beside a session's cookie: a good
+    /// credential must not carry a bad one to an application that reads the other.
     ///
     /// # Errors
     ///
     /// [`Rejection::SeveralCredentials`], or the token's fault when it has not the shape of a token.
-    pub(crate) fn find(headers: &'a HeaderMap) -> Result<Option<Self>, Rejection> {
+    pub(crate) fn find(
+        headers: &'a HeaderMap,
+        cookie: Option<&'a SessionCookieName>,
+    ) -> Result<Option<Self>, Rejection> {
         let mut lines = headers.get_all(AUTHORIZATION).iter();
-        let Some(line) = lines.next() else { return Ok(None) };
-        if lines.next().is_some() {
+        let (line, second) = (lines.next(), lines.next());
+        let mut cookies = cookie.into_iter().flat_map(|cookie| cookie.values(headers));
+        let (session, another) = (cookies.next(), cookies.next());
+        if second.is_some() || another.is_some() || (line.is_some() && session.is_some()) {
             return Err(Rejection::SeveralCredentials);
         }
-        let Some(token) = bearer(line.as_bytes()) else { return Ok(None) };
-        // A token is ASCII; what is not becomes a character that no token has.
-        let token = std::str::from_utf8(token).unwrap_or("\u{fffd}");
-        Ok(Some(Self::Bearer(UnverifiedToken::parse(token)?)))
+        if let Some(session) = session {
+            return Ok(Some(Self::Session(text_of(session))));
+        }
+        let Some(token) = line.and_then(|line| bearer(line.as_bytes())) else { return Ok(None) };
+        let text = text_of(token);
+        if text.starts_with(Self::OURS) {
+            return Ok(Some(Self::Session(text)));
+        }
+        Ok(Some(Self::Token(UnverifiedToken::parse(text)?)))
     }
+}
+
+impl fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(token) => token.fmt(f),
+            Self::Session(_) => f.write_str("Session(..)"),
+        }
+    }
+}
+
+/// A token is ASCII; what is not becomes a character that no token has.
+fn text_of(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or("\u{fffd}")
 }
 
 /// The exact bytes behind `Bearer` and its spaces; the scheme is case-insensitive (RFC 9110 §11.1).
@@ -48,15 +112,64 @@ mod tests {
     use super::*;
 
     fn find(lines: &[&[u8]]) -> String {
+        find_beside(lines, &[])
+    }
+
+    /// What is found in these `Authorization` lines beside these `Cookie` lines, where the session's cookie is `s`.
+    fn find_beside(lines: &[&[u8]], cookies: &[&[u8]]) -> String {
         let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(AUTHORIZATION, http::HeaderValue::from_bytes(line).unwrap());
+        for (name, lines) in [(AUTHORIZATION, lines), (COOKIE, cookies)] {
+            for line in lines {
+                headers.append(&name, http::HeaderValue::from_bytes(line).unwrap());
+            }
         }
-        match Credential::find(&headers) {
+        let name = SessionCookieName::new("s").unwrap();
+        match Credential::find(&headers, Some(&name)) {
             Ok(None) => "none".into(),
-            Ok(Some(Credential::Bearer(token))) => format!("{token:?}"),
+            Ok(Some(credential @ Credential::Token(_))) => format!("{credential:?}"),
+            Ok(Some(Credential::Session(text))) => format!("session {text}"),
             Err(rejection) => rejection.code().into(),
         }
+    }
+
+    #[test]
+    fn a_bearer_that_begins_as_ours_is_of_a_session_whatever_it_is() {
+        for text in ["siwa_a.AQ", "siwa_r.AQ", "siwa_", "siwa_x.a.b"] {
+            assert_eq!(find(&[format!("Bearer {text}").as_bytes()]), format!("session {text}"));
+        }
+        assert_eq!(find(&[b"Bearer Siwa_a.AQ"]), "token_malformed");
+    }
+
+    #[test]
+    fn the_cookie_of_a_session_is_found_among_others_by_its_exact_name() {
+        for cookies in
+            [&[&b"s=siwa_c.A"[..]][..], &[b"a=1; s=siwa_c.A ;b=2"], &[b"a=1", b"s=siwa_c.A"]]
+        {
+            assert_eq!(find_beside(&[], cookies), "session siwa_c.A");
+        }
+        for cookies in [&b"S=siwa_c.A"[..], b"ss=siwa_c.A", b"a=s=siwa_c.A", b"s", b""] {
+            assert_eq!(find_beside(&[], &[cookies]), "none");
+        }
+        let headers = HeaderMap::from_iter([(COOKIE, "s=siwa_c.A".parse().unwrap())]);
+        assert!(Credential::find(&headers, None).unwrap().is_none(), "where no cookie is one");
+    }
+
+    #[test]
+    fn a_cookie_beside_another_credential_is_one_too_many() {
+        let session = &b"s=siwa_c.A"[..];
+        assert_eq!(find_beside(&[], &[b"s=1; s=2"]), "several_credentials");
+        assert_eq!(find_beside(&[], &[session, session]), "several_credentials");
+        assert_eq!(find_beside(&[b"Bearer a.b.c"], &[session]), "several_credentials");
+        assert_eq!(find_beside(&[b"Basic x"], &[session]), "several_credentials");
+    }
+
+    #[test]
+    fn the_name_of_a_cookie_is_a_token_and_a_session_does_not_print() {
+        assert!(SessionCookieName::new("__Host-siwa").is_some());
+        for name in ["", "a b", "a=b", "a;b", "é"] {
+            assert!(SessionCookieName::new(name).is_none(), "{name}");
+        }
+        assert_eq!(format!("{:?}", Credential::Session("siwa_a.AQ")), "Session(..)");
     }
 
     #[test]

@@ -19,13 +19,17 @@ use self::credential::Credential;
 pub use self::{
     assertion::{Assertion, AssertionKeys, InvalidAssertionKey},
     body::RejectionBody,
+    credential::SessionCookieName,
     email_pattern::{EmailPattern, InvalidEmailPattern},
     identity_headers::{IdentityHeader, IdentityHeaders, OwnHeaders, UnverifiedEmail},
     layer::{OptionalIdentity, OptionalIdentityLayer, RequireIdentity, RequireIdentityLayer},
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
     rejection::{Dialect, Realm, Rejection, SignInFault},
 };
-pub(crate) use self::{identity_headers::reads_as, standing::Standing};
+pub(crate) use self::{
+    identity_headers::reads_as,
+    standing::{Standing, StandingEnd},
+};
 use crate::{
     telemetry::traces::spans,
     verify::{Identity, KeyId, Verifier},
@@ -37,6 +41,8 @@ pub struct Authenticator {
     verifier: Verifier,
     realm: Realm,
     policy: Policy,
+    /// Where browsers present their session, if they may.
+    session_cookie: Option<SessionCookieName>,
 }
 
 impl Authenticator {
@@ -44,13 +50,20 @@ impl Authenticator {
     /// [`with_policy`](Self::with_policy) or the policy of a route says otherwise.
     #[must_use]
     pub const fn new(verifier: Verifier, realm: Realm) -> Self {
-        Self { verifier, realm, policy: Policy::permissive() }
+        Self { verifier, realm, policy: Policy::permissive(), session_cookie: None }
     }
 
     /// Lets pass only whom `policy` does, wherever they go.
     #[must_use]
     pub fn with_policy(self, policy: Policy) -> Self {
         Self { policy, ..self }
+    }
+
+    /// Takes the session in the cookie `name` for a credential, too. Whoever does must see to it that no other site can
+    /// have a browser send it.
+    #[must_use]
+    pub fn with_session_cookie(self, name: Option<SessionCookieName>) -> Self {
+        Self { session_cookie: name, ..self }
     }
 
     /// Says who sends the request with these `headers`, if they may pass `here` as well as everywhere.
@@ -79,8 +92,13 @@ impl Authenticator {
         headers: &HeaderMap,
         here: &Policy,
     ) -> Result<Option<Arc<Identity>>, Rejection> {
-        let Some(Credential::Bearer(token)) = Credential::find(headers)? else { return Ok(None) };
-        let identity = pin!(self.verifier.verify(&token)).instrument(spans::verify()).await?;
+        let identity = match Credential::find(headers, self.session_cookie.as_ref())? {
+            None => return Ok(None),
+            Some(Credential::Token(token)) => {
+                pin!(self.verifier.verify(&token)).instrument(spans::verify()).await?
+            }
+            Some(Credential::Session(text)) => self.verifier.reopen(text)?,
+        };
         self.policy.check(&identity)?;
         here.check(&identity)?;
         Ok(Some(identity))
@@ -89,7 +107,9 @@ impl Authenticator {
     /// The key that the credential in `headers` names, if there is one that names any. Nobody has verified that: it helps to
     /// find out why a token was refused, and is good for nothing else.
     pub(crate) fn unverified_key_id(headers: &HeaderMap) -> Option<KeyId> {
-        let Ok(Some(Credential::Bearer(token))) = Credential::find(headers) else { return None };
+        let Ok(Some(Credential::Token(token))) = Credential::find(headers, None) else {
+            return None;
+        };
         token.key_id().ok().cloned()
     }
 
@@ -101,8 +121,10 @@ impl Authenticator {
 
     /// For how long `identity` may stay, where that can end before its token does.
     pub(crate) fn standing(&self, identity: &Arc<Identity>) -> Option<Standing> {
-        let revocations = self.verifier.revocations()?.clone();
-        Some(Standing::new(Arc::clone(identity), revocations))
+        let revocations = self.verifier.revocations().cloned();
+        let sessions = self.verifier.sessions().filter(|_| identity.session_id().is_some());
+        let can_end = revocations.is_some() || sessions.is_some();
+        can_end.then(|| Standing::new(Arc::clone(identity), revocations, sessions.cloned()))
     }
 
     /// What the challenge of a rejection names.

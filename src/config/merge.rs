@@ -6,10 +6,11 @@ use serde_path_to_error::{Path, Segment};
 use toml::{Table, Value};
 
 use super::{
-    Settings, Source, lints,
+    Settings, Source,
     names::nearest,
     problems::{Place, Problems},
     sections::{Sections, example_of, known_groups, known_keys, route},
+    warnings,
     written::Written,
 };
 use crate::server::ListenOn;
@@ -164,7 +165,7 @@ impl Merged {
         let written = Written::new(&sections, &self.problems);
         let settings = sections.check(&mut self.problems);
         if let Some(settings) = &settings {
-            lints::look(settings, &mut self.problems);
+            warnings::look(settings, &mut self.problems);
         }
         let (settings, warnings) = self.problems.or(settings)?;
         let source = Source { written, warnings, files: self.files };

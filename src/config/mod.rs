@@ -5,7 +5,6 @@
 //! place. The sections (`sections/`) are the manual of the keys, and `config/reference.toml` is tested against them.
 
 mod byte_size;
-mod lints;
 mod load;
 mod merge;
 mod names;
@@ -15,18 +14,20 @@ mod schema;
 mod sections;
 mod settled;
 mod variables;
+mod warnings;
 mod written;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 
 pub(crate) use self::settled::{
-    AdditionalKeys, AssertionSettings, JwksFrom, Published, RouteDestination, StoreSettings,
-    UpstreamEntry,
+    AdditionalKeys, AssertionSettings, JwksFrom, Published, RouteDestination, SessionsEntry,
+    StoreSettings, UpstreamEntry,
 };
 pub use self::{
     load::Flags,
@@ -38,7 +39,8 @@ use crate::{
     apple::AppleApiSettings,
     authn::{IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
     endpoints::{
-        AdminToken, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings, Routes, SignInSettings,
+        AdminToken, BrowserSettings, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings,
+        Routes, SignInSettings,
     },
     peers::Peers,
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
@@ -105,8 +107,12 @@ pub struct Settings {
     pub(crate) cors: Cors,
     /// Where is kept what must outlive a request.
     pub(crate) store: StoreSettings,
+    /// What seals sessions, and how long they live, if there are any.
+    pub(crate) sessions: Option<SessionsEntry>,
     /// Where apps sign in, if they do.
     pub(crate) sign_in: Option<SignInSettings>,
+    /// How browsers sign in, if they do.
+    pub(crate) browser: Option<Arc<BrowserSettings>>,
     /// Where Apple's notifications are taken, if they are.
     pub(crate) notifications: Option<NotificationSettings>,
     /// How the list of revocations is kept.
@@ -249,6 +255,12 @@ impl Settings {
         (self.admin_listen.to_string(), self.admin_token_file.as_deref())
     }
 
+    /// By which key Apple knows us, if it is to be asked anything.
+    #[must_use]
+    pub const fn apple_api(&self) -> Option<&AppleApiSettings> {
+        self.apple_api.as_ref()
+    }
+
     /// How the log looks.
     #[must_use]
     pub const fn log(&self) -> &LogSettings {
@@ -374,11 +386,14 @@ mod tests {
         let full = reference_in_full()
             .replace("client_ids = []", "client_ids = [\"com.example.app\"]")
             .replace("url = \"http://127.0.0.1:3000\"", "url = \"https://app\"");
-        // Files of examples are nowhere to be found; what else is wrong is that of two ways both are shown.
+        // Files of examples are nowhere to be found; what else is wrong is that of two ways both are shown, and that no key is.
         let mut problems = problems_of(&full);
         problems.retain(|problem| !problem.contains("cannot be read"));
-        let clashes =
-            ["jwks.url: is set beside jwks.file", "store.redis_url: is set beside store.file"];
+        let clashes = [
+            "jwks.url: is set beside jwks.file",
+            "store.redis_url: is set beside store.file",
+            "browser.path: needs sessions",
+        ];
         assert_eq!(problems.len(), clashes.len(), "{problems:?}");
         for (problem, clash) in problems.iter().zip(clashes) {
             assert!(problem.starts_with(clash), "{problem}");

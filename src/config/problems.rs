@@ -33,7 +33,7 @@ impl fmt::Display for Place {
 pub struct Problems {
     found: Vec<Finding>,
     /// What can be used, and deserves a second look.
-    doubted: Vec<Finding>,
+    warnings: Vec<Finding>,
     /// Where each key that was set was set last, by its full name: `jwks.url`.
     places: BTreeMap<String, Place>,
     silenced: Box<Silenced>,
@@ -115,9 +115,9 @@ impl Problems {
     }
 
     /// Notes that the value of `key` can be used, and why it is probably not what is meant.
-    pub(super) fn doubt(&mut self, key: &str, what: impl Into<String>) {
+    pub(super) fn warn(&mut self, key: &str, what: impl Into<String>) {
         let finding = self.finding(key, &[key], what.into());
-        self.doubted.push(finding);
+        self.warnings.push(finding);
     }
 
     fn finding(&self, key: &str, keys: &[&str], what: String) -> Finding {
@@ -170,19 +170,19 @@ impl Problems {
         self.silenced.spoiled.contains(key) || (is_excused && !self.places.contains_key(key))
     }
 
-    /// What is doubted besides, whether or not there are problems.
+    /// The warnings, whether or not there are problems.
     #[must_use]
     pub fn warnings(&self) -> Warnings {
-        Warnings(self.doubted.clone())
+        Warnings(self.warnings.clone())
     }
 
-    /// `settings` and what is doubted about them, if nothing was found.
+    /// `settings` and the warnings about them, if nothing was found.
     pub(super) fn or<T>(mut self, settings: Option<T>) -> Result<(T, Warnings), Self> {
         // In the order in which an operator walks through a file; what has no place comes first.
         self.found.sort();
-        self.doubted.sort();
+        self.warnings.sort();
         match settings {
-            Some(settings) if self.found.is_empty() => Ok((settings, Warnings(self.doubted))),
+            Some(settings) if self.found.is_empty() => Ok((settings, Warnings(self.warnings))),
             _ => Err(self),
         }
     }

@@ -214,6 +214,8 @@ fn read(name: &str, content: Value) -> Result<(), String> {
 
 /// The comment above `key` of `section` in the reference, or above the section itself.
 fn describe(section: &str, key: Option<&str>) -> Option<String> {
+    // The keys of further applications are those of the first, and explained there.
+    let section = if section == "upstreams" && key.is_some() { "upstream" } else { section };
     let heads = [format!("[{section}]"), format!("# [[{section}]]"), format!("# [{section}.")];
     let lines: Vec<&str> = REFERENCE.lines().collect();
     let is_head = |line: &&str| {
@@ -225,7 +227,8 @@ fn describe(section: &str, key: Option<&str>) -> Option<String> {
         Some(key) => {
             let (written, shown) = (format!("{key} = "), format!("# {key} = "));
             let is_key = |line: &&str| line.starts_with(&written) || line.starts_with(&shown);
-            head + lines[head..].iter().position(is_key)?
+            let section = lines[head + 1..].iter().take_while(|line| !line.starts_with('['));
+            head + 1 + section.copied().position(|line| is_key(&line))?
         }
     };
     let is_prose = |line: &&&str| {
@@ -317,8 +320,7 @@ mod tests {
         );
         for (section, keys) in known_keys().into_iter().chain(known_groups()) {
             for key in keys {
-                let is_copy = section == "upstreams";
-                assert!(is_copy || describe(section, Some(key)).is_some(), "{section}.{key}");
+                assert!(describe(section, Some(key)).is_some(), "{section}.{key}");
             }
         }
     }

@@ -8,7 +8,10 @@ use crate::{
     authn::AssertionKeys,
     store::RedisSettings,
     upstream::{CredentialForwarding, HostForwarding, UpstreamSettings},
-    verify::{FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSource, TrustedUrl},
+    verify::{
+        FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSource, SealKeys,
+        SessionSettings, TrustedUrl,
+    },
 };
 
 /// An application, and how it is told.
@@ -75,6 +78,15 @@ pub(crate) enum StoreSettings {
     File(PathBuf),
     /// In Redis, for a fleet.
     Redis(RedisSettings),
+}
+
+/// What seals sessions, and how long they live.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionsEntry {
+    /// What seals and opens them.
+    pub(crate) keys: SealKeys,
+    /// How long they live.
+    pub(crate) settings: SessionSettings,
 }
 
 /// The keys of a further issuer.

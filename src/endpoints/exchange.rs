@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::time::Instant;
 use tracing::{Level, Span, enabled, info};
 
+use super::browser::ForBrowser;
 use crate::{
     authn::{Authenticator, Rejection},
     telemetry::{
@@ -25,6 +26,7 @@ pub(super) struct Exchange {
     arrival: Arrival,
     since: Instant,
     seen: Seen,
+    for_browser: ForBrowser,
     span: Span,
     is_told: bool,
 }
@@ -84,8 +86,19 @@ impl Exchange {
             parent: arrival.trace(),
         });
         arrival.enter(&span);
-        let seen = Seen::default();
-        Self { metrics, door, method, route, arrival, since, seen, span, is_told: false }
+        let (seen, for_browser) = (Seen::default(), ForBrowser::default());
+        Self {
+            metrics,
+            door,
+            method,
+            route,
+            arrival,
+            since,
+            seen,
+            for_browser,
+            span,
+            is_told: false,
+        }
     }
 
     pub(super) fn takes(&mut self, route: RouteLabel) {
@@ -114,6 +127,11 @@ impl Exchange {
         if enabled!(target: ACCESS, Level::INFO) {
             self.seen.unverified_kid = Authenticator::unverified_key_id(headers);
         }
+    }
+
+    /// What a browser gets besides the answer, or in its place.
+    pub(super) const fn for_browser(&mut self) -> &mut ForBrowser {
+        &mut self.for_browser
     }
 
     /// The application answers with the head of `response`, which was asked for `first_byte` ago.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
 use super::{
+    browser::BrowserKeeper,
     cors::{Cors, overrides_the_method},
     exchange::Exchange,
     original::OriginalRequest,
@@ -28,6 +29,8 @@ pub(crate) struct Gate {
     pub(crate) routes: Routes<Destination>,
     /// Which pages may read our answers, and whether preflights pass.
     pub(crate) cors: Cors,
+    /// Keeps the sessions of browsers, if any sign in.
+    pub(crate) browsers: Option<BrowserKeeper>,
 }
 
 /// How a request may go on.
@@ -81,9 +84,45 @@ impl Gate {
         let admitted = if is_let_past {
             Admitted::AsPreflight
         } else {
-            self.admit(route.access, headers, route, exchange).await?
+            let admitted = self.admit(route.access, headers, route, exchange).await;
+            let admitted = self.keep(admitted, original.method(), headers, exchange).await;
+            admitted.inspect_err(|no| self.help(original, headers, route.access, no, exchange))?
         };
         Ok(Passage { admitted, destination: &route.destination })
+    }
+
+    /// Lets the session of a browser go on that was let in by one, and no other site's page use it.
+    async fn keep(
+        &self,
+        admitted: Result<Admitted, Rejection>,
+        method: &Method,
+        headers: &HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<Admitted, Rejection> {
+        let admitted = admitted?;
+        if let (Some(browsers), Admitted::As(_)) = (&self.browsers, &admitted) {
+            browsers.check_origin(method, headers)?;
+            // Rare, as it asks Apple.
+            exchange.for_browser().cookie = Box::pin(browsers.renewed(headers)).await?;
+        }
+        Ok(admitted)
+    }
+
+    /// Notes what a browser gets that is refused.
+    fn help(
+        &self,
+        original: &OriginalRequest<'_>,
+        headers: &HeaderMap,
+        access: Access,
+        rejection: &Rejection,
+        exchange: &mut Exchange,
+    ) {
+        let Some(browsers) = &self.browsers else { return };
+        let for_browser = exchange.for_browser();
+        for_browser.cookie = BrowserKeeper::withdrawn(headers, rejection);
+        if access == Access::Browser {
+            for_browser.instead = browsers.help(original, headers, rejection);
+        }
     }
 
     /// Decides about a request of which only the `headers` are known: whichever it is, it must be one that may pass. So it
@@ -131,7 +170,7 @@ impl Gate {
         match access {
             // Its credential is none of our business: it may be for the application.
             Access::Public => Ok(Admitted::Anonymously(CredentialForwarding::Keep)),
-            Access::Required => {
+            Access::Required | Access::Browser => {
                 self.authenticator.require(headers, &route.policy).await.map(Admitted::As)
             }
             Access::Optional => {

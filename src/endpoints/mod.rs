@@ -1,5 +1,6 @@
 //! The doors; each renders the same decision in its own way.
 
+mod browser;
 mod cors;
 mod doors;
 mod exchange;
@@ -23,11 +24,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, header::AUTHORIZATION};
 use hyper::body::Incoming;
 use tower::Service;
 
 pub(crate) use self::{
+    browser::{
+        AndroidApp, AppleCheck, Browser, BrowserKeeper, BrowserOrigin, BrowserParts, BrowserPlace,
+        BrowserSettings, CrossOrigin, Login, Origins, SESSION_COOKIE,
+    },
     cors::{AllowOrigins, Cors, Credentials, Preflight},
     doors::{DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, ExtAuthzSettings},
     gate::Gate,
@@ -49,6 +54,7 @@ pub(crate) struct Router {
     pages: Pages,
     notifications: Option<Notifications>,
     sign_in: Option<SignIn>,
+    browser: Option<Browser>,
     doors: Doors,
     ext_authz: ExtAuthz,
     proxy: Proxy,
@@ -57,7 +63,7 @@ pub(crate) struct Router {
 impl Router {
     /// Answers at `pages`, `doors` and `ext_authz`, and gives everything else to `proxy`.
     pub(crate) const fn new(pages: Pages, doors: Doors, ext_authz: ExtAuthz, proxy: Proxy) -> Self {
-        Self { pages, notifications: None, sign_in: None, doors, ext_authz, proxy }
+        Self { pages, notifications: None, sign_in: None, browser: None, doors, ext_authz, proxy }
     }
 
     /// Takes notifications besides.
@@ -68,6 +74,20 @@ impl Router {
     /// Signs apps in besides.
     pub(crate) fn with_sign_in(self, sign_in: Option<SignIn>) -> Self {
         Self { sign_in, ..self }
+    }
+
+    /// Signs browsers in besides.
+    pub(crate) fn with_browser(self, browser: Option<Browser>) -> Self {
+        Self { browser, ..self }
+    }
+
+    /// The door at which browsers sign in, and what a request is for there. Apps sign out at the same path, by a token.
+    fn browser_at<B>(&self, request: &Request<B>) -> Option<(&Browser, BrowserPlace)> {
+        let (door, path) = (self.browser.as_ref()?, request.uri().path());
+        let place = door.find(path)?;
+        let is_an_apps =
+            self.sign_in_at(path).is_some() && request.headers().contains_key(AUTHORIZATION);
+        (!is_an_apps).then_some((door, place))
     }
 
     /// The door at which apps sign in, and what a request for `path` is for there.
@@ -86,6 +106,9 @@ impl Router {
         if let Some(door) = self.doors.find(path) {
             return self.doors.refuse(door, request, rejection).map(ProxyBody::rejected);
         }
+        if let Some((door, _)) = self.browser_at(request) {
+            return door.refuse(request, rejection).map(ProxyBody::rejected);
+        }
         if let Some((door, _)) = self.sign_in_at(path) {
             return door.refuse(request, rejection).map(ProxyBody::rejected);
         }
@@ -100,6 +123,10 @@ impl Router {
         let path = request.uri().path();
         if let Some(door) = self.notifications.as_ref().filter(|door| door.is_at(path)) {
             let answering = door.clone().answer(request);
+            return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
+        }
+        if let Some((door, place)) = self.browser_at(&request) {
+            let answering = door.clone().answer(place, request);
             return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
         }
         if let Some((door, place)) = self.sign_in_at(path) {

@@ -44,6 +44,11 @@ impl<'a> OriginalRequest<'a> {
         Self::asked_about(report)
     }
 
+    /// Path and query as they came.
+    pub(super) fn path_and_query(&self) -> Option<&str> {
+        self.target.path_and_query().map(PathAndQuery::as_str)
+    }
+
     /// The request that is all that was asked about. Whoever asks wrote the question, and no client can have written into it:
     /// unlike a header, which a gateway that does not report may pass on.
     pub(super) fn asked_about(report: Report<'_>) -> Result<Self, Rejection> {

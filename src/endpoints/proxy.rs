@@ -88,6 +88,7 @@ impl Proxy {
             Ok(response) => {
                 let mut response = response.map(RejectionBody::inner);
                 response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
+                exchange.for_browser().tell(response.headers_mut());
                 exchange.forwarded(response.status());
                 response
             }
@@ -186,9 +187,11 @@ impl ProxyParts {
         &self,
         rejection: &Rejection,
         asker: &Asker,
-        exchange: Exchange,
+        mut exchange: Exchange,
     ) -> Response<ProxyBody> {
-        let mut response = rejection.render(asker.dialect, self.gate.realm());
+        let for_browser = exchange.for_browser();
+        let mut response = for_browser.or(|| rejection.render(asker.dialect, self.gate.realm()));
+        for_browser.tell(response.headers_mut());
         self.gate.open(response.headers_mut(), asker.origin.as_ref());
         response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
         if asker.version < Version::HTTP_2 && is_no_request(rejection) {

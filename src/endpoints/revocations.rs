@@ -23,6 +23,7 @@ use http::{
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tower::Service;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -32,7 +33,7 @@ use crate::{
     authn::Rejection,
     clock::UnixTime,
     telemetry::causes,
-    verify::{ClientId, Revocation, Subject},
+    verify::{ClientId, Revocation, Subject, Verifier},
 };
 
 /// What opens the view. It does not print itself.
@@ -71,7 +72,15 @@ impl fmt::Debug for AdminToken {
 pub(crate) struct RevocationsView<S> {
     rest: S,
     /// Without a token there is no view.
-    open: Option<(AdminToken, Recorder)>,
+    open: Option<(AdminToken, View)>,
+}
+
+/// What is viewed.
+#[derive(Clone, Debug)]
+struct View {
+    recorder: Recorder,
+    /// Who says which apps there are now.
+    verifiers: watch::Receiver<Verifier>,
 }
 
 /// One line.
@@ -95,14 +104,20 @@ impl<S> RevocationsView<S> {
     const MAX_BYTES: usize = 1 << 20;
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Answers for the recorder's list whoever knows the token, and gives everything else to `rest`.
-    pub(crate) const fn new(rest: S, open: Option<(AdminToken, Recorder)>) -> Self {
+    /// Answers for the recorder's list whoever knows the token, and gives everything else to `rest`. The apps are those of
+    /// the latest of `verifiers`.
+    pub(crate) fn new(
+        rest: S,
+        open: Option<(AdminToken, Recorder)>,
+        verifiers: watch::Receiver<Verifier>,
+    ) -> Self {
+        let open = open.map(|(token, recorder)| (token, View { recorder, verifiers }));
         Self { rest, open }
     }
 }
 
 /// Answers one request of somebody who has the token.
-async fn answer(recorder: Recorder, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(view: View, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     if !matches!(head.method, Method::GET | Method::POST | Method::DELETE) {
         let mut response = say(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
@@ -110,11 +125,11 @@ async fn answer(recorder: Recorder, request: Request<Incoming>) -> Response<Full
         return response;
     }
     if head.method == Method::GET {
-        return list(&recorder);
+        return list(&view.recorder);
     }
     let (limit, patience) = (RevocationsView::<()>::MAX_BYTES, RevocationsView::<()>::PATIENCE);
     match whole_body::read(body, limit, patience).await {
-        Ok(body) => change(&recorder, &head.method, &body).await,
+        Ok(body) => change(&view, &head.method, &body).await,
         Err(rejection) => refuse(&rejection),
     }
 }
@@ -132,11 +147,11 @@ fn list(recorder: &Recorder) -> Response<Full<Bytes>> {
     response
 }
 
-async fn change(recorder: &Recorder, method: &Method, body: &[u8]) -> Response<Full<Bytes>> {
+async fn change(view: &View, method: &Method, body: &[u8]) -> Response<Full<Bytes>> {
     let lines = body.split(|byte| *byte == b'\n').enumerate();
     let mut revocations = Vec::new();
     for (index, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
-        match parse(recorder, method, line) {
+        match parse(view, method, line) {
             Ok(revocation) => revocations.push(revocation),
             Err(what) => {
                 let what = format!("line {}: {what}; nothing was changed\n", index + 1);
@@ -145,7 +160,7 @@ async fn change(recorder: &Recorder, method: &Method, body: &[u8]) -> Response<F
         }
     }
     let count = revocations.len();
-    match recorder.put(revocations).await {
+    match view.recorder.put(revocations).await {
         Ok(()) => {
             info!(count, method = method.as_str(), "an operator changed the list of revocations");
             say(StatusCode::OK, format!("{count}\n"))
@@ -160,11 +175,11 @@ async fn change(recorder: &Recorder, method: &Method, body: &[u8]) -> Response<F
 /// As far as clocks may differ.
 const AHEAD: Duration = Duration::from_mins(5);
 
-fn parse(recorder: &Recorder, method: &Method, line: &[u8]) -> Result<Revocation, String> {
+fn parse(view: &View, method: &Method, line: &[u8]) -> Result<Revocation, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let subject: Subject = line.sub.parse().map_err(|error| format!("sub: {error}"))?;
-    let client_id = line.client_id.as_deref().map(ClientId::new).transpose();
-    let client_id = client_id.map_err(|error| format!("client_id: {error}"))?;
+    let client_id = line.client_id.as_deref().map(|id| view.app(id)).transpose()?;
+    let recorder = &view.recorder;
     let at = line.revoked_at.as_deref().map(str::parse::<UnixTime>).transpose();
     let at = at.map_err(|error| format!("revoked_at: {error}"))?;
     let known = recorder.revocations.find(&subject, client_id.as_ref());
@@ -185,6 +200,18 @@ fn parse(recorder: &Recorder, method: &Method, line: &[u8]) -> Result<Revocation
         Some(client_id) => revocation.for_app(client_id),
     };
     Ok(if line.lifted { revocation.lifted() } else { revocation })
+}
+
+impl View {
+    /// The app of that name. One that is unknown is in no group, and what concerns no group concerns all apps.
+    fn app(&self, name: &str) -> Result<ClientId, String> {
+        let known = ClientId::new(name).map_err(|error| format!("client_id: {error}"))?;
+        if self.verifiers.borrow().accepts(&known) {
+            return Ok(known);
+        }
+        Err("client_id: is not one of apple.client_ids; without one it concerns all apps"
+            .to_owned())
+    }
 }
 
 impl Line {
@@ -233,11 +260,11 @@ where
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let view = self.open.as_ref().filter(|_| request.uri().path() == Self::PATH);
-        let Some((token, recorder)) = view else { return Box::pin(self.rest.call(request)) };
+        let Some((token, view)) = view else { return Box::pin(self.rest.call(request)) };
         if !token.opens(request.headers()) {
             return Box::pin(std::future::ready(Ok(unauthorized())));
         }
-        let answering = answer(recorder.clone(), request);
+        let answering = answer(view.clone(), request);
         Box::pin(async { Ok(answering.await) })
     }
 }

@@ -19,6 +19,7 @@ use super::{
     faults::Fault,
     orders,
     presets::SUBJECT,
+    teams::some_id,
     token::TokenTemplate,
 };
 
@@ -37,6 +38,7 @@ pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Respons
         (&Method::POST, "/sim/clients") => orders::register_client(state, body).await,
         (&Method::POST, "/sim/keys/rotate") => rotate(state, body).await,
         (&Method::POST, "/sim/keys/withdraw") => withdraw(state, body).await,
+        (&Method::POST, "/sim/team-key") => issue_team_key(state, body).await,
         (&Method::POST, "/sim/fault") => set_fault(state, body).await,
         _ => Err(Refusal::new(StatusCode::NOT_FOUND, "no such endpoint; GET / lists them")),
     };
@@ -202,11 +204,41 @@ async fn withdraw(state: &State, body: Incoming) -> Result<Response<Body>, Refus
     Ok(list_keys(state))
 }
 
+/// `POST /sim/team-key`.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct TeamKeyOrder {
+    team_id: Option<String>,
+    client_ids: Vec<String>,
+}
+
+async fn issue_team_key(state: &State, body: Incoming) -> Result<Response<Body>, Refusal> {
+    let TeamKeyOrder { team_id, client_ids } = parse_json(body).await?;
+    let file = state.teams.issue(&team_id.unwrap_or_else(some_id), client_ids);
+    Ok(json_of(&json!({
+        "team_id": file.team_id,
+        "key_id": file.key_id,
+        "private_key": file.text,
+    })))
+}
+
 async fn set_fault(state: &State, body: Incoming) -> Result<Response<Body>, Refusal> {
-    let order: Value = parse_json(body).await?;
-    let fault = Fault::parse(order.clone())?;
-    state.set_fault(fault);
-    Ok(json_of(&order))
+    let order: Map<String, Value> = parse_json(body).await?;
+    let mut fault = order.clone();
+    let times = fault
+        .remove("times")
+        .map(|times| times.as_u64().ok_or_else(|| Refusal::bad_request("times must be a number")));
+    let times = times.transpose()?;
+    match fault.remove("of").as_ref().and_then(Value::as_str) {
+        Some("api") => state.requests.set_fault(Fault::parse(fault.into())?, times),
+        Some("keys") | None if times.is_none() => state.set_fault(Fault::parse(fault.into())?),
+        _ => {
+            return Err(Refusal::bad_request(
+                r#""of" is "keys", or "api" with or without "times""#,
+            ));
+        }
+    }
+    Ok(json_of(&order.into()))
 }
 
 fn list_keys(state: &State) -> Response<Body> {

@@ -1,4 +1,4 @@
-//! The ways in which fetching Apple's keys fails, in the field or in a nightmare.
+//! The ways in which asking Apple fails, in the field or in a nightmare.
 
 use std::{error::Error, future, time::Duration};
 
@@ -16,7 +16,8 @@ use super::answer::{Answer, Body, Dropped, Refusal, json_of, respond};
 const OVERSIZED_PIECE: usize = 64 * 1024;
 const OVERSIZED_PIECES: usize = 160;
 
-/// What goes wrong with every fetch of the key set, until [`Apple::recover`](super::Apple::recover).
+/// What goes wrong with every fetch of the key set, until [`Apple::recover`](super::Apple::recover), or with what apps ask
+/// (see [`Apple::fail_api_with`](super::Apple::fail_api_with)).
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// The right answer, this much later.
@@ -39,6 +40,8 @@ pub enum Fault {
     Hang,
     /// The connection is closed without an answer.
     Reset,
+    /// `{"error": …}` with this status, and nothing is done: 400 as Apple refuses, 429 for whoever asks too often.
+    Refusal(StatusCode, String),
 }
 
 impl Fault {
@@ -60,6 +63,10 @@ impl Fault {
             Self::Compressed => Ok(compressed(right)),
             Self::Hang => future::pending().await,
             Self::Reset => Err(Dropped),
+            Self::Refusal(status, error) => {
+                let content = json!({ "error": error });
+                Ok(respond(status, "application/json", content.to_string()))
+            }
         }
     }
 
@@ -79,6 +86,7 @@ impl Fault {
             Order::Compressed => Self::Compressed,
             Order::Hang => Self::Hang,
             Order::Reset => Self::Reset,
+            Order::Refusal { status, error } => Self::Refusal(final_status(status)?, error),
         };
         Ok(Some(fault))
     }
@@ -98,6 +106,7 @@ enum Order {
     Compressed,
     Hang,
     Reset,
+    Refusal { status: u16, error: String },
 }
 
 fn refuse(error: impl Error) -> Refusal {
@@ -155,6 +164,10 @@ mod tests {
             (json!({"fault": "compressed"}), "Some(Compressed)"),
             (json!({"fault": "hang"}), "Some(Hang)"),
             (json!({"fault": "reset"}), "Some(Reset)"),
+            (
+                json!({"fault": "refusal", "status": 429, "error": "slow_down"}),
+                r#"Some(Refusal(429, "slow_down"))"#,
+            ),
         ] {
             assert_eq!(format!("{:?}", Fault::parse(order).unwrap()), expected);
         }

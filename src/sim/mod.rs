@@ -24,8 +24,8 @@ pub mod token;
 
 pub mod consents;
 pub mod people;
-#[cfg_attr(not(test), expect(dead_code, reason = "the token endpoint redeems codes"))]
 pub mod sign_in;
+pub mod teams;
 
 mod codes;
 
@@ -34,6 +34,8 @@ pub mod keys;
 
 pub mod echo;
 pub mod site;
+
+pub mod api;
 
 mod answer;
 mod authorize;
@@ -46,6 +48,7 @@ mod orders;
 mod script;
 
 use answer::{Answer, Body, json_of};
+use api::{Grants, RequestLog, Transfers};
 use clients::Clients;
 use codes::AuthorizationCodes;
 use consents::Consents;
@@ -53,6 +56,7 @@ use faults::Fault;
 pub use host::StartError;
 use host::{Application, Host};
 use keys::{PublishedKeys, SigningKey};
+use teams::Teams;
 use token::TokenTemplate;
 
 /// The issuer of Apple's tokens.
@@ -78,6 +82,10 @@ struct State {
     clients: Clients,
     consents: Consents,
     codes: AuthorizationCodes,
+    teams: Teams,
+    grants: Grants,
+    transfers: Transfers,
+    requests: RequestLog,
     fetches: watch::Sender<u64>,
     discoveries: watch::Sender<u64>,
     changing: Mutex<Changing>,
@@ -235,6 +243,10 @@ impl State {
             clients: Clients::default(),
             consents: Consents::default(),
             codes: AuthorizationCodes::default(),
+            teams: Teams::default(),
+            grants: Grants::default(),
+            transfers: Transfers::default(),
+            requests: RequestLog::default(),
             fetches: watch::Sender::new(0),
             discoveries: watch::Sender::new(0),
             changing: Mutex::new(Changing {
@@ -273,6 +285,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Answer {
         (&Method::GET, "/.well-known/openid-configuration") => return Ok(discover(state)),
         (_, "/auth/authorize") => return Ok(authorize::answer(state, request).await),
         (&Method::GET, path) if script::is_at(path) => return Ok(script::answer()),
+        (method, path) if api::is_at(method, path) => return api::answer(state, request).await,
         _ => return Ok(control::answer(state, request).await),
     }
     let (right, fault) = take_fetch(state, &request);

@@ -44,6 +44,13 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn list(&self, space: Space) -> Answer<'_, Vec<Record>>;
 
+    /// The record of `key` in `space`, if there is one that has not expired.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn get(&self, space: Space, key: String) -> Answer<'_, Option<Record>>;
+
     /// Tells `follower` what `space` holds and what is [raised](Write::Raise) in it from then on, until it is dropped.
     fn follow<'a>(&'a self, space: Space, follower: &'a dyn Follower) -> Forever<'a>;
 
@@ -91,11 +98,27 @@ pub(crate) enum Space {
     Deliveries,
     /// Who is about to deliver them.
     Leases,
+    /// Which sessions were ended.
+    EndedSessions,
+    /// How often sessions were renewed, and when last.
+    SpentRefreshes,
+    /// The nonces that were used.
+    SpentNonces,
+    /// The identity tokens that were used, where each is good for one sign-in.
+    SpentTokens,
 }
 
 impl Space {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Revocations, Self::Notifications, Self::Deliveries, Self::Leases];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Revocations,
+        Self::Notifications,
+        Self::Deliveries,
+        Self::Leases,
+        Self::EndedSessions,
+        Self::SpentRefreshes,
+        Self::SpentNonces,
+        Self::SpentTokens,
+    ];
 
     /// The name in files and keys. It must never change.
     pub(crate) const fn name(self) -> &'static str {
@@ -104,6 +127,20 @@ impl Space {
             Self::Notifications => "notifications",
             Self::Deliveries => "deliveries",
             Self::Leases => "leases",
+            Self::EndedSessions => "ended-sessions",
+            Self::SpentRefreshes => "spent-refreshes",
+            Self::SpentNonces => "spent-nonces",
+            Self::SpentTokens => "spent-tokens",
+        }
+    }
+
+    /// Whether callers fill it, as fast as they like: what holds it in memory must say when it is full.
+    const fn is_filled_by_callers(self) -> bool {
+        match self {
+            Self::Revocations | Self::Notifications | Self::Deliveries | Self::Leases => false,
+            Self::EndedSessions | Self::SpentRefreshes | Self::SpentNonces | Self::SpentTokens => {
+                true
+            }
         }
     }
 }
@@ -233,6 +270,9 @@ pub enum StoreError {
         /// Which.
         path: PathBuf,
     },
+    /// It failed for no fault of whatever is behind it.
+    #[error("the store failed")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
     /// The file cannot be read or written; it is opened anew after a while.
     #[error("the store cannot be read or written")]
     File(#[source] Box<dyn Error + Send + Sync>),
@@ -242,6 +282,9 @@ pub enum StoreError {
     /// Redis cannot be reached, or refuses.
     #[error("Redis cannot be asked")]
     Redis(#[source] Box<dyn Error + Send + Sync>),
+    /// There is no room in memory for another record.
+    #[error("the store is full: it holds as much as memory is meant for")]
+    Full,
     /// Redis did not answer in time.
     #[error("Redis did not answer in time")]
     TimedOut,

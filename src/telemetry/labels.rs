@@ -12,7 +12,7 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEn
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The door it came through: `proxy`, or one at which another gateway asks: `auth_request`, `forward_auth`,
-    /// `ext_authz`; `userinfo`, `notifications`, or `sign_in`.
+    /// `ext_authz`; `userinfo`, `notifications`, `sign_in`, or `browser`.
     pub door: &'static str,
     /// The route: its configured name, `default` for what no rule matches, `none` for what has no route.
     pub route: RouteLabel,
@@ -206,6 +206,14 @@ pub struct NotificationLabels {
     pub outcome: &'static str,
 }
 
+/// What became of a session: the label of `siwa_sessions_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SessionLabels {
+    /// `begun`, `renewed`, `ended` (somebody signed out, or it was ended for them), or `reused` (a refresh token was used a
+    /// second time, which ends it, too).
+    pub event: &'static str,
+}
+
 /// How one attempt to deliver an event ended: the label of `siwa_webhook_deliveries_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DeliveryLabels {
@@ -216,7 +224,7 @@ pub struct DeliveryLabels {
 /// What Apple was asked in an app's name, and what it answered: the labels of `siwa_apple_requests_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AppleRequestLabels {
-    /// `exchange` (a code), `validate` (a refresh token), `revoke` or `probe`.
+    /// `exchange` (a code), `validate` (a refresh token), `revoke`, `probe`, `migration_token` or `migrate`.
     pub operation: &'static str,
     /// `ok`, or the reason code, e.g. `apple_invalid_grant`, `apple_timed_out`.
     pub result: &'static str,

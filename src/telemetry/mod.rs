@@ -39,7 +39,8 @@ pub use self::{
         AppleClientLabels, AppleRequestLabels, BrokenResponseLabels, BuildLabels,
         CertificateLabels, DeliveryLabels, DriftCheckLabels, DriftLabels, EvictionLabels,
         FetchLabels, HandshakeFailureLabels, JwksFileLabels, KeyState, KeyStateLabels,
-        NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, StatusLabels, VerdictLabels,
+        NotificationLabels, ReloadLabels, RequestLabels, RouteLabel, SessionLabels, StatusLabels,
+        VerdictLabels,
     },
     log::{
         InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,
@@ -144,6 +145,10 @@ pub struct Handles {
     pub revocations: Gauge,
     /// Seconds since it was last certain that the list is what the store holds; -1 before it was read.
     pub revocations_age: Gauge,
+    /// What became of sessions, by event.
+    pub sessions: Family<SessionLabels, Counter>,
+    /// Sessions that were ended and whose tokens have not expired.
+    pub ended_sessions: Gauge,
     /// Notifications received, by event and by what became of them.
     pub notifications: Family<NotificationLabels, Counter>,
     /// Attempts to deliver an event to a webhook, by result.
@@ -217,6 +222,8 @@ impl Default for Handles {
             store_records_skipped: add(r, "store_records_skipped", "Records found in the store that are none of ours, counted at each reading", Counter::default()),
             revocations: add(r, "revocations", "Subjects on the list of revocations, lifted ones included", Gauge::default()),
             revocations_age: seconds(r, "revocations_age", "Since it was last certain that the list is what the store holds; -1 before it was read", Gauge::default()),
+            sessions: add(r, "sessions", "What became of sessions, by event", Family::default()),
+            ended_sessions: add(r, "ended_sessions", "Sessions that were ended and whose tokens have not expired", Gauge::default()),
             notifications: add(r, "notifications", "Notifications received, by event and by what became of them", Family::default()),
             webhook_deliveries: add(r, "webhook_deliveries", "Attempts to deliver an event to a webhook, by result", Family::default()),
             webhook_queue: add(r, "webhook_queue", "Events that wait to be delivered", Gauge::default()),

@@ -46,8 +46,8 @@ impl Account {
         let Exchanged { request_id, metrics, .. } = &self.exchange;
         let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
         let reason = match fault {
-            BodyFault::Revoked => {
-                return info!(request_id, "a response was broken off: its sign-in was revoked");
+            BodyFault::StandingEnded(end) => {
+                return info!(request_id, reason = %end, "a response was broken off");
             }
             BodyFault::Broken(_) | BodyFault::TooLarge { .. } => "broken",
             BodyFault::TimedOut => "silent",

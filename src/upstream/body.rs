@@ -23,7 +23,7 @@ use super::{
     line::Lease,
     request::{ForwardingRules, clean_trailers},
 };
-use crate::authn::Standing;
+use crate::authn::{Standing, StandingEnd};
 
 /// What may come and how long it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ struct Streaming {
     /// For whom it is: it is broken off when they may not have it any more.
     standing: Option<Standing>,
     /// Watches for that, once the body makes somebody wait: most never do.
-    revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ended: Option<Pin<Box<dyn Future<Output = StandingEnd> + Send>>>,
     /// Where it is waited for: a request's.
     activity: Option<Activity>,
     /// What is told of its end.
@@ -160,7 +160,7 @@ impl Streaming {
             head_only: false,
             deadline: None,
             standing: None,
-            revoked: None,
+            ended: None,
             activity: None,
             account: None,
             lease: None,
@@ -189,8 +189,8 @@ impl Streaming {
         if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Some(Err(BodyFault::TookTooLong)));
         }
-        if self.revoked.as_mut().is_some_and(|revoked| revoked.as_mut().poll(cx).is_ready()) {
-            return Poll::Ready(Some(Err(BodyFault::Revoked)));
+        if let Some(Poll::Ready(end)) = self.ended.as_mut().map(|ended| ended.as_mut().poll(cx)) {
+            return Poll::Ready(Some(Err(BodyFault::StandingEnded(end))));
         }
         match self.poll_inner(cx) {
             Poll::Ready(None) => Poll::Ready(None),
@@ -198,9 +198,9 @@ impl Streaming {
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyFault::Broken(error)))),
             Poll::Pending => {
                 if let Some(standing) = self.standing.take() {
-                    let revoked = self.revoked.insert(standing.ended());
-                    if revoked.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Some(Err(BodyFault::Revoked)));
+                    let ended = self.ended.insert(standing.ended());
+                    if let Poll::Ready(end) = ended.as_mut().poll(cx) {
+                        return Poll::Ready(Some(Err(BodyFault::StandingEnded(end))));
                     }
                 }
                 ready!(self.poll_silence(cx));
@@ -283,8 +283,8 @@ pub(crate) enum BodyFault {
     #[error("the exchange took too long")]
     TookTooLong,
     /// Whom it is for may not have it any more.
-    #[error("the sign-in was revoked")]
-    Revoked,
+    #[error(transparent)]
+    StandingEnded(StandingEnd),
     /// It has more bytes than are taken.
     #[error("the body has more than {limit} bytes")]
     TooLarge {

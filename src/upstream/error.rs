@@ -52,7 +52,7 @@ impl BodyFault {
         match self {
             Self::TooLarge { limit } => Rejection::BodyTooLarge { limit: *limit },
             Self::TimedOut | Self::TookTooLong => Rejection::BodyTimedOut,
-            Self::Broken(_) | Self::Revoked => {
+            Self::Broken(_) | Self::StandingEnded(_) => {
                 Rejection::BadRequest("the request's body broke off")
             }
         }

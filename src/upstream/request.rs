@@ -131,7 +131,7 @@ impl<B> UpstreamRequest<B> {
             headers.remove(AUTHORIZATION);
         }
         if headers.keys().any(is_ours_to_undo) {
-            undo_the_last_hop(headers);
+            undo_the_last_hop(headers, rules.credential);
         }
         let names = headers.keys_len();
         rules.identity_headers.strip(headers);
@@ -180,7 +180,7 @@ fn is_ours_to_undo(name: &HeaderName) -> bool {
 }
 
 /// Undoes what the last hop's protocol made of the request, and what ends here.
-fn undo_the_last_hop(headers: &mut HeaderMap) {
+fn undo_the_last_hop(headers: &mut HeaderMap, credential: CredentialForwarding) {
     // The body's length is told by the body: two opinions about it are how requests are smuggled.
     headers.remove(CONTENT_LENGTH);
     arrival::remove(headers, tells_framing);
@@ -190,6 +190,9 @@ fn undo_the_last_hop(headers: &mut HeaderMap) {
     // CGI (RFC 3875 §4.1.18) would make the variable HTTP_PROXY of it, and the application's own client believe it.
     headers.remove("proxy");
     join_cookies(headers);
+    if credential == CredentialForwarding::Remove {
+        remove_our_cookies(headers);
+    }
 }
 
 /// Of what the connection noted of a request, only how its header names were spelt goes on, under a type that hyper keeps to
@@ -324,6 +327,24 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// How the names of our own cookies begin. They are for us, whoever's identity they prove and whatever the route.
+const OUR_COOKIES: [&[u8]; 2] = [b"__Host-siwa_", b"__Secure-siwa_"];
+
+/// Leaves the application its own cookies alone.
+fn remove_our_cookies(headers: &mut HeaderMap) {
+    let is_ours = |cookie: &&[u8]| OUR_COOKIES.iter().any(|start| cookie.starts_with(start));
+    let line = headers.get(COOKIE).map_or(&b""[..], HeaderValue::as_bytes);
+    let cookies = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    if !cookies.clone().any(|cookie| is_ours(&cookie)) {
+        return;
+    }
+    let others: Vec<&[u8]> = cookies.filter(|cookie| !is_ours(cookie)).collect();
+    match HeaderValue::from_bytes(&others.join(&b"; "[..])).ok().filter(|it| !it.is_empty()) {
+        Some(others) => headers.insert(COOKIE, others),
+        None => headers.remove(COOKIE),
+    };
+}
+
 /// Takes from trailers what no trailer may be (RFC 9110 §6.5.1) and what only we may say: who it is, where it came from,
 /// how it is framed, and the credential.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap, identity_headers: &IdentityHeaders) {
@@ -348,6 +369,22 @@ mod tests {
             map.append(name, value);
         }
         map
+    }
+
+    #[test]
+    fn our_own_cookies_are_not_the_applications() {
+        for (sent, left) in [
+            ("a=1; __Host-siwa_session=siwa_c.x; b=2", Some("a=1; b=2")),
+            ("__Host-siwa_session=siwa_c.x;a=1", Some("a=1")),
+            ("__Host-siwa_session=x; __Host-siwa_browser=y; __Secure-siwa_state_z=", None),
+            ("a=__Host-siwa_session=x; b", Some("a=__Host-siwa_session=x; b")),
+            ("a=1;b=2", Some("a=1;b=2")),
+        ] {
+            let mut map = headers(&[("cookie", sent)]);
+            remove_our_cookies(&mut map);
+            let found = map.get(COOKIE).map(|value| value.to_str().unwrap());
+            assert_eq!(found, left, "{sent}");
+        }
     }
 
     #[test]

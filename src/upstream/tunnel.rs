@@ -18,11 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::frames::{FrameBoundaries, close_frame};
-use crate::authn::Standing;
+use crate::authn::{Standing, StandingEnd};
 
 /// Why we end a stream, as RFC 6455 §7.4.1 numbers it.
 const GOING_AWAY: u16 = 1001;
 const POLICY_VIOLATION: u16 = 1008;
+/// IANA's registry of close codes, beyond RFC 6455.
+const TRY_AGAIN_LATER: u16 = 1013;
 
 /// How long a client may take to leave after we have said goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -60,7 +62,10 @@ impl Tunnel {
                 return note_end(ended);
             }
             () = reached(until) => POLICY_VIOLATION,
-            () = ended(standing) => POLICY_VIOLATION,
+            end = ended(standing) => match end {
+                StandingEnd::Refused => POLICY_VIOLATION,
+                StandingEnd::Unknown => TRY_AGAIN_LATER,
+            },
             () = stop.cancelled() => GOING_AWAY,
         };
         drop(application);
@@ -84,7 +89,7 @@ async fn reached(until: Option<Instant>) {
     }
 }
 
-async fn ended(standing: Option<Standing>) {
+async fn ended(standing: Option<Standing>) -> StandingEnd {
     match standing {
         Some(standing) => standing.ended().await,
         None => std::future::pending().await,

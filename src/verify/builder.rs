@@ -14,6 +14,7 @@ use super::{
         JwksSource, KeySource, Surroundings, TrustedUrl,
     },
     revocations::Revocations,
+    session::Sessions,
     turnstile::Turnstile,
     verdicts::VerdictCache,
 };
@@ -37,6 +38,7 @@ pub struct VerifierBuilder {
     leeway: Duration,
     max_token_age: Option<Duration>,
     revocations: Option<Revocations>,
+    sessions: Option<Sessions>,
     verdict_capacity: u64,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -64,6 +66,7 @@ impl VerifierBuilder {
             leeway: Self::LEEWAY,
             max_token_age: None,
             revocations: None,
+            sessions: None,
             verdict_capacity: Self::VERDICT_CAPACITY,
             clock: Arc::new(SystemClock),
             metrics: Metrics::new(),
@@ -139,6 +142,12 @@ impl VerifierBuilder {
         self
     }
 
+    /// Whose sessions are opened, too; nobody's unless this is called. Their clock should be the verifier's.
+    pub fn sessions(mut self, sessions: Sessions) -> Self {
+        self.sessions = Some(sessions);
+        self
+    }
+
     /// How many verdicts are remembered at most; 0 remembers none.
     pub const fn verdict_capacity(mut self, entries: u64) -> Self {
         self.verdict_capacity = entries;
@@ -186,6 +195,7 @@ impl VerifierBuilder {
                 .map_err(|error| BuildError::Randomness(error.into()))?,
             turnstile: Turnstile::new(),
             revocations: self.revocations,
+            sessions: self.sessions,
             issuer: self.issuer,
             clock: self.clock,
             metrics: self.metrics,

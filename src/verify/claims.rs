@@ -176,6 +176,7 @@ impl ClaimRules {
             not_before,
             issued_at,
             expires_at,
+            session: None,
         })
     }
 
@@ -188,7 +189,7 @@ impl ClaimRules {
         now: UnixTime,
     ) -> Result<SignedNotification, TokenFault> {
         check_issuer(&claims)?;
-        let (client_id, _) = self.check_audience(&claims)?;
+        let (client_id, other_client_ids) = self.check_audience(&claims)?;
         let issued_at = self.check_issued(&claims, now)?;
         self.check_not_before(&claims, now)?;
         let a_day_later = issued_at.saturating_add(SignedNotification::LIFETIME);
@@ -198,7 +199,8 @@ impl ClaimRules {
         let id = claims.text("jti")?;
         // What may be set wrongly ahead by our leeway stays acceptable for as much longer.
         let refused_from = expires_at.saturating_add(self.leeway);
-        SignedNotification::read(Stamps { id, client_id, issued_at, refused_from }, events)
+        let stamps = Stamps { id, client_id, other_client_ids, issued_at, refused_from };
+        SignedNotification::read(stamps, events)
     }
 
     /// Asks again what time alone can change, for every use of an identity, remembered or not. A clock may also be set
@@ -211,11 +213,16 @@ impl ClaimRules {
     }
 
     fn check_unexpired(&self, expired_at: UnixTime, now: UnixTime) -> Result<(), TokenFault> {
-        if now < expired_at.saturating_add(self.leeway) {
+        if self.is_unexpired(expired_at, now) {
             Ok(())
         } else {
             Err(TokenFault::Expired { expired_at, now })
         }
+    }
+
+    /// Whether what ends at `expires_at` has not ended at `now`, leeway included.
+    pub(super) fn is_unexpired(&self, expires_at: UnixTime, now: UnixTime) -> bool {
+        now < expires_at.saturating_add(self.leeway)
     }
 
     /// The age by `iat`, the only time that Apple documents as the time of issue.
@@ -274,7 +281,7 @@ impl ClaimRules {
         Ok(not_before)
     }
 
-    fn check_begun(
+    pub(super) fn check_begun(
         &self,
         claim: &'static str,
         valid_from: UnixTime,

@@ -3,7 +3,9 @@
 use std::{error::Error, fmt, time::Duration};
 
 pub use super::keys_fault::{FetchFault, KeysFault};
-use super::{jwks::KeyId, printable::Printable, revocations::RevocationsFault};
+use super::{
+    jwks::KeyId, printable::Printable, revocations::RevocationsFault, session::SessionFault,
+};
 use crate::clock::UnixTime;
 
 /// Whose fault a failure was. It decides status, log level and metric.
@@ -45,6 +47,12 @@ pub enum VerifyError {
     /// Whether the token was revoked could not be told: the caller may retry.
     #[error("it cannot be told at the moment whether the token was revoked")]
     RevocationsUnavailable(#[from] RevocationsFault),
+}
+
+impl From<SessionFault> for VerifyError {
+    fn from(fault: SessionFault) -> Self {
+        Self::Rejected(fault.into())
+    }
 }
 
 impl VerifyError {
@@ -165,6 +173,9 @@ pub enum TokenFault {
     /// A server-to-server notification, which says something about a user but does not prove one.
     #[error("this is a server-to-server notification, not an identity token")]
     Notification,
+    /// A token of a session of ours, which is no good.
+    #[error(transparent)]
+    Session(#[from] SessionFault),
 }
 
 impl TokenFault {
@@ -189,6 +200,7 @@ impl TokenFault {
             Self::AccessTokenHash(_) => "token_access_token_hash",
             Self::Revoked { .. } => "token_revoked",
             Self::Notification => "token_notification",
+            Self::Session(fault) => fault.code(),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use super::jwks::{Issuer, KeyId};
+use super::{
+    jwks::{Issuer, KeyId},
+    session::SessionId,
+};
 use crate::clock::UnixTime;
 
 /// Somebody whom Apple's signature proves, as one of our apps knows them.
@@ -10,8 +13,8 @@ use crate::clock::UnixTime;
 /// Who it is, is the pair of [`issuer`](Self::issuer) and [`subject`](Self::subject) (OpenID Connect Core §2). With one
 /// key source the issuer is always the same; with several, each can name any subject, the others' too.
 ///
-/// There is no public way to make one, and none to read one from text: whoever holds an `Identity` got it from a
-/// [`super::Verifier`]. `Debug` shows neither subject nor email.
+/// There is no public way to make one, and none to read one from text but what we sealed ourselves: whoever holds an
+/// `Identity` got it from a [`super::Verifier`]. `Debug` shows neither subject nor email.
 pub struct Identity {
     pub(super) issuer: Issuer,
     pub(super) subject: Subject,
@@ -29,6 +32,7 @@ pub struct Identity {
     pub(super) not_before: Option<UnixTime>,
     pub(super) issued_at: UnixTime,
     pub(super) expires_at: UnixTime,
+    pub(super) session: Option<SessionId>,
 }
 
 impl Identity {
@@ -86,13 +90,19 @@ impl Identity {
         &self.key_id
     }
 
-    /// When Apple issued the token (`iat`).
+    /// When Apple issued the token (`iat`): for a session, the one that it began with.
     #[must_use]
     pub const fn issued_at(&self) -> UnixTime {
         self.issued_at
     }
 
-    /// When the token ends (`exp`), without leeway.
+    /// The session that they are in; none if they present Apple's token.
+    #[must_use]
+    pub const fn session_id(&self) -> Option<&SessionId> {
+        self.session.as_ref()
+    }
+
+    /// When the token ends (`exp`), or that of a session, without leeway.
     #[must_use]
     pub const fn expires_at(&self) -> UnixTime {
         self.expires_at
@@ -116,8 +126,12 @@ impl ClaimNames {
         Self(names.map(Box::from).collect())
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|name| &**name)
+    }
+
     fn contains(&self, name: &str) -> bool {
-        self.0.iter().any(|other| **other == *name)
+        self.iter().any(|other| *other == *name)
     }
 }
 

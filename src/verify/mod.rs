@@ -4,7 +4,8 @@
 //! UnverifiedToken ── open(key): signature ──▶ SignedClaims ── ClaimRules: iss aud sub iat exp ──▶ Identity
 //! ```
 //!
-//! Read [`Verifier::verify`] first: it is the whole of the product in two short functions.
+//! Read [`Verifier::verify`] first: it is the whole of the product in two short functions. The second way to an identity is
+//! [`Verifier::reopen`], from what we sealed ourselves when Apple's token had been verified.
 
 #![warn(
     clippy::indexing_slicing,
@@ -25,7 +26,9 @@ mod keys_fault;
 mod notification;
 mod printable;
 mod revocations;
+mod seal;
 mod secret;
+mod session;
 mod token;
 mod turnstile;
 mod verdicts;
@@ -52,7 +55,12 @@ pub use self::{
     notification::SignedNotification,
     printable::Printable,
     revocations::{InvalidRevocation, Revocation, Revocations, RevocationsFault},
+    seal::{InvalidSealKey, SealError, SealKeys, Sealed},
     secret::AppleRefreshToken,
+    session::{
+        AppleGrant, RefreshToken, RenewError, SessionCookie, SessionFault, SessionId,
+        SessionSettings, SessionTokens, Sessions,
+    },
     token::UnverifiedToken,
 };
 use self::{
@@ -64,7 +72,9 @@ use self::{
 pub(crate) use self::{
     jwks::{has_content_encoding, is_html},
     revocations::{ClientGroups, RevocationsSettings},
+    seal::Purpose,
     secret::SecretText,
+    session::SessionSurroundings,
 };
 use crate::{
     clock::{Clock, UnixTime},
@@ -79,6 +89,8 @@ pub struct Verifier {
     verdicts: VerdictCache,
     turnstile: Turnstile,
     revocations: Option<Revocations>,
+    /// The second way to an identity.
+    sessions: Option<Sessions>,
     /// The one that may tell of its users.
     issuer: Issuer,
     clock: Arc<dyn Clock>,
@@ -143,9 +155,20 @@ impl Verifier {
         Ok(notification)
     }
 
+    /// Whether tokens that were issued to `client_id` are accepted.
+    pub(crate) fn accepts(&self, client_id: &ClientId) -> bool {
+        self.rules.client_ids().contains(client_id)
+    }
+
     /// Whose tokens are refused although they have not expired, if anybody's can be.
     pub(crate) const fn revocations(&self) -> Option<&Revocations> {
         self.revocations.as_ref()
+    }
+
+    /// The sessions that are opened, if any are.
+    #[must_use]
+    pub const fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.as_ref()
     }
 
     /// Key, signature, claims: each step takes what only the step before can give.

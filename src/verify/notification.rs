@@ -19,6 +19,7 @@ use crate::clock::UnixTime;
 pub struct SignedNotification {
     id: Box<str>,
     client_id: ClientId,
+    other_client_ids: Box<[ClientId]>,
     issued_at: UnixTime,
     refused_from: UnixTime,
     event: Object,
@@ -29,6 +30,7 @@ pub struct SignedNotification {
 pub(super) struct Stamps<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) client_id: ClientId,
+    pub(super) other_client_ids: Box<[ClientId]>,
     pub(super) issued_at: UnixTime,
     pub(super) refused_from: UnixTime,
 }
@@ -44,7 +46,7 @@ impl SignedNotification {
 
     /// Reads `events`: JSON inside a string, as Apple sends it, or an object, as Apple's page shows it.
     pub(super) fn read(stamps: Stamps<'_>, events: &Value) -> Result<Self, TokenFault> {
-        let Stamps { id, client_id, issued_at, refused_from } = stamps;
+        let Stamps { id, client_id, other_client_ids, issued_at, refused_from } = stamps;
         let event = match events {
             Value::Object(event) => event.clone(),
             Value::String(text) => json::parse_object(text.as_bytes())
@@ -60,7 +62,7 @@ impl SignedNotification {
             // Two that say the same are one.
             None => blake3::hash(format!("{issued_at} {event:?}").as_bytes()).to_string().into(),
         };
-        Ok(Self { id, client_id, issued_at, refused_from, event, kind })
+        Ok(Self { id, client_id, other_client_ids, issued_at, refused_from, event, kind })
     }
 
     /// What tells it from others (`jti`, RFC 7519 §4.1.7). Apple may send one twice, and so may anybody who has seen it.
@@ -69,10 +71,16 @@ impl SignedNotification {
         &self.id
     }
 
-    /// The app that it was sent for.
+    /// The app that it was sent for; the first, if it names several.
     #[must_use]
     pub const fn client_id(&self) -> &ClientId {
         &self.client_id
+    }
+
+    /// The other apps that it names, of which Apple names none.
+    #[must_use]
+    pub const fn other_client_ids(&self) -> &[ClientId] {
+        &self.other_client_ids
     }
 
     /// When Apple wrote it.

@@ -50,9 +50,9 @@ impl Delivery {
         })
     }
 
-    /// Its name in the store: one for each target.
+    /// Its name in the store: one for each target. Something else under the same id does not take its place.
     pub(super) fn key(&self, target: &Target) -> String {
-        format!("{} {}", target.name(), self.id)
+        format!("{} {} {}", target.name(), self.id, name_of(&self.body))
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -68,6 +68,11 @@ impl Delivery {
 impl Target {
     /// The name in the store, from which a URL with a secret in it cannot be read.
     pub(super) fn name(&self) -> String {
-        blake3::hash(self.url.as_str().as_bytes()).to_hex().chars().take(16).collect()
+        name_of(self.url.as_str())
     }
+}
+
+/// A short name for `text`, from which it cannot be read.
+fn name_of(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().chars().take(16).collect()
 }

@@ -22,7 +22,7 @@ use super::protocol::{
 };
 use crate::{
     header_spoofing::{NAMES, spellings},
-    support::{House, notifying::ON, open, spawn},
+    support::{House, eventually, notifying::ON, open, spawn},
 };
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -489,9 +489,8 @@ async fn a_limit_is_a_no_and_not_a_grpc_error() {
     let waiting = spawn(async move {
         ask_with(address, &[], framed(&waiting.encode_to_vec())).await;
     });
-    while house.metric("siwa_requests_in_flight").await == 0 {
-        tokio::task::yield_now().await;
-    }
+    let in_flight = async || house.metric("siwa_requests_in_flight").await > 0;
+    eventually("one is in flight", in_flight).await;
     assert_eq!(ask(&house, asking()).await.code(), (503, "shed".to_owned()));
     let shed = r#"siwa_requests_total{door="ext_authz",route="none",outcome="shed",fault="us"}"#;
     assert_eq!(house.metric(shed).await, 1);

@@ -2,11 +2,26 @@
 
 use std::{fs, process::Command};
 
-use super::gateway::{self, Kind, Places};
+use super::{
+    browsers,
+    gateway::{self, Kind, Places},
+};
+
+const SHIPPED: &str = include_str!("../../deploy/caddy/Caddyfile");
 
 fn command(places: &Places<'_>) -> Command {
+    start(places, SHIPPED)
+}
+
+/// With the lines that are marked to be for people with browsers.
+fn command_for_browsers(places: &Places<'_>) -> Command {
+    let unmarked = SHIPPED.replace("#browser: ", "");
+    start(places, &unmarked)
+}
+
+fn start(places: &Places<'_>, text: &str) -> Command {
     let file = places.folder.join("Caddyfile");
-    fs::write(&file, places.fill_in(include_str!("../../deploy/caddy/Caddyfile"))).unwrap();
+    fs::write(&file, places.fill_in(text)).unwrap();
     let mut command = Command::new("caddy");
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
     // It keeps its files in the home directory.
@@ -27,4 +42,10 @@ gateway::tests!("needs caddy", super::CADDY, judges_the_request_that_the_caller_
 #[ignore = "needs caddy"]
 async fn trailers_are_dropped() {
     gateway::lets_no_spoofed_trailer_through(&CADDY).await;
+}
+
+#[tokio::test]
+#[ignore = "needs caddy, chromium and chromium-driver"]
+async fn people_sign_in_with_a_browser() {
+    browsers::sign_in_and_out(CADDY.settings, command_for_browsers).await;
 }

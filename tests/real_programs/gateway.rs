@@ -48,7 +48,16 @@ pub(super) struct Places<'a> {
     application: SocketAddr,
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    pub(super) const fn new(
+        folder: &'a Path,
+        gateway: SocketAddr,
+        verifier: SocketAddr,
+        application: SocketAddr,
+    ) -> Self {
+        Self { folder, gateway, verifier, application }
+    }
+
     /// A shipped file for these places.
     pub(super) fn fill_in(&self, text: &str) -> String {
         let port = |address: SocketAddr| format!("port_value: {} ", address.port());

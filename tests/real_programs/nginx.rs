@@ -3,6 +3,7 @@
 use std::{fs, process::Command};
 
 use super::{
+    browsers,
     gateway::{self, Kind, Places},
     nginx_configuration,
 };
@@ -22,6 +23,21 @@ fn command(places: &Places<'_>) -> Command {
     command
 }
 
+/// The same, with what is shipped for people with browsers.
+fn command_for_browsers(places: &Places<'_>) -> Command {
+    let command = command(places);
+    let folder = places.folder.join("conf");
+    let file = folder.join("siwa-proxy.conf");
+    let text = fs::read_to_string(&file).unwrap();
+    let including =
+        text.replace("# include siwa-proxy-browser.conf;", "include siwa-proxy-browser.conf;");
+    assert_ne!(including, text);
+    fs::write(&file, including).unwrap();
+    let browser = include_str!("../../deploy/nginx/siwa-proxy-browser.conf");
+    fs::write(folder.join("siwa-proxy-browser.conf"), browser).unwrap();
+    command
+}
+
 const NGINX: Kind = Kind {
     settings: include_str!("../../deploy/nginx/siwa-proxy.toml"),
     command,
@@ -36,4 +52,10 @@ gateway::tests!("needs nginx", super::NGINX, judges_the_request_that_the_caller_
 #[ignore = "needs nginx"]
 async fn trailers_are_dropped() {
     gateway::lets_no_spoofed_trailer_through(&NGINX).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx, chromium and chromium-driver"]
+async fn people_sign_in_with_a_browser() {
+    browsers::sign_in_and_out(NGINX.settings, command_for_browsers).await;
 }

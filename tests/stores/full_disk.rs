@@ -1,6 +1,6 @@
 //! The real program, whose disk is full for a while.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc};
 
 use rustix::process::Signal;
 use siwa_proxy::{
@@ -9,7 +9,7 @@ use siwa_proxy::{
 };
 
 use super::crash::{is_taken, listed, write_settings};
-use crate::support::{PATIENCE, Recorder, get, program::Program};
+use crate::support::{Recorder, eventually, get, program::Program};
 
 async fn page(program: &Program, path: &str) -> String {
     get(program.admin, path, &[]).await.body
@@ -17,12 +17,8 @@ async fn page(program: &Program, path: &str) -> String {
 
 /// Waits until the log says `message`.
 async fn told(log: &Path, message: &str) {
-    let waiting = async {
-        while !fs::read_to_string(log).unwrap().contains(message) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {message}"));
+    let is_told = async || fs::read_to_string(log).unwrap().contains(message);
+    eventually(message, is_told).await;
 }
 
 #[tokio::test]

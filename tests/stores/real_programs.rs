@@ -2,14 +2,20 @@
 
 pub(crate) mod redis;
 
-use std::{future::Future, time::Duration};
-
+use http::HeaderValue;
 use siwa_proxy::sim::{event::Event, presets::SUBJECT, token::TokenTemplate};
+
+use tokio_stream::StreamExt;
+use tokio_tungstenite::{
+    accept_async, client_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
 
 use self::redis::{Gate, Redis};
 use crate::support::{
-    House, PATIENCE,
+    House, PATIENCE, application, eventually,
     notifying::{ON, post_notification},
+    open,
     secure::Authority,
 };
 
@@ -17,16 +23,6 @@ use crate::support::{
 #[ignore = "takes long"]
 async fn two_hundred_kills_lose_nothing_that_was_answered_200() {
     super::crash::kill_again_and_again(200).await;
-}
-
-/// Waits until `holds`.
-async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// A house that keeps revocations in the Redis at `url`, with the keys of the house `with`, if there is one.
@@ -74,7 +70,7 @@ async fn an_event_at_one_replica_refuses_at_all_three() {
     let since = tokio::time::Instant::now();
     assert_eq!(houses[0].notify(Event::consent_revoked(SUBJECT)).await.status, 200);
     for house in &houses {
-        eventually("all refuse", || refuses(house, &bearer)).await;
+        eventually("all refuse", async || refuses(house, &bearer).await).await;
     }
     println!("refused at three replicas {:?} after Apple began to post", since.elapsed());
 }
@@ -87,7 +83,7 @@ async fn a_redis_that_dies_and_comes_back_empty_makes_nobody_wait_and_nobody_goo
     let [revoked, good, late] = ["revoked", "good", "late"].map(|name| of(&first, name));
     assert_eq!(first.notify(Event::consent_revoked("revoked")).await.status, 200);
     for house in [&first, &second, &third] {
-        eventually("all refuse", || refuses(house, &revoked)).await;
+        eventually("all refuse", async || refuses(house, &revoked).await).await;
     }
 
     redis.kill();
@@ -104,18 +100,18 @@ async fn a_redis_that_dies_and_comes_back_empty_makes_nobody_wait_and_nobody_goo
     assert_eq!(status(&second, &late).await, 200, "nobody else has heard of it");
 
     redis.restart().await;
-    eventually("what Redis forgot is written again", || async {
+    eventually("what Redis forgot is written again", async || {
         redis.holds("siwa-proxy:revocations:,revoked").await
     })
     .await;
     let fourth = replica(&redis.url(), Some(&first), "").await;
-    eventually("a new replica learns of it", || refuses(&fourth, &revoked)).await;
-    eventually("Apple is listened to again", || async {
+    eventually("a new replica learns of it", async || refuses(&fourth, &revoked).await).await;
+    eventually("Apple is listened to again", async || {
         first.notify(Event::consent_revoked("late")).await.status == 200
     })
     .await;
     for house in [&first, &second, &third, &fourth] {
-        eventually("all refuse", || refuses(house, &late)).await;
+        eventually("all refuse", async || refuses(house, &late).await).await;
     }
 }
 
@@ -130,17 +126,17 @@ async fn what_was_missed_while_the_connection_was_cut_is_learnt_when_it_heals() 
 
     gate.cut();
     assert_eq!(near.notify(Event::consent_revoked("missed")).await.status, 200);
-    eventually("the near one refuses", || refuses(&near, &missed)).await;
+    eventually("the near one refuses", async || refuses(&near, &missed).await).await;
     assert_eq!(status(&far, &good).await, 200, "nobody waits for Redis");
     assert_eq!(status(&far, &missed).await, 200, "it cannot know");
-    eventually("it knows that it is cut off", || async {
+    eventually("it knows that it is cut off", async || {
         far.metric("siwa_revocations_age_seconds").await >= 1
     })
     .await;
 
     let since = tokio::time::Instant::now();
     gate.heal();
-    eventually("it learns of what it missed", || refuses(&far, &missed)).await;
+    eventually("it learns of what it missed", async || refuses(&far, &missed).await).await;
     println!("learnt {:?} after the connection healed", since.elapsed());
 }
 
@@ -154,11 +150,11 @@ async fn a_redis_that_is_emptied_is_filled_again_by_whoever_remembers() {
     let key = "siwa-proxy:revocations:,gone";
     assert!(redis.holds(key).await);
     redis.command(&["FLUSHALL"]).await;
-    eventually("it is written again", || redis.holds(key)).await;
+    eventually("it is written again", async || redis.holds(key).await).await;
     // Whoever starts before that has been noticed does not hide that it happened.
     redis.command(&["FLUSHALL"]).await;
     let newcomer = replica(&redis.url(), Some(&first), "").await;
-    eventually("the newcomer learns of it", || refuses(&newcomer, &gone)).await;
+    eventually("the newcomer learns of it", async || refuses(&newcomer, &gone).await).await;
     let second = replica(&redis.url(), Some(&first), "").await;
     assert_eq!(status(&second, &gone).await, 401);
 }
@@ -173,13 +169,35 @@ async fn a_list_that_may_not_grow_old_fails_closed_and_recovers() {
     assert_eq!(house.notify(Event::consent_revoked("revoked")).await.status, 200);
     assert_eq!(status(&house, &good).await, 200);
     redis.kill();
-    eventually("it fails closed", || async { status(&house, &good).await == 503 }).await;
+    eventually("it fails closed", async || status(&house, &good).await == 503).await;
     let reply = house.get("/", &[("Authorization", &good)]).await;
     assert_eq!(reply.json()["code"], "revocations_unavailable");
     assert_eq!(reply.header("retry-after").len(), 1);
     assert_eq!(status(&house, &revoked).await, 401, "what is known is known");
     redis.restart().await;
-    eventually("it recovers", || async { status(&house, &good).await == 200 }).await;
+    eventually("it recovers", async || status(&house, &good).await == 200).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn what_is_open_ends_when_the_list_is_older_than_it_may_be() {
+    let mut redis = Redis::start(&[]).await;
+    let application = application(|stream, _| async {
+        let mut socket = accept_async(stream).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await;
+    let limit = "revocations.max_staleness = '1s'";
+    let extra = format!("{limit}\nupstream.url = 'http://{application}'");
+    let house = replica(&redis.url(), None, &extra).await;
+    let mut request = "ws://app.example/chat".into_client_request().unwrap();
+    let bearer = HeaderValue::from_str(&house.bearer()).unwrap();
+    request.headers_mut().insert("authorization", bearer);
+    let (mut socket, _) = client_async(request, open(house.address).await).await.unwrap();
+    redis.kill();
+    let closed = tokio::time::timeout(PATIENCE, socket.next()).await.expect("it ends");
+    let Some(Ok(Message::Close(Some(close)))) = closed else { panic!("{closed:?}") };
+    assert_eq!(u16::from(close.code), 1013, "try again later");
 }
 
 #[tokio::test]
@@ -189,7 +207,7 @@ async fn a_replica_that_never_saw_the_list_is_not_ready_and_lets_nobody_in() {
     redis.kill();
     let house = unready_replica(&redis.url(), None, "").await;
     let bearer = house.bearer();
-    eventually("the keys are there", || async {
+    eventually("the keys are there", async || {
         let ready = crate::support::get(house.admin, "/readyz", &[]).await;
         ready.status == 503 && !ready.body.contains("keys") && ready.body.contains("revocations")
     })
@@ -248,5 +266,5 @@ async fn a_redis_with_tls_and_users_is_spoken_to_as_it_asks() {
     let second = replica(&redis.secured_url(), Some(&first), &extra).await;
     let bearer = first.bearer();
     assert_eq!(first.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
-    eventually("both refuse", || refuses(&second, &bearer)).await;
+    eventually("both refuse", async || refuses(&second, &bearer).await).await;
 }

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{PATIENCE, application, read_head};
+use super::{application, awaited, read_head};
 
 /// Takes what is exported, and reads it by the messages of those who define them.
 pub(crate) struct Collector {
@@ -53,17 +53,13 @@ impl Collector {
 
     /// Waits for a span with that name and the others of its trace that ended before it.
     pub(crate) async fn trace_of(&self, name: &str) -> HashMap<String, Span> {
-        let looking = async {
-            loop {
-                let spans = self.spans();
-                if let Some(found) = spans.iter().find(|span| span.name == name) {
-                    let of_it = spans.iter().filter(|span| span.trace_id == found.trace_id);
-                    return of_it.map(|span| (span.name.clone(), span.clone())).collect();
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, looking).await.expect("spans arrive")
+        awaited("spans arrive", async || {
+            let spans = self.spans();
+            let found = spans.iter().find(|span| span.name == name)?;
+            let of_it = spans.iter().filter(|span| span.trace_id == found.trace_id);
+            Some(of_it.map(|span| (span.name.clone(), span.clone())).collect())
+        })
+        .await
     }
 
     pub(crate) fn resource(&self, key: &str) -> Option<String> {

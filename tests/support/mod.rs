@@ -13,7 +13,7 @@ pub(crate) mod program;
 mod recorder;
 pub(crate) mod secure;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use siwa_proxy::{
     app::{App, AppError},
@@ -93,6 +93,15 @@ impl House {
         Self::run(settings, clock, apple, application).await
     }
 
+    /// A house whose Apple was there before, as its settings name it, and whose application they name if there is one; ready.
+    pub(crate) async fn beside(apple: Arc<Apple>, extra: &str) -> Self {
+        let application = Recorder::start().await;
+        let settings = settings(&apple.jwks_url(), None, extra);
+        let house = Self::run(settings, Arc::new(SystemClock), apple, application).await;
+        house.ready().await;
+        house
+    }
+
     async fn run(
         settings: Settings,
         clock: Arc<dyn Clock>,
@@ -108,12 +117,8 @@ impl House {
 
     /// Waits until the proxy says that it is ready.
     pub(crate) async fn ready(&self) {
-        let ready = async {
-            while get(self.admin, "/readyz", &[]).await.status != 200 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ready).await.expect("the proxy becomes ready");
+        let is_ready = async || get(self.admin, "/readyz", &[]).await.status == 200;
+        eventually("the proxy is ready", is_ready).await;
     }
 
     /// Ends the proxy and waits until it has ended.
@@ -150,6 +155,29 @@ impl Drop for House {
         self.shutdown.cancel();
         self.running.abort();
     }
+}
+
+/// Waits until it `is_so`.
+pub(crate) async fn eventually(what: impl fmt::Display, mut is_so: impl AsyncFnMut() -> bool) {
+    awaited(what, async || is_so().await.then_some(())).await;
+}
+
+/// Asks until there is an answer, and returns it.
+pub(crate) async fn awaited<T>(
+    what: impl fmt::Display,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            // Others have work to do meanwhile. And whoever connects to a port of its own that nobody listens on, without a
+            // pause, meets itself in the end.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 /// Settings for loopback, with `extra` TOML laid over them.

@@ -1,10 +1,9 @@
 //! The real program as a child process, with signals.
 
 use std::{
-    env, fs,
+    env, fmt, fs,
     net::SocketAddr,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -13,7 +12,7 @@ use siwa_proxy::sim::Apple;
 use tempfile::NamedTempFile;
 use tokio::net::TcpStream;
 
-use super::{PATIENCE, get};
+use super::{PATIENCE, awaited, eventually, get};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_siwa-proxy");
@@ -126,18 +125,11 @@ impl Program {
 
     /// Waits until `/readyz` is answered with this status.
     async fn answers_with(&self, status: u16) {
-        let ready = async {
-            loop {
-                if TcpStream::connect(self.admin).await.is_ok()
-                    && get(self.admin, "/readyz", &[]).await.status == status
-                {
-                    return;
-                }
-                // Whoever tries every port of its own against one that nobody listens on yet meets itself in the end.
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ready).await.expect("the program says how it is");
+        eventually("the program says how it is", async || {
+            TcpStream::connect(self.admin).await.is_ok()
+                && get(self.admin, "/readyz", &[]).await.status == status
+        })
+        .await;
     }
 
     /// The most memory that was ever resident, in bytes.
@@ -161,12 +153,8 @@ impl Program {
     }
 
     pub(crate) async fn refuses_connections(&self) {
-        let refused = async {
-            while TcpStream::connect(self.address).await.is_ok() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, refused).await.expect("the port closes");
+        eventually("the port closes", async || TcpStream::connect(self.address).await.is_err())
+            .await;
     }
 
     pub(crate) async fn exit_code(mut self) -> Option<i32> {
@@ -194,41 +182,27 @@ impl LogFile {
         fs::read_to_string(self.0.path()).unwrap()
     }
 
+    /// Its lines so far. The last one may not be whole yet.
+    fn lines(&self) -> Vec<Value> {
+        self.text().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// Waits for the first line with this `message` of which `is_meant` is true, and takes it apart.
     pub(crate) async fn line(&self, message: &str, is_meant: impl Fn(&Value) -> bool) -> Value {
-        let looking = async {
-            loop {
-                let text = self.text();
-                // The last line may not be whole yet.
-                let lines =
-                    text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-                let mut meant = lines.filter(|line| line["message"] == message && is_meant(line));
-                if let Some(line) = meant.next() {
-                    return line;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        let found = tokio::time::timeout(PATIENCE, looking).await;
-        found.unwrap_or_else(|_| panic!("{message}: {}", self.text()))
+        let is_it = |line: &Value| line["message"] == message && is_meant(line);
+        let what = fmt::from_fn(|f| write!(f, "{message}: {}", self.text()));
+        awaited(what, async || self.lines().into_iter().find(is_it)).await
     }
 
     /// Waits for the lines about this many requests.
     pub(crate) async fn requests(&self, count: usize) -> Vec<Value> {
-        let looking = async {
-            loop {
-                let text = self.text();
-                let lines =
-                    text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-                let requests: Vec<_> = lines.filter(|line| line["message"] == "request").collect();
-                if requests.len() >= count {
-                    return requests;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        let found = tokio::time::timeout(PATIENCE, looking).await;
-        found.unwrap_or_else(|_| panic!("{count} requests: {}", self.text()))
+        let what = fmt::from_fn(|f| write!(f, "{count} requests: {}", self.text()));
+        awaited(what, async || {
+            let mut lines = self.lines();
+            lines.retain(|line| line["message"] == "request");
+            (lines.len() >= count).then_some(lines)
+        })
+        .await
     }
 
     /// Waits for the line about the request with this id.

@@ -1,5 +1,6 @@
 //! Every way to say no, and the one table that all renderings of it read.
 
+mod apple;
 mod dialect;
 mod problem;
 mod realm;
@@ -13,7 +14,10 @@ use http::StatusCode;
 use self::problem::title_of;
 pub use self::{dialect::Dialect, realm::Realm, sign_in::SignInFault};
 use super::policy::PolicyFault;
-use crate::verify::{Fault, KeysFault, RevocationsFault, TokenFault, VerifyError};
+use crate::{
+    apple::AppleFault,
+    verify::{Fault, KeysFault, RevocationsFault, TokenFault, VerifyError},
+};
 
 /// Why a request was not let through.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +35,15 @@ pub enum Rejection {
     /// The sign-in did not come about.
     #[error(transparent)]
     SignIn(#[from] SignInFault),
+    /// Apple, asked about the sign-in, said no or could not be asked.
+    #[error("{}", apple::detail(.0))]
+    Apple(#[from] AppleFault),
     /// Known, and not allowed here.
     #[error(transparent)]
     NotAllowed(#[from] PolicyFault),
+    /// A browser's session came with a request that a page of another origin caused, and that changes something.
+    #[error("a page of another origin asks for this in the name of whoever is signed in")]
+    CrossOrigin,
     /// We could not tell. Never a yes, and never the caller's fault.
     #[error("the keys to judge the token with cannot be had at the moment")]
     KeysUnavailable(#[source] KeysFault),
@@ -138,7 +148,9 @@ impl Rejection {
             Self::SeveralCredentials     => Row { status: S::BAD_REQUEST,         oauth_error: Some("invalid_request"), grpc: G::InvalidArgument,   fault: Caller,   code: "several_credentials",  title: "More than one credential" },
             Self::Token(fault)           => Row { status: S::UNAUTHORIZED,        oauth_error: Some("invalid_token"),   grpc: G::Unauthenticated,   fault: Caller,   code: fault.code(),           title: title_of(fault) },
             Self::SignIn(fault)          => fault.row(),
+            Self::Apple(fault)           => apple::row(fault),
             Self::NotAllowed(fault)      => Row { status: S::FORBIDDEN,           oauth_error: Some("insufficient_scope"), grpc: G::PermissionDenied, fault: Caller,  code: fault.code(),           title: "Not allowed here" },
+            Self::CrossOrigin            => Row { status: S::FORBIDDEN,           oauth_error: None,                    grpc: G::PermissionDenied,  fault: Caller,   code: "cross_origin",         title: "Another site's page asks for this" },
             Self::KeysUnavailable(_)     => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Apple,    code: "keys_unavailable",     title: "Tokens cannot be judged now" },
             Self::RevocationsUnavailable(_) => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                 grpc: G::Unavailable,       fault: Us,       code: "revocations_unavailable", title: "Tokens cannot be judged now" },
             Self::StoreUnavailable       => Row { status: S::SERVICE_UNAVAILABLE, oauth_error: None,                    grpc: G::Unavailable,       fault: Us,       code: "store_unavailable",    title: "Nothing can be stored now" },

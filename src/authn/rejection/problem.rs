@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::Row;
-use crate::verify::TokenFault;
+use crate::verify::{SessionFault, TokenFault};
 
 /// Problem details (RFC 9457 §3), with our reason code as an extension member.
 #[derive(Serialize)]
@@ -49,5 +49,18 @@ pub(super) const fn title_of(fault: &TokenFault) -> &'static str {
         TokenFault::AccessTokenHash(_) => "The token is for another access token",
         TokenFault::Revoked { .. } => "The sign-in was revoked",
         TokenFault::Notification => "A notification is no identity token",
+        TokenFault::Session(fault) => title_of_session(fault),
+    }
+}
+
+const fn title_of_session(fault: &SessionFault) -> &'static str {
+    match fault {
+        SessionFault::Malformed => "The token of the session is malformed",
+        SessionFault::WrongKind => "The token of the session is for something else",
+        SessionFault::UnknownKey => "The key of the session's token is not known",
+        SessionFault::Forged => "The token of the session is forged",
+        SessionFault::Expired { .. } => "The token of the session has expired",
+        SessionFault::Ended => "The session has ended",
+        SessionFault::Reused => "The refresh token was used before",
     }
 }

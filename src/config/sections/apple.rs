@@ -178,7 +178,7 @@ fn check_api_url(problems: &mut Problems, url: Option<Url>) -> Option<TrustedUrl
             "apple.api_url",
             "must be https, or http to a loopback host, with nothing before the host or behind the path",
         ),
-        Some(_) if is_http => problems.doubt(
+        Some(_) if is_http => problems.warn(
             "apple.api_url",
             "codes and client secrets go to this machine, over plain http: that is for a simulator",
         ),
@@ -204,7 +204,7 @@ fn check_team_key(
     if let Some(other) = id_in_name(file).filter(|other| *other != key_id) {
         let what =
             format!("`{name}` is, by its name, the key {other}, and apple.key_id is {key_id}");
-        problems.doubt("apple.private_key_file", what);
+        problems.warn("apple.private_key_file", what);
     }
     match TeamKey::from_pem(team_id, key_id, text.as_bytes()) {
         Ok(key) => Some(key),

@@ -5,6 +5,7 @@
 
 mod apple;
 mod assertion;
+mod browser;
 mod cors;
 mod doors;
 mod examples;
@@ -23,6 +24,7 @@ mod reload;
 mod revocations;
 pub(super) mod route;
 mod server;
+mod sessions;
 mod sign_in;
 mod store;
 mod tls;
@@ -36,13 +38,13 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::examples::example_of;
 use self::{
-    apple::AppleSection, assertion::AssertionSection, cors::CorsSection, doors::DoorsSection,
-    ext_authz::ExtAuthzSection, headers::HeadersSection, identity::IdentitySection,
-    jwks::JwksSection, limits::LimitsSection, log::LogSection, notifications::NotificationsSection,
-    policy::PolicySection, reload::ReloadSection, revocations::RevocationsSection,
-    route::RouteSection, server::ServerSection, sign_in::SignInSection, store::StoreSection,
-    tls::TlsSection, upstream::UpstreamSection, verdicts::VerdictsSection,
-    webhooks::WebhooksSection,
+    apple::AppleSection, assertion::AssertionSection, browser::BrowserSection, cors::CorsSection,
+    doors::DoorsSection, ext_authz::ExtAuthzSection, headers::HeadersSection,
+    identity::IdentitySection, jwks::JwksSection, limits::LimitsSection, log::LogSection,
+    notifications::NotificationsSection, policy::PolicySection, reload::ReloadSection,
+    revocations::RevocationsSection, route::RouteSection, server::ServerSection,
+    sessions::SessionsSection, sign_in::SignInSection, store::StoreSection, tls::TlsSection,
+    upstream::UpstreamSection, verdicts::VerdictsSection, webhooks::WebhooksSection,
 };
 use super::{
     AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, own_paths::OwnPaths,
@@ -75,7 +77,9 @@ pub(super) struct Sections {
     headers: HeadersSection,
     cors: CorsSection,
     store: StoreSection,
+    sessions: SessionsSection,
     sign_in: SignInSection,
+    browser: BrowserSection,
     notifications: NotificationsSection,
     revocations: RevocationsSection,
     webhooks: WebhooksSection,
@@ -84,7 +88,7 @@ pub(super) struct Sections {
 }
 
 /// The names of the keys of each section, in the order of the manual.
-pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
+pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 23] {
     [
         ("server", keys_of::<ServerSection>()),
         ("tls", keys_of::<TlsSection>()),
@@ -101,7 +105,9 @@ pub(super) fn known_keys() -> [(&'static str, &'static [&'static str]); 21] {
         ("headers", keys_of::<HeadersSection>()),
         ("cors", keys_of::<CorsSection>()),
         ("store", keys_of::<StoreSection>()),
+        ("sessions", keys_of::<SessionsSection>()),
         ("sign_in", keys_of::<SignInSection>()),
+        ("browser", keys_of::<BrowserSection>()),
         ("notifications", keys_of::<NotificationsSection>()),
         ("revocations", keys_of::<RevocationsSection>()),
         ("webhooks", keys_of::<WebhooksSection>()),
@@ -144,7 +150,9 @@ impl Sections {
             headers,
             cors,
             store,
+            sessions,
             sign_in,
+            browser,
             notifications,
             revocations,
             webhooks,
@@ -160,7 +168,8 @@ impl Sections {
         let has_application = upstreams.as_ref().is_none_or(|list| !list.is_empty());
         let apple = apple.check(problems);
         let client_ids = apple.as_ref().map(|apple| &apple.client_ids);
-        let known = route::Known { upstreams: &names, client_ids };
+        let has_browser = browser.is_open();
+        let known = route::Known { upstreams: &names, client_ids, has_browser };
         let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
         let verdict_capacity = verdicts.check();
@@ -170,13 +179,21 @@ impl Sections {
         let assertion = assertion.check(problems);
         let ext_authz = ext_authz.check(problems, has_application);
         let mut own = OwnPaths::beside(&ext_authz.settings);
-        let doors = doors.check(problems, has_application, assertion.as_ref(), &mut own);
+        let mut doors = doors.check(problems, has_application, assertion.as_ref(), &mut own);
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
+        let sessions = sessions.check(problems, store.as_ref());
         let notifications = notifications.check(problems, &mut own);
         let sign_in = sign_in.check(problems, &mut own);
-        let revocations = revocations.check(problems, client_ids, store.as_ref());
+        let known = browser::Known {
+            client_ids,
+            has_sessions: sessions.is_some(),
+            sign_in: sign_in.as_ref().map(|sign_in| &*sign_in.path),
+        };
+        let browser = browser.check(problems, &mut own, &mut doors.paths, &known);
+        let revocations =
+            revocations.check(problems, client_ids, store.as_ref(), sessions.as_ref());
         let webhooks = webhooks.check(problems, notifications.as_ref());
         let log = log.check(problems);
         let watch_every = reload.check(problems);
@@ -212,7 +229,9 @@ impl Sections {
             audience: doors.audience,
             cors,
             store: store?,
+            sessions,
             sign_in,
+            browser,
             notifications,
             revocations: revocations.settings,
             admin_token: revocations.admin_token,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{StoreSettings, problems::Problems},
+    super::{SessionsEntry, StoreSettings, problems::Problems},
     LONGEST, check_at_most, check_positive,
     store::read,
 };
@@ -23,13 +23,14 @@ pub(super) struct RevocationsSection {
     /// in the store and must not change.
     groups: Vec<Vec<String>>,
 
-    /// How long a revocation is remembered, which is how old a token may be at most; default 48 h. Not shorter than the 24 h
-    /// for which Apple's tokens live.
+    /// How long a revocation is remembered, which is how old a token may be at most; default 48 h, and with [sessions] at
+    /// least their `absolute_lifetime`. Not shorter than the 24 h for which Apple's tokens live.
     #[serde(with = "humantime_serde")]
     keep: Duration,
 
-    /// How old the list may be while Redis cannot be reached; any age unless set. Beyond it requests are answered 503: shorter
-    /// misses no revocation for long, and makes Redis as important as the proxy itself.
+    /// How old the list may be while Redis cannot be reached; any age unless set. Beyond it requests are answered 503, and
+    /// upgraded streams and long answers end: shorter misses no revocation for long, and makes Redis as important as the proxy
+    /// itself.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     max_staleness: Option<Duration>,
 
@@ -63,6 +64,7 @@ impl RevocationsSection {
         problems: &mut Problems,
         known: Option<&ClientIds>,
         store: Option<&StoreSettings>,
+        sessions: Option<&SessionsEntry>,
     ) -> Checked {
         let Self { groups, keep, max_staleness, admin_token_file } = self;
 
@@ -79,6 +81,9 @@ impl RevocationsSection {
         }
         let groups = ClientGroups::new(check_groups(problems, groups, known));
         let admin_token = check_token(problems, admin_token_file.as_ref());
+        // What ends a sign-in ends the sessions that began with it, of which none lives longer.
+        let longest = sessions.map(|sessions| sessions.settings.absolute_lifetime);
+        let keep = longest.map_or(keep, |longest| keep.max(longest));
         let settings = RevocationsSettings { groups, keep, max_staleness };
         Checked { settings, admin_token, admin_token_file }
     }

@@ -42,7 +42,8 @@ pub(super) struct RouteSection {
     /// method must not rely on this.
     methods: Vec<String>,
 
-    /// Who may pass. `required`, the default: those who prove who they are. `optional`: also those who present no
+    /// Who may pass. `required`, the default: those who prove who they are. `browser`: those, too; browsers that show a page
+    /// are sent to sign in, as `[browser]` says, instead of being answered 401. `optional`: also those who present no
     /// credential; the application finds no identity header, and must expect that. `public`: everybody; no token is looked
     /// at, `Authorization` goes on as it is, and there is never an identity header.
     access: AccessKey,
@@ -83,6 +84,7 @@ pub(super) struct RouteSection {
 enum AccessKey {
     #[default]
     Required,
+    Browser,
     Optional,
     Public,
 }
@@ -120,6 +122,8 @@ pub(super) struct Known<'a> {
     pub(super) upstreams: &'a BTreeMap<String, usize>,
     /// `apple.client_ids`, if they are legal.
     pub(super) client_ids: Option<&'a ClientIds>,
+    /// Whether browsers can sign in.
+    pub(super) has_browser: bool,
 }
 
 /// What a request meets that no route matches.
@@ -202,6 +206,10 @@ impl RouteSection {
                 problems.note_clash(&key(name), &key("access"), what);
             }
         }
+        if access == AccessKey::Browser && !known.has_browser {
+            let what = "is `browser`, and there is nowhere to sign in: set browser.path";
+            problems.note_clash(&key("access"), "browser.path", what);
+        }
         let client_ids =
             check_client_ids(problems, &key("client_ids"), client_ids, known.client_ids);
         let policy = check_policy(problems, &key("policy"), policy);
@@ -225,6 +233,7 @@ impl AccessKey {
     const fn settled(self) -> Access {
         match self {
             Self::Required => Access::Required,
+            Self::Browser => Access::Browser,
             Self::Optional => Access::Optional,
             Self::Public => Access::Public,
         }

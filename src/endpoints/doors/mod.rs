@@ -16,7 +16,7 @@ mod ext_authz;
 mod forward_auth;
 mod userinfo;
 
-use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
+use std::{convert::Infallible, future::Future, mem, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -28,6 +28,7 @@ use tracing::Instrument;
 
 pub(crate) use self::ext_authz::{ExtAuthz, ExtAuthzParts, ExtAuthzSettings};
 use super::{
+    browser::ForBrowser,
     exchange::Exchange,
     gate::{Admitted, Gate, Passage},
     original::OriginalRequest,
@@ -99,12 +100,23 @@ impl Door {
 
     /// The refusal in the shape that this door's askers take for one. The asker's own dialect does not count: a gRPC refusal
     /// is HTTP's 200, which to a gateway is a yes.
-    fn refuse(self, rejection: &Rejection, realm: &Realm) -> Response<Bytes> {
-        let dialect = match self {
-            Self::AuthRequest => Dialect::AuthRequest,
-            Self::ForwardAuth | Self::UserInfo => Dialect::Http,
-        };
-        rejection.render(dialect, realm)
+    fn refuse(
+        self,
+        rejection: &Rejection,
+        realm: &Realm,
+        for_browser: &mut ForBrowser,
+    ) -> Response<Bytes> {
+        match self {
+            Self::AuthRequest => {
+                let mut response = rejection.render(Dialect::AuthRequest, realm);
+                // It takes no redirect for an answer, and can be told to make one of this.
+                response.headers_mut().extend(for_browser.way());
+                response
+            }
+            Self::ForwardAuth | Self::UserInfo => {
+                for_browser.or(|| rejection.render(Dialect::Http, realm))
+            }
+        }
     }
 }
 
@@ -191,8 +203,9 @@ impl DoorsParts {
         door: Door,
         decided: Result<Response<Bytes>, Rejection>,
         asked_with: &HeaderMap,
-        exchange: Exchange,
+        mut exchange: Exchange,
     ) -> Response<Bytes> {
+        let mut for_browser = mem::take(exchange.for_browser());
         let id = exchange.arrival().id().value();
         let mut response = match decided {
             Ok(response) => {
@@ -200,12 +213,13 @@ impl DoorsParts {
                 response
             }
             Err(rejection) => {
-                let response = door.refuse(&rejection, self.gate.realm());
+                let response = door.refuse(&rejection, self.gate.realm(), &mut for_browser);
                 exchange.refused(&rejection, response.status());
                 response
             }
         };
         let headers = response.headers_mut();
+        for_browser.tell(headers);
         if door != Door::AuthRequest {
             self.gate.open(headers, asked_with.get(ORIGIN));
         }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tracing::{info, warn};
 
 use self::record::Recorded;
-use super::{exchange::Exchange, rate::Rate, whole_body};
+use super::{exchange::Exchange, rate::Rate, whole_body::Readers};
 use crate::{
     apple::Notification,
     authn::{Dialect, Realm, Rejection},
@@ -50,6 +50,7 @@ pub(crate) struct Notifications(Arc<Parts>);
 struct Parts {
     path: String,
     rate: Rate,
+    readers: Readers,
     verifier: Verifier,
     recorder: Recorder,
     trusted_peers: Peers,
@@ -70,6 +71,8 @@ pub(crate) struct Surroundings {
     pub(crate) realm: Realm,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// How many requests may be in flight, of all kinds.
+    pub(crate) max_requests: usize,
 }
 
 /// The body of the request.
@@ -102,9 +105,19 @@ impl Notifications {
 
     pub(crate) fn new(settings: NotificationSettings, surroundings: Surroundings) -> Self {
         let NotificationSettings { path, per_second, burst } = settings;
-        let Surroundings { verifier, recorder, trusted_peers, realm, metrics } = surroundings;
-        let rate = Rate::new(per_second, burst);
-        Self(Arc::new(Parts { path, rate, verifier, recorder, trusted_peers, realm, metrics }))
+        let Surroundings { verifier, recorder, trusted_peers, realm, metrics, max_requests } =
+            surroundings;
+        let (rate, readers) = (Rate::new(per_second, burst), Readers::among(max_requests));
+        Self(Arc::new(Parts {
+            path,
+            rate,
+            readers,
+            verifier,
+            recorder,
+            trusted_peers,
+            realm,
+            metrics,
+        }))
     }
 
     /// Whether a request for `path` is for this door.
@@ -142,8 +155,8 @@ impl Parts {
         }
         let peer = head.extensions.get::<SocketAddr>().copied().unwrap_or(NOWHERE).ip();
         self.check_rate(peer, &head.headers)?;
-        let body =
-            whole_body::read(body, Notifications::MAX_BYTES, Notifications::PATIENCE).await?;
+        let (limit, patience) = (Notifications::MAX_BYTES, Notifications::PATIENCE);
+        let body = self.readers.read(body, limit, patience).await?;
         let notification = self.open(&body).await?;
         let event = notification.event.label();
         match self.recorder.record(&notification).await {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
@@ -22,6 +23,8 @@ pub(crate) struct Recorder {
     pub(crate) revocations: Revocations,
     /// Who else is told.
     pub(crate) webhooks: Webhooks,
+    /// What must be finished before the process ends.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// What became of one.
@@ -53,13 +56,13 @@ impl Recorder {
             warn!(event = ?notification.event, "Apple told of an event that is not known here");
             return Ok(Recorded::Ignored);
         };
-        let revocation = notification.revocation();
+        let revocations = notification.revocations();
         let mut writes = vec![receipt_of(notification)];
-        writes.extend(revocation.as_ref().map(|it| self.raise(it)));
+        writes.extend(revocations.iter().map(|it| self.raise(it)));
         writes.extend(self.webhooks.deliveries_of(notification));
 
         // Before it is stored: whoever tells may hang up meanwhile, and this future goes no further.
-        if let Some(revocation) = revocation {
+        for revocation in revocations {
             self.revocations.add(revocation);
         }
         let applied = self.store.apply(writes).await?;
@@ -73,8 +76,16 @@ impl Recorder {
         Ok(recorded)
     }
 
-    /// Puts `revocation` into the store and into force: an operator's wish.
+    /// Puts `revocations` into the store and then into force: an operator's wish. Both or neither, even if they hang up
+    /// meanwhile: then this future is dropped, and what it spawned goes on.
     pub(crate) async fn put(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
+        let recorder = self.clone();
+        let putting = async move { recorder.put_now(revocations).await };
+        let put = self.tasks.spawn(putting).await;
+        put.unwrap_or_else(|panic| Err(StoreError::Failed(panic.into())))
+    }
+
+    async fn put_now(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
         let writes = revocations.iter().map(|it| self.raise(it)).collect();
         // What is raised is never there already.
         let _done = self.store.apply(writes).await?;
@@ -92,9 +103,82 @@ impl Recorder {
 /// That it came, for as long as it could come again.
 fn receipt_of(notification: &Notification) -> Write {
     let record = Record {
-        key: notification.id.to_string(),
+        key: notification.fingerprint(),
         value: notification.event.label().to_owned(),
         expires_at: notification.refused_from,
     };
     Write::Insert(Space::Notifications, record)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::{
+        clock::{SystemClock, UnixTime},
+        store::{Answer, Follower, Forever, MemoryStore},
+        telemetry::Metrics,
+        verify::RevocationsSettings,
+        webhooks::WebhookSettings,
+    };
+
+    /// A store that writes when it may.
+    #[derive(Debug)]
+    struct Slow(MemoryStore, Semaphore);
+
+    impl Store for Slow {
+        fn apply(&self, writes: Vec<Write>) -> Answer<'_, Applied> {
+            Box::pin(async {
+                self.1.acquire().await.unwrap().forget();
+                self.0.apply(writes).await
+            })
+        }
+
+        fn list(&self, space: Space) -> Answer<'_, Vec<Record>> {
+            self.0.list(space)
+        }
+
+        fn get(&self, space: Space, key: String) -> Answer<'_, Option<Record>> {
+            self.0.get(space, key)
+        }
+
+        fn follow<'a>(&'a self, space: Space, follower: &'a dyn Follower) -> Forever<'a> {
+            self.0.follow(space, follower)
+        }
+
+        fn sweep(&self) -> Answer<'_, ()> {
+            self.0.sweep()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_operators_wish_is_stored_and_in_force_even_if_they_hang_up() {
+        let clock = Arc::new(SystemClock);
+        let slow = Arc::new(Slow(MemoryStore::new(clock.clone()), Semaphore::new(0)));
+        let store: Arc<dyn Store> = slow.clone();
+        let (settings, metrics) = (RevocationsSettings::default(), Metrics::new());
+        let revocations = Revocations::following(settings, clock.clone(), metrics.clone());
+        let nobody =
+            WebhookSettings { targets: Vec::new(), keep: Duration::ZERO, timeout: Duration::ZERO };
+        let webhooks = Webhooks::new(nobody, store.clone(), clock, metrics.clone());
+        let (health, tasks) = (Health::new(metrics), TaskTracker::new());
+        let recorder = Recorder { store, health, revocations, webhooks, tasks };
+
+        let wish =
+            Revocation::new("001".parse().unwrap(), UnixTime::from_secs(u64::from(u32::MAX)));
+        let putting = recorder.put(vec![wish.clone()]);
+        tokio::pin!(putting);
+        assert!(futures_util::poll!(putting.as_mut()).is_pending());
+        assert!(recorder.revocations.is_empty(), "not before it is stored");
+        putting.set(recorder.put(Vec::new()));
+
+        slow.1.add_permits(1);
+        recorder.tasks.close();
+        recorder.tasks.wait().await;
+        assert_eq!(recorder.revocations.list(), [wish]);
+        assert_eq!(recorder.store.list(Space::Revocations).await.unwrap().len(), 1);
+    }
 }

@@ -30,6 +30,8 @@ pub(crate) enum Access {
     /// Those who prove who they are.
     #[default]
     Required,
+    /// Those who prove who they are; whoever does not and sits in front of a browser is sent to sign in.
+    Browser,
     /// Those who prove who they are, and those who do not try. A bad credential is refused.
     Optional,
     /// Everybody. No credential is looked at.

@@ -56,7 +56,7 @@ impl FileStore {
         let (database, now) = (Arc::clone(&self.database), self.clock.now());
         let working = move || database.run(|database| work(database, now));
         let done = self.tasks.spawn_blocking(working).await;
-        self.health.noted(done.unwrap_or_else(|panic| Err(StoreError::File(panic.into()))))
+        self.health.noted(done.unwrap_or_else(|panic| Err(StoreError::Failed(panic.into()))))
     }
 
     /// Tells `follower` what is there, and writes what it knows besides: nobody else can have written or removed anything, so
@@ -107,6 +107,17 @@ fn read(database: &Database, space: Space, now: UnixTime) -> Result<Vec<Record>,
     Ok(records)
 }
 
+fn find(
+    database: &Database,
+    space: Space,
+    key: &str,
+    now: UnixTime,
+) -> Result<Option<Record>, redb::Error> {
+    let table = database.begin_read()?.open_table(table(space))?;
+    let found = table.get(key)?.map(|found| record(key, found.value()));
+    Ok(found.filter(|record| record.expires_at > now))
+}
+
 fn remove_expired(database: &Database, now: UnixTime) -> Result<(), redb::Error> {
     let now = now.as_secs();
     let transaction = database.begin_write()?;
@@ -141,6 +152,10 @@ impl Store for FileStore {
 
     fn list(&self, space: Space) -> Answer<'_, Vec<Record>> {
         Box::pin(self.blocking(move |database, now| read(database, space, now)))
+    }
+
+    fn get(&self, space: Space, key: String) -> Answer<'_, Option<Record>> {
+        Box::pin(self.blocking(move |database, now| find(database, space, &key, now)))
     }
 
     fn follow<'a>(&'a self, space: Space, follower: &'a dyn Follower) -> Forever<'a> {

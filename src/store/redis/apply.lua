@@ -1,6 +1,6 @@
 -- Does a batch of writes whole or not at all: what `Store::apply` promises.
--- KEYS: the records, one for each write. ARGV: the channel, then for each write what to do ("insert", "put", "raise" or
--- "delete"), the expiry in seconds since 1970, and the value. A value is kept behind its expiry and a space.
+-- KEYS: the records, one for each write. ARGV: for each write what to do ("insert", "put", "raise" or "delete"), the expiry
+-- in seconds since 1970, the value, and the channel of its space. A value is kept behind its expiry and a space.
 --
 -- Redis does not take back what a script wrote before it failed. So everything that may fail comes before the first write:
 -- reading what is there, of whichever type it is, and looking at what is to be written.
@@ -25,7 +25,7 @@ local function current(key)
 end
 
 for i, key in ipairs(KEYS) do
-  local what, expires, value = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
+  local what, expires, value, channel = unpack(ARGV, 4 * i - 3, 4 * i)
   if what == 'insert' and current(key) then
     return 0
   end
@@ -44,7 +44,7 @@ for i, key in ipairs(KEYS) do
     end
     after[key], expiries[key] = expires .. ' ' .. value, expires
     if what == 'raise' then
-      raised[#raised + 1] = key
+      raised[key] = channel
     end
   end
 end
@@ -57,9 +57,9 @@ for key, record in pairs(after) do
   end
 end
 -- Last, and only of what is written: whoever may not publish has still written all of it.
-for _, key in ipairs(raised) do
+for key, channel in pairs(raised) do
   if after[key] then
-    redis.call('PUBLISH', ARGV[1], key .. ' ' .. after[key])
+    redis.call('PUBLISH', channel, key .. ' ' .. after[key])
   end
 end
 return 1

@@ -149,13 +149,13 @@ impl RedisStore {
 
     async fn run(&self, writes: &[Write]) -> Result<Applied, StoreError> {
         let mut connection = self.writer().await?;
-        let mut call = self.script.arg(self.channel(Space::Revocations));
+        let mut call = self.script.prepare_invoke();
         for write in writes {
             let (what, record) = spelled(write);
             call.key(self.key(write.space(), write.key()));
             let (expires, value) = record
                 .map_or((0, ""), |record| (record.expires_at.as_secs(), record.value.as_str()));
-            call.arg(what).arg(expires).arg(value);
+            call.arg(what).arg(expires).arg(value).arg(self.channel(write.space()));
         }
         let done: Result<u8, RedisError> = call.invoke_async(&mut connection).await;
         match done {
@@ -167,6 +167,17 @@ impl RedisStore {
                 Err(error.into())
             }
         }
+    }
+
+    async fn find(&self, space: Space, key: &str) -> Result<Option<Record>, StoreError> {
+        let mut connection = self.writer().await?;
+        let mut get = redis::cmd("GET");
+        get.arg(self.key(space, key));
+        let text: Result<Option<String>, RedisError> = get.query_async(&mut connection).await;
+        if text.is_err() {
+            *self.writing.lock().await = None;
+        }
+        Ok(text?.and_then(|text| parse(key, &text)))
     }
 
     /// All records of `space`, page by page: each command is short.
@@ -303,6 +314,20 @@ impl Store for RedisStore {
                 *self.writing.lock().await = None;
             }
             self.health.noted(listed)
+        })
+    }
+
+    fn get(&self, space: Space, key: String) -> Answer<'_, Option<Record>> {
+        Box::pin(async move {
+            let is_fresh = self.writing.lock().await.is_none();
+            let found = match self.find(space, &key).await {
+                // The connection that was kept has died meanwhile.
+                Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
+                    self.find(space, &key).await
+                }
+                found => found,
+            };
+            self.health.noted(found)
         })
     }
 

@@ -5,6 +5,7 @@ use super::{
         claims::ClaimRules,
         error::{ClaimProblem, Malformation, TokenFault},
         printable::Printable,
+        seal::Purpose,
     },
     ListedKeys, shown,
 };
@@ -16,6 +17,8 @@ const EXPO_GO: &str = "host.exp.Exponent";
 /// A signature alone has 342 characters.
 const SHORTEST: usize = 342;
 const NO_TOKEN: &str = "send the whole identity token (`identityToken` in an app, `id_token` on the web): it is often mixed up with the authorization code, the user identifier or a part of itself";
+
+const NO_SESSION: &str = "send the identity token: this is of a session of this proxy, and only a running one can open it";
 
 pub(super) fn mend(
     fault: &TokenFault,
@@ -66,6 +69,7 @@ pub(super) fn mend(
         TokenFault::Notification => {
             "send it to where notifications are received: it tells something about a user, and signs nobody in".to_owned()
         }
+        TokenFault::Session(_) => NO_SESSION.to_owned(),
     }
 }
 
@@ -75,6 +79,7 @@ fn since(earlier: UnixTime, later: UnixTime) -> String {
 
 fn of_malformation(malformation: &Malformation, text: &str) -> &'static str {
     match malformation {
+        Malformation::Parts(_) if Purpose::of(text).is_some() => NO_SESSION,
         Malformation::Parts(5) => {
             "send the identity token: five parts are an encrypted token (JWE), which Apple does not send"
         }

@@ -58,7 +58,7 @@ impl Step {
             TokenFault::Algorithm { .. } => Self::Algorithm,
             TokenFault::UnknownKey { .. } => Self::Key,
             TokenFault::Signature(_) => Self::Signature,
-            TokenFault::Notification => Self::Kind,
+            TokenFault::Notification | TokenFault::Session(_) => Self::Kind,
             TokenFault::Issuer { .. } => Self::Issuer,
             TokenFault::Audience { .. } => Self::Audience,
             TokenFault::Expired { .. } => Self::Expiry,

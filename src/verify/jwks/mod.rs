@@ -106,6 +106,7 @@ pub fn usable_keys(text: &[u8], issuer: &Issuer) -> Result<usize, FetchFault> {
 #[derive(Clone)]
 pub(super) struct JwksCache {
     sources: Arc<[SourceCache]>,
+    issuers: Arc<[Issuer]>,
     board: watch::Receiver<Board>,
     stop: CancellationToken,
     _stop_with_the_last: Arc<DropGuard>,
@@ -132,6 +133,7 @@ impl JwksCache {
         let Surroundings { clock, metrics, tasks } = surroundings;
         let new_cache = |_| SourceCache::new(settings.clone(), metrics.clone());
         let caches: Arc<[SourceCache]> = sources.iter().map(new_cache).collect();
+        let issuers = sources.iter().map(|source| source.issuer.clone()).collect();
         let (places, board) = Place::of(sources.len(), metrics);
         let stop = CancellationToken::new();
         for (index, (source, place)) in sources.into_iter().zip(places).enumerate() {
@@ -145,7 +147,7 @@ impl JwksCache {
             refresher.spawn(tasks, &stop);
         }
         let guard = Arc::new(stop.clone().drop_guard());
-        Self { sources: caches, board, stop, _stop_with_the_last: guard }
+        Self { sources: caches, issuers, board, stop, _stop_with_the_last: guard }
     }
 
     /// Starts comparing what Apple publishes with what is pinned.
@@ -164,6 +166,11 @@ impl JwksCache {
         let stop = self.stop.clone();
         surroundings.tasks.spawn(stop.run_until_cancelled_owned(canary.run()));
         Ok(())
+    }
+
+    /// Whether one of the sources has the keys of `issuer`.
+    pub(super) fn speak_for(&self, issuer: &Issuer) -> bool {
+        self.issuers.contains(issuer)
     }
 
     /// The keys of that name; or [`TokenFault::UnknownKey`] when sets fetched within the cooldown do not hold it, [`VerifyError::KeysUnavailable`]

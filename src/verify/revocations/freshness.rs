@@ -5,13 +5,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use super::RevocationsFault;
 
 /// When it was last certain that the list is what the store holds.
 #[derive(Debug)]
-pub(super) struct Freshness {
+pub(in super::super) struct Freshness {
     since: Instant,
     /// Milliseconds after `since`, and one more, so that zero is never.
     confirmed: AtomicU64,
@@ -30,13 +33,13 @@ impl Default for Freshness {
 
 impl Freshness {
     /// It is certain at this moment.
-    pub(super) fn confirm(&self) {
+    pub(in super::super) fn confirm(&self) {
         let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(FOR_GOOD);
         self.set(millis.saturating_add(1));
     }
 
     /// It is certain from here on.
-    pub(super) fn confirm_for_good(&self) {
+    pub(in super::super) fn confirm_for_good(&self) {
         self.set(FOR_GOOD);
     }
 
@@ -46,7 +49,7 @@ impl Freshness {
     }
 
     /// Waits until it has been certain once.
-    pub(super) async fn confirmed(&self) {
+    pub(in super::super) async fn confirmed(&self) {
         let first = self.first.notified();
         if self.confirmed.load(Ordering::Acquire) == NEVER {
             first.await;
@@ -54,7 +57,7 @@ impl Freshness {
     }
 
     /// How long ago that was.
-    pub(super) fn age(&self) -> Option<Duration> {
+    pub(in super::super) fn age(&self) -> Option<Duration> {
         match self.confirmed.load(Ordering::Acquire) {
             NEVER => None,
             FOR_GOOD => Some(Duration::ZERO),
@@ -65,8 +68,15 @@ impl Freshness {
         }
     }
 
+    /// Waits for as long as the list can be relied on at least, if it may have an age of `limit`.
+    pub(super) async fn may_be_over(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else { return std::future::pending().await };
+        let left = limit.saturating_sub(self.age().unwrap_or_default());
+        sleep(left.saturating_add(Duration::from_millis(1))).await;
+    }
+
     /// Whether the list can be relied on, if it may have an age of `limit`.
-    pub(super) fn check(&self, limit: Option<Duration>) -> Result<(), RevocationsFault> {
+    pub(in super::super) fn check(&self, limit: Option<Duration>) -> Result<(), RevocationsFault> {
         let Some(limit) = limit else {
             // No clock is asked where none matters.
             let is_known = self.confirmed.load(Ordering::Acquire) != NEVER;

@@ -8,11 +8,11 @@
 mod following;
 mod freshness;
 mod groups;
+mod revocation;
 mod shards;
 
 use std::{
     fmt,
-    str::FromStr,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -20,8 +20,10 @@ use std::{
 use aws_lc_rs::rand;
 use tokio::sync::watch;
 
+pub(super) use self::freshness::Freshness;
 pub(crate) use self::groups::ClientGroups;
-use self::{freshness::Freshness, shards::Shards};
+pub use self::revocation::{InvalidRevocation, Revocation};
+use self::shards::Shards;
 use super::{
     builder::VerifierBuilder,
     error::{TokenFault, VerifyError},
@@ -69,20 +71,6 @@ impl Default for RevocationsSettings {
         }
     }
 }
-
-/// That the tokens of a subject are refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revocation {
-    subject: Subject,
-    client_id: Option<ClientId>,
-    revoked_at: UnixTime,
-    lifted_at: UnixTime,
-}
-
-/// Not a revocation.
-#[derive(Debug, thiserror::Error)]
-#[error("a subject is 1 to 255 visible ASCII characters")]
-pub struct InvalidRevocation;
 
 /// Why it could not be told whether a token was revoked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -186,6 +174,21 @@ impl Revocations {
         }
     }
 
+    /// Resolves when `identity`, which was good, is not any more by this list; which may be never.
+    pub(crate) async fn refused(&self, identity: &Identity) -> VerifyError {
+        let mut changes = self.0.changes.subscribe();
+        loop {
+            if let Err(refused) = self.check(identity) {
+                return refused;
+            }
+            tokio::select! {
+                // The sender is here, so that it cannot be closed.
+                _ = changes.changed() => {}
+                () = self.0.freshness.may_be_over(self.0.settings.max_staleness) => {}
+            }
+        }
+    }
+
     /// Since when the identity's sign-in is revoked, if it is.
     fn revoked_at(&self, identity: &Identity) -> Option<UnixTime> {
         if self.is_empty() {
@@ -274,69 +277,6 @@ impl Revocations {
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Revocations").field("subjects", &self.len()).finish_non_exhaustive()
-    }
-}
-
-impl Revocation {
-    /// Revokes the tokens of `subject` that were issued at `revoked_at` or before: in all apps, unless
-    /// [`for_app`](Self::for_app) says otherwise.
-    #[must_use]
-    pub const fn new(subject: Subject, revoked_at: UnixTime) -> Self {
-        let lifted_at = UnixTime::from_secs(0);
-        Self { subject, client_id: None, revoked_at, lifted_at }
-    }
-
-    /// The same, for the app `client_id` and those that share its group.
-    #[must_use]
-    pub fn for_app(self, client_id: ClientId) -> Self {
-        Self { client_id: Some(client_id), ..self }
-    }
-
-    /// The same, lifted: the tokens are good again, and stay so if it is heard of once more.
-    #[must_use]
-    pub fn lifted(self) -> Self {
-        Self { lifted_at: self.revoked_at, ..self }
-    }
-
-    /// Whose tokens.
-    #[must_use]
-    pub const fn subject(&self) -> &Subject {
-        &self.subject
-    }
-
-    /// For which app and its group; for all if none is named.
-    #[must_use]
-    pub const fn client_id(&self) -> Option<&ClientId> {
-        self.client_id.as_ref()
-    }
-
-    /// Tokens that were issued then or before are refused.
-    #[must_use]
-    pub const fn revoked_at(&self) -> UnixTime {
-        self.revoked_at
-    }
-
-    /// The first moment at which the subject would be revoked anew, after this was lifted.
-    pub(crate) const fn next_moment(&self) -> UnixTime {
-        if self.lifted_at.as_secs() == 0 {
-            return UnixTime::from_secs(0);
-        }
-        self.lifted_at.saturating_add(Duration::from_secs(1))
-    }
-
-    /// Whether it has been lifted.
-    #[must_use]
-    pub fn is_lifted(&self) -> bool {
-        self.lifted_at >= self.revoked_at
-    }
-}
-
-impl FromStr for Subject {
-    type Err = InvalidRevocation;
-
-    /// A subject that an operator names.
-    fn from_str(text: &str) -> Result<Self, InvalidRevocation> {
-        Self::new(text).ok_or(InvalidRevocation)
     }
 }
 

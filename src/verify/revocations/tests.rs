@@ -150,6 +150,29 @@ async fn whoever_waits_for_a_revocation_hears_of_it() {
     revoked.await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_was_let_in_may_stay_for_as_long_as_the_list_can_be_relied_on() {
+    let settings = RevocationsSettings {
+        max_staleness: Some(Duration::from_mins(1)),
+        ..RevocationsSettings::default()
+    };
+    let clock = Arc::new(ManualClock::at(at(NOW)));
+    let list = Revocations::following(settings, clock, Metrics::new());
+    list.confirm(Confirmed::Now);
+    let identity = signed_in("001", NOW);
+    let refused = list.refused(&identity);
+    tokio::pin!(refused);
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(futures_util::poll!(refused.as_mut()).is_pending());
+        list.confirm(Confirmed::Now);
+    }
+    let since = tokio::time::Instant::now();
+    assert!(matches!(refused.await, VerifyError::RevocationsUnavailable(_)));
+    let held = since.elapsed();
+    assert!((Duration::from_mins(1)..Duration::from_mins(2)).contains(&held), "{held:?}");
+}
+
 #[test]
 fn what_a_store_lost_is_written_there_again() {
     let (list, _) = in_groups();

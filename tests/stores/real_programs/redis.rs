@@ -12,7 +12,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::support::{PATIENCE, program::free_address, secure::Authority, spawn};
+use crate::support::{eventually, program::free_address, secure::Authority, spawn};
 
 /// A running `redis-server` that writes nothing to disk.
 pub(crate) struct Redis {
@@ -98,12 +98,8 @@ impl Redis {
     }
 
     async fn listens(&self) {
-        let connected = async {
-            while TcpStream::connect(self.address).await.is_err() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, connected).await.expect("Redis listens");
+        let listens = async || TcpStream::connect(self.address).await.is_ok();
+        eventually("Redis listens", listens).await;
     }
 }
 

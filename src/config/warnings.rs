@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Settings {
-    /// The same, of which nothing is doubted any more: for whoever means it so.
+    /// The same, without the warnings: for whoever means it so.
     #[must_use]
     pub fn without_warnings(mut self) -> Self {
         self.source.warnings = Warnings::default();
@@ -25,7 +25,7 @@ impl Settings {
     }
 }
 
-/// Notes what is doubtful about `settings`.
+/// Notes what to warn of in `settings`.
 pub(super) fn look(settings: &Settings, problems: &mut Problems) {
     for id in settings.client_ids.iter() {
         look_at_client_id(id, problems);
@@ -51,13 +51,13 @@ fn look_at_client_id(id: &ClientId, problems: &mut Problems) {
             "`{id}` is Expo Go, which every project of everybody shares: anybody can make tokens for it; build a \
              development client with a bundle id of your own"
         );
-        problems.doubt("apple.client_ids", what);
+        problems.warn("apple.client_ids", what);
     } else if is_team_id(id) {
         let what = format!(
             "`{id}` looks like a Team ID, which is no token's audience: name a bundle id or a Services ID, such as \
              com.example.app"
         );
-        problems.doubt("apple.client_ids", what);
+        problems.warn("apple.client_ids", what);
     }
 }
 
@@ -69,17 +69,17 @@ fn is_team_id(id: &str) -> bool {
 fn look_at_keys(settings: &Settings, problems: &mut Problems) {
     match &settings.jwks_from {
         from if from.is_apple() => {}
-        JwksFrom::File(_) => problems.doubt(
+        JwksFrom::File(_) => problems.warn(
             "jwks.file",
             "the keys do not come from Apple: whoever writes the file can be anybody to the application, and must \
              follow Apple's rotation",
         ),
-        JwksFrom::Url(url) if url.as_url().scheme() == "http" => problems.doubt(
+        JwksFrom::Url(url) if url.as_url().scheme() == "http" => problems.warn(
             "jwks.url",
             "the keys come over plain http, from this machine: that is for a simulator, and whoever listens there can \
              be anybody to the application",
         ),
-        JwksFrom::Url(_) => problems.doubt(
+        JwksFrom::Url(_) => problems.warn(
             "jwks.url",
             "the keys do not come from Apple: whoever provides them can be anybody to the application",
         ),
@@ -89,10 +89,10 @@ fn look_at_keys(settings: &Settings, problems: &mut Problems) {
             "tokens of {} are accepted besides: it can name any subject",
             keys.issuer.as_str()
         );
-        problems.doubt("jwks.additional", what);
+        problems.warn("jwks.additional", what);
     }
     if settings.issuer != Issuer::apple() {
-        problems.doubt(
+        problems.warn(
             "apple.issuer",
             "is not Apple: that is for a simulator, and every token of Apple's is refused",
         );
@@ -106,7 +106,7 @@ fn look_at_peers(key: &str, peers: &Peers, problems: &mut Problems) {
             "`{net}` is a great part of the Internet, and anybody in it can forge a caller's address: list the proxies \
              in front of this one"
         );
-        problems.doubt(key, what);
+        problems.warn(key, what);
     }
 }
 
@@ -125,7 +125,7 @@ fn look_at_upstream(settings: &Settings, entry: &UpstreamEntry, problems: &mut P
     if is_ourselves(settings, url) {
         let what = "is where the proxy itself listens: every request would go round in circles; name the application's \
                     own address";
-        return problems.doubt(&key, what);
+        return problems.warn(&key, what);
     }
     let proves_itself = entry.settings.tls.client_certificate.is_some();
     if let Some(host) = url.host()
@@ -136,7 +136,7 @@ fn look_at_upstream(settings: &Settings, entry: &UpstreamEntry, problems: &mut P
             "`{host}` is not on this machine or a private network: if others can reach it too, they can send it any \
              identity; close it to all but the proxy, or let it ask for a client certificate (client_certificate_file)"
         );
-        problems.doubt(&key, what);
+        problems.warn(&key, what);
     }
 }
 
@@ -207,7 +207,7 @@ fn look_at_denials(settings: &Settings, problems: &mut Problems) {
         let what = format!(
             "bars nobody without a verified address, on route `{route}`: set require_verified_email, or deny subjects"
         );
-        problems.doubt(key, what);
+        problems.warn(key, what);
     }
 }
 
@@ -231,7 +231,7 @@ fn missed_denials(settings: &Settings) -> Vec<(&str, &'static str)> {
 fn look_at_reports(settings: &Settings, problems: &mut Problems) {
     let ignored = settings.doors.takes_reports() && settings.trusted_peers.is_empty();
     if ignored && settings.routes.differ() {
-        problems.doubt(
+        problems.warn(
             "server.trusted_peers",
             "lists no gateway, and routes differ in who may pass: what gateways report is ignored, and a request passes \
              only if it may pass on every route",
@@ -243,7 +243,7 @@ fn look_at_reports(settings: &Settings, problems: &mut Problems) {
 fn look_at_store(settings: &Settings, problems: &mut Problems) {
     let is_used = settings.notifications.is_some() || settings.admin_token.is_some();
     if is_used && matches!(settings.store, StoreSettings::Memory) {
-        problems.doubt(
+        problems.warn(
             "store.file",
             "is not set, nor is store.redis_url: a restart forgets the revocations, and lets in whom they refuse",
         );
@@ -254,40 +254,43 @@ fn look_at_store(settings: &Settings, problems: &mut Problems) {
 mod tests {
     use super::*;
 
-    fn doubts(text: &str) -> Vec<String> {
+    fn warnings(text: &str) -> Vec<String> {
         Settings::from_toml(text).unwrap().warnings().lines().collect()
     }
 
-    /// What is doubted about an application at `url`, and `more`.
-    fn doubts_about(url: &str, more: &str) -> Vec<String> {
-        doubts(&format!("upstream.url = '{url}'\napple.client_ids = ['com.example.app']\n{more}"))
+    /// The warnings about an application at `url`, and `more`.
+    fn warnings_about(url: &str, more: &str) -> Vec<String> {
+        warnings(&format!("upstream.url = '{url}'\napple.client_ids = ['com.example.app']\n{more}"))
     }
 
     #[test]
-    fn the_minimal_file_leaves_no_doubt() {
-        assert_eq!(doubts(include_str!("../../config/minimal.toml")), Vec::<String>::new());
+    fn the_minimal_file_needs_no_warning() {
+        assert_eq!(warnings(include_str!("../../config/minimal.toml")), Vec::<String>::new());
     }
 
     #[test]
-    fn revocations_that_a_restart_forgets_are_doubted() {
+    fn revocations_that_a_restart_forgets_are_warned_of() {
         let told = "notifications.path = '/auth/apple/notifications'";
-        let doubts = doubts_about("http://app", told);
-        assert!(doubts.len() == 1 && doubts[0].starts_with("store.file: is not set"), "{doubts:?}");
-        let kept = doubts_about("http://app", &format!("{told}\nstore.file = '/var/lib/store'"));
+        let warnings = warnings_about("http://app", told);
+        assert!(
+            warnings.len() == 1 && warnings[0].starts_with("store.file: is not set"),
+            "{warnings:?}"
+        );
+        let kept = warnings_about("http://app", &format!("{told}\nstore.file = '/var/lib/store'"));
         assert_eq!(kept, Vec::<String>::new());
     }
 
     #[test]
-    fn an_audience_that_everybody_shares_and_one_that_no_token_has_are_doubted() {
+    fn an_audience_that_everybody_shares_and_one_that_no_token_has_are_warned_of() {
         let text = "upstream.url = 'http://app'\napple.client_ids = ['host.exp.Exponent', 'A1B2C3D4E5', 'com.a']";
-        let doubts = doubts(text);
-        assert_eq!(doubts.len(), 2, "{doubts:?}");
-        assert!(doubts[0].contains("looks like a Team ID") && doubts[1].contains("is Expo Go"));
-        assert!(doubts.iter().all(|line| line.ends_with("(from config.toml:2)")), "{doubts:?}");
+        let warnings = warnings(text);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].contains("looks like a Team ID") && warnings[1].contains("is Expo Go"));
+        assert!(warnings.iter().all(|line| line.ends_with("(from config.toml:2)")), "{warnings:?}");
     }
 
     #[test]
-    fn keys_and_issuers_that_are_not_apple_s_are_doubted() {
+    fn keys_and_issuers_that_are_not_apple_s_are_warned_of() {
         for (more, expected) in [
             (
                 "jwks.url = 'http://127.0.0.1:4190/auth/keys'",
@@ -297,38 +300,42 @@ mod tests {
             ("jwks.file = '/keys.json'", "jwks.file: the keys do not come from Apple"),
             ("apple.issuer = 'https://sim'", "apple.issuer: is not Apple"),
         ] {
-            let doubts = doubts_about("http://app", more);
-            assert!(doubts.len() == 1 && doubts[0].starts_with(expected), "{more}: {doubts:?}");
+            let warnings = warnings_about("http://app", more);
+            assert!(
+                warnings.len() == 1 && warnings[0].starts_with(expected),
+                "{more}: {warnings:?}"
+            );
         }
         assert!(
-            doubts_about("http://app", "jwks.url = 'https://appleid.apple.com/auth/keys'")
+            warnings_about("http://app", "jwks.url = 'https://appleid.apple.com/auth/keys'")
                 .is_empty()
         );
     }
 
     #[test]
-    fn a_list_of_peers_that_is_most_of_the_internet_is_doubted() {
+    fn a_list_of_peers_that_is_most_of_the_internet_is_warned_of() {
         for (list, count) in [
             ("'0.0.0.0/1', '128.0.0.0/1'", 2),
             ("'2000::/3'", 1),
             ("'10.0.0.0/8', '2001:db8::/32', 'fc00::/7', 'unix'", 0),
         ] {
-            let doubts = doubts_about("http://app", &format!("server.trusted_peers = [{list}]"));
-            assert_eq!(doubts.len(), count, "{list}: {doubts:?}");
+            let warnings =
+                warnings_about("http://app", &format!("server.trusted_peers = [{list}]"));
+            assert_eq!(warnings.len(), count, "{list}: {warnings:?}");
         }
         assert_eq!(
-            doubts_about("http://app", "server.proxy_protocol_peers = ['64.0.0.0/2']").len(),
+            warnings_about("http://app", "server.proxy_protocol_peers = ['64.0.0.0/2']").len(),
             1
         );
     }
 
     #[test]
-    fn an_application_that_strangers_may_reach_is_doubted() {
+    fn an_application_that_strangers_may_reach_is_warned_of() {
         for url in ["http://app.example.com", "https://93.184.216.34", "http://[2606:4700::1]:80"] {
-            let doubts = doubts_about(url, "");
+            let warnings = warnings_about(url, "");
             assert!(
-                doubts.len() == 1 && doubts[0].contains("private network"),
-                "{url}: {doubts:?}"
+                warnings.len() == 1 && warnings[0].contains("private network"),
+                "{url}: {warnings:?}"
             );
         }
         for url in [
@@ -344,22 +351,22 @@ mod tests {
             "http://app.default.svc.cluster.local",
             "https://app.internal",
         ] {
-            assert_eq!(doubts_about(url, ""), Vec::<String>::new(), "{url}");
+            assert_eq!(warnings_about(url, ""), Vec::<String>::new(), "{url}");
         }
         let proof = "[upstreams.b]\nurl = 'https://b.example.com'\nclient_certificate_file = 'c'\nclient_key_file = 'k'";
-        assert!(doubts_about("http://app", proof).is_empty());
-        let named = doubts_about("http://app", "[upstreams.b]\nurl = 'https://b.example.com'");
+        assert!(warnings_about("http://app", proof).is_empty());
+        let named = warnings_about("http://app", "[upstreams.b]\nurl = 'https://b.example.com'");
         assert!(named[0].starts_with("upstreams.b.url: "), "{named:?}");
     }
 
     #[test]
-    fn a_denied_address_that_need_not_be_shown_is_doubted() {
+    fn a_denied_address_that_need_not_be_shown_is_warned_of() {
         let deny = "[policy]\ndeny_emails = ['example.com']\n";
         let verified = "require_verified_email = true\n";
         let route =
             |policy: &str| format!("[[route]]\npath = '/a'\nname = 'a'\npolicy = {policy}\n");
         let deny_here = route("{ deny_emails = ['example.com'] }");
-        let said = |more: &str| doubts_about("http://app", more);
+        let said = |more: &str| warnings_about("http://app", more);
         assert_eq!(said(""), Vec::<String>::new());
         assert!(said(deny)[0].starts_with("policy.deny_emails: bars nobody"));
         assert_eq!(said(&format!("{deny}{verified}")), Vec::<String>::new());
@@ -375,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn an_application_that_is_the_proxy_itself_is_doubted() {
+    fn an_application_that_is_the_proxy_itself_is_warned_of() {
         for (url, more) in [
             ("http://127.0.0.1:4180", ""),
             ("http://localhost:4180", ""),
@@ -385,11 +392,14 @@ mod tests {
             ("unix:/run/a.sock", "server.listen = 'unix:/run/a.sock'"),
             ("http://127.0.0.1", "server.listen = '0.0.0.0:80'"),
         ] {
-            let doubts = doubts_about(url, more);
-            assert!(doubts.len() == 1 && doubts[0].contains("itself listens"), "{url}: {doubts:?}");
+            let warnings = warnings_about(url, more);
+            assert!(
+                warnings.len() == 1 && warnings[0].contains("itself listens"),
+                "{url}: {warnings:?}"
+            );
         }
         for url in ["http://127.0.0.1:4182", "http://10.0.0.7:4180", "http://app:4180"] {
-            assert_eq!(doubts_about(url, ""), Vec::<String>::new(), "{url}");
+            assert_eq!(warnings_about(url, ""), Vec::<String>::new(), "{url}");
         }
     }
 }

@@ -1,0 +1,46 @@
+//! The door for browsers, and what the gate needs to know of them.
+
+use std::sync::Arc;
+
+use super::build::Surroundings;
+use crate::{
+    config::Settings,
+    endpoints::{AppleCheck, Browser, BrowserKeeper, BrowserParts, Gate},
+    verify::Verifier,
+};
+
+/// What keeps the sessions of browsers, if there are to be any.
+pub(super) fn build_keeper(
+    settings: &Settings,
+    verifier: &Verifier,
+    surroundings: &Surroundings,
+) -> Option<BrowserKeeper> {
+    let clock = Arc::clone(&surroundings.clock);
+    Some(BrowserKeeper {
+        settings: settings.browser.clone()?,
+        sessions: surroundings.sessions.clone()?,
+        verifier: verifier.clone(),
+        apple_check: AppleCheck::new(surroundings.token_endpoint.clone(), Arc::clone(&clock)),
+        clock,
+    })
+}
+
+/// The door at which browsers sign in, if there is to be one.
+pub(super) fn build_browser(
+    settings: &Settings,
+    gate: &Arc<Gate>,
+    verifier: &Verifier,
+    surroundings: &Surroundings,
+) -> Option<Browser> {
+    Some(Browser::new(BrowserParts {
+        settings: settings.browser.clone()?,
+        gate: Arc::clone(gate),
+        verifier: verifier.clone(),
+        sessions: surroundings.sessions.clone()?,
+        store: Arc::clone(&surroundings.recorder.as_ref()?.store),
+        token_endpoint: surroundings.token_endpoint.clone(),
+        clock: Arc::clone(&surroundings.clock),
+        trusted_peers: settings.trusted_peers.clone(),
+        metrics: surroundings.metrics.clone(),
+    }))
+}

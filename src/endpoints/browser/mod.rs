@@ -1,0 +1,238 @@
+//! The door for browsers: people sign in at Apple's page, and a cookie says from then on who they are.
+//!
+//! ```text
+//! GET /orders ── no session ──▶ 303 login ── Apple's button ──▶ 302 Apple ── form_post ──▶ callback ──▶ 303 /orders
+//! ```
+//!
+//! | request | what comes of it |
+//! |---|---|
+//! | `GET {path}/login` | a page with Apple's button; or Apple's page at once |
+//! | `GET {path}/start` | a [sign-in under way](state), and on to Apple's page |
+//! | `POST {path}/callback` | Apple's answer is [judged](callback), a session begins |
+//! | `POST {path}/logout` | the session [ends](logout) |
+//! | `POST {path}/android-callback` | Apple's answer, [handed on](android) to an Android app |
+//!
+//! Three cookies, each for what only it can do. The session's is `__Host-` and `SameSite=Lax`: no other host sets it, and no
+//! other site's page posts with it. Apple's answer is a POST from Apple's page, to which no such cookie comes: what was
+//! remembered for it is in cookies of their own, `SameSite=None`, sealed, for our paths and for minutes.
+//!
+//! Nothing that a request says leads anywhere but to [origins](origin) that the operator wrote.
+
+mod android;
+mod apple_check;
+mod callback;
+mod cookies;
+mod form;
+mod keeper;
+mod login;
+mod logout;
+mod navigation;
+mod notice;
+mod origin;
+mod page;
+mod place;
+mod random;
+mod return_to;
+mod settings;
+mod state;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, LOCATION, SET_COOKIE},
+    request::Parts as Head,
+};
+use hyper::body::Incoming;
+use tracing::Instrument;
+
+pub(in crate::endpoints) use self::keeper::ForBrowser;
+pub(crate) use self::{
+    android::AndroidApp,
+    apple_check::AppleCheck,
+    keeper::{BrowserKeeper, SESSION_COOKIE},
+    origin::{Origin as BrowserOrigin, Origins},
+    place::Place as BrowserPlace,
+    settings::{BrowserSettings, CrossOrigin, Login},
+};
+use self::{cookies::SetCookie, form::AppleForm, origin::Origin};
+use super::{exchange::Exchange, gate::Gate};
+use crate::{
+    apple::TokenEndpoint,
+    authn::Rejection,
+    clock::Clock,
+    peers::Peers,
+    store::Store,
+    telemetry::{Metrics, RouteLabel},
+    upstream::{Arrival, X_REQUEST_ID, host_of},
+    verify::{Sessions, Verifier},
+};
+use place::Place;
+
+/// Signs browsers in and out. Clones share everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Browser(Arc<BrowserParts>);
+
+/// What a [`Browser`] is made of.
+#[derive(Debug)]
+pub(crate) struct BrowserParts {
+    /// What the operator says.
+    pub(crate) settings: Arc<BrowserSettings>,
+    /// Decides who somebody is who comes with a session.
+    pub(crate) gate: Arc<Gate>,
+    /// Judges Apple's tokens.
+    pub(crate) verifier: Verifier,
+    /// Makes sessions, and ends them.
+    pub(crate) sessions: Sessions,
+    /// Remembers which sign-ins are over.
+    pub(crate) store: Arc<dyn Store>,
+    /// Redeems codes, if we have a key to sign with.
+    pub(crate) token_endpoint: Option<TokenEndpoint>,
+    /// Says what time it is.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whose word about a request is believed.
+    pub(crate) trusted_peers: Peers,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+}
+
+/// An answer, and what the log and the metrics are told of it.
+struct Answer {
+    response: Response<Bytes>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// It came to this.
+    Of(&'static str),
+    /// It was refused, and the response says so in a way of its own.
+    Refused(Rejection),
+}
+
+impl Answer {
+    const fn new(response: Response<Bytes>, outcome: &'static str) -> Self {
+        Self { response, outcome: Outcome::Of(outcome) }
+    }
+}
+
+impl Browser {
+    /// What the log and the metrics call it.
+    const NAME: &str = "browser";
+
+    pub(crate) fn new(parts: BrowserParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// What a request for `path` is for, if it comes to this door.
+    pub(super) fn find(&self, path: &str) -> Option<Place> {
+        let settings = &self.0.settings;
+        let place = Place::find(&settings.path, path)?;
+        (place != Place::Android || settings.android.is_some()).then_some(place)
+    }
+
+    /// Answers a request that came to `place`.
+    pub(super) async fn answer(self, place: Place, request: Request<Incoming>) -> Response<Bytes> {
+        let (head, body) = request.into_parts();
+        let mut exchange = self.begin(&head);
+        let span = exchange.span();
+        let answered = self.0.respond(place, &head, body, &mut exchange).instrument(span).await;
+        self.0.conclude(answered, exchange)
+    }
+
+    /// The answer to a request that is refused before anybody has looked at it.
+    pub(super) fn refuse<B>(&self, request: &Request<B>, rejection: Rejection) -> Response<Bytes> {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = request.method().clone();
+        head.headers = request.headers().clone();
+        head.extensions = request.extensions().clone();
+        let exchange = self.begin(&head);
+        self.0.conclude(Err(rejection), exchange)
+    }
+
+    fn begin(&self, head: &Head) -> Exchange {
+        let BrowserParts { trusted_peers, metrics, .. } = &*self.0;
+        let arrival = Arrival::new(&head.extensions, &head.headers, trusted_peers);
+        let mut exchange = Exchange::begin(metrics, Self::NAME, head.method.clone(), arrival);
+        exchange.takes(RouteLabel::none());
+        exchange
+    }
+}
+
+impl BrowserParts {
+    async fn respond(
+        &self,
+        place: Place,
+        head: &Head,
+        body: Incoming,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Rejection> {
+        let allow = place.methods();
+        if !allow.split(", ").any(|method| method == head.method.as_str()) {
+            return Err(Rejection::MethodNotAllowed { allow });
+        }
+        match place {
+            Place::Login => self.login(head, exchange).await,
+            Place::Start => self.start(head),
+            Place::Callback => {
+                let form = AppleForm::read(&head.headers, body).await?;
+                self.take_answer(head, &form, exchange).await
+            }
+            Place::Logout => self.log_out(head, exchange).await,
+            Place::Android => {
+                let form = AppleForm::read(&head.headers, body).await?;
+                self.hand_on(&form)
+            }
+        }
+    }
+
+    fn hand_on(&self, form: &AppleForm) -> Result<Answer, Rejection> {
+        let app = self.settings.android.as_ref().ok_or(Rejection::NotFound)?;
+        Ok(Answer::new(app.open(form), "handed_on"))
+    }
+
+    /// What a request came to, told of and on its way. Whoever asks here sees a page, whatever becomes of it.
+    fn conclude(&self, answered: Result<Answer, Rejection>, exchange: Exchange) -> Response<Bytes> {
+        let id = exchange.arrival().id().value();
+        let Answer { mut response, outcome } = answered.unwrap_or_else(|rejection| Answer {
+            response: self.settings.tell_of(&rejection, None),
+            outcome: Outcome::Refused(rejection),
+        });
+        match outcome {
+            Outcome::Of(outcome) => exchange.answered(response.status(), outcome),
+            Outcome::Refused(rejection) => exchange.refused(&rejection, response.status()),
+        }
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_REQUEST_ID, id);
+        response
+    }
+
+    /// The origin of ours that a request is for. Any other host is somebody's who has browsers connect here: it gets no
+    /// cookie and no redirect.
+    fn origin_of(&self, head: &Head) -> Result<&Origin, Rejection> {
+        let host = host_of(&head.uri, &head.headers)?;
+        let own = host.to_str().ok().and_then(|host| self.settings.origins.at(host));
+        own.ok_or(Rejection::BadRequest("nobody signs in at this host"))
+    }
+}
+
+/// Sends a browser on, by GET.
+fn redirect(to: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    // Addresses are visible ASCII: of ours, of settings, or of a `ReturnTo`.
+    if let Ok(mut to) = HeaderValue::try_from(to) {
+        to.set_sensitive(true);
+        headers.insert(LOCATION, to);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn set_cookie(headers: &mut HeaderMap, cookie: &SetCookie<'_>) {
+    if let Some(value) = cookie.render() {
+        headers.append(SET_COOKIE, value);
+    }
+}

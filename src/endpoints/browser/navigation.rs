@@ -1,0 +1,131 @@
+//! What a browser says of its own request (<https://w3c.github.io/webappsec-fetch-metadata/>): no page can forge it.
+
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{ACCEPT, ORIGIN, UPGRADE},
+};
+
+use super::origin::Origins;
+
+/// Whether somebody waits in front of a window for a page, so that a redirect gets them somewhere: not an image, a script
+/// or a frame, which could not show where it leads.
+pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
+    match text(headers, "sec-fetch-mode") {
+        Some(mode) => {
+            mode == "navigate" && text(headers, "sec-fetch-dest").is_none_or(|to| to == "document")
+        }
+        // A browser too old to say so, or one that does not trust the connection.
+        None => headers.get_all(ACCEPT).iter().any(asks_for_html),
+    }
+}
+
+fn asks_for_html(line: &HeaderValue) -> bool {
+    let types = line.to_str().unwrap_or_default().split(',');
+    let essence = |it: &str| it.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    types.into_iter().any(|it| essence(it) == "text/html")
+}
+
+/// Whether a page of somebody else's may have caused a request that changes something: the session cookie would come with
+/// it, and the application would take it for the user's own wish.
+///
+/// 1. What only reads may come from anywhere. A WebSocket is no reading: its page talks through it.
+/// 2. `Sec-Fetch-Site: same-origin`, or `none` (typed, bookmarked), is no other page.
+/// 3. `Origin`, which browsers send with all that is left, names an origin of ours or a trusted one.
+/// 4. Who says neither is no browser of this decade, and no page is behind it.
+pub(super) fn is_forged(
+    method: &Method,
+    headers: &HeaderMap,
+    own: &Origins,
+    trusted: &Origins,
+) -> bool {
+    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if only_reads && !headers.contains_key(UPGRADE) {
+        return false;
+    }
+    let site = text(headers, "sec-fetch-site");
+    if matches!(site, Some("same-origin" | "none")) {
+        return false;
+    }
+    match headers.get(ORIGIN) {
+        Some(origin) => {
+            // From an origin of ours, and yet of another one than it is for: the two are one application.
+            !own.has(origin) && !trusted.has(origin)
+        }
+        None => site.is_some(),
+    }
+}
+
+/// The one value of the header `name`; of several, none counts.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?;
+    Some(if lines.next().is_none() { first.to_str().unwrap_or_default() } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::{super::origin::Origin, *};
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let line = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines.iter().map(line) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn a_navigation_is_what_shows_a_page_in_a_window() {
+        for (lines, expected) in [
+            (&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")][..], true),
+            (&[("sec-fetch-mode", "navigate")], true),
+            (&[("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")], true),
+            (&[("accept", "application/xml, Text/HTML;q=0.5")], true),
+            (&[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], false),
+            (&[("sec-fetch-mode", "cors"), ("accept", "text/html")], false),
+            (&[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")], false),
+            (&[("sec-fetch-mode", "navigate"), ("sec-fetch-mode", "navigate")], false),
+            (&[("accept", "application/json")], false),
+            (&[("accept", "*/*")], false),
+            (&[], false),
+        ] {
+            assert_eq!(is_navigation(&headers(lines)), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_another_page_wants_is_told_from_what_the_user_wants() {
+        let own = Origins::new([Origin::new("https://app.example")]);
+        let trusted = Origins::new([Origin::new("https://admin.example")]);
+        let site = |site| ("sec-fetch-site", site);
+        let origin = |origin| ("origin", origin);
+        for (method, lines, expected) in [
+            ("GET", &[site("cross-site"), origin("https://evil.example")][..], false),
+            ("GET", &[("upgrade", "websocket"), origin("https://evil.example")], true),
+            ("GET", &[("upgrade", "websocket"), origin("https://app.example")], false),
+            ("POST", &[site("same-origin"), origin("https://app.example")], false),
+            ("POST", &[site("none")], false),
+            ("POST", &[origin("https://app.example")], false),
+            ("POST", &[site("cross-site"), origin("https://admin.example")], false),
+            ("POST", &[site("cross-site"), origin("https://evil.example")], true),
+            ("POST", &[site("same-site"), origin("https://evil.app.example")], true),
+            ("POST", &[site("cross-site"), origin("null")], true),
+            ("POST", &[origin("null")], true),
+            ("POST", &[origin("https://app.example.evil")], true),
+            ("POST", &[origin("http://app.example")], true),
+            ("POST", &[site("cross-site")], true),
+            ("POST", &[site("same-origin"), site("cross-site")], true),
+            ("DELETE", &[origin("https://evil.example")], true),
+            ("PURGE", &[origin("https://evil.example")], true),
+            ("POST", &[], false),
+        ] {
+            let found = is_forged(&method.parse().unwrap(), &headers(lines), &own, &trusted);
+            assert_eq!(found, expected, "{method} {lines:?}");
+        }
+    }
+}

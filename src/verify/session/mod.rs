@@ -1,0 +1,335 @@
+//! Our own sessions: an app signs in once with Apple's token, and carries ours from then on.
+//!
+//! A session is two sealed texts. The access token is presented with each request, lives for minutes and opens by itself: no
+//! store is asked. The refresh token is presented seldom, for the next pair, and once: using one a second time ends the
+//! session, as somebody else may have it. A browser has one text instead, in a cookie.
+//!
+//! What must be remembered of a session is that it was ended, which every replica holds in memory, and how often it was
+//! renewed, which is asked of the store when it is renewed. Everything else is in the tokens. None outlives
+//! [`SessionSettings::absolute_lifetime`], which begins when Apple issued the token of the sign-in.
+
+mod content;
+mod ended;
+mod fault;
+mod grant;
+mod id;
+mod refresh;
+mod reopen;
+mod rotation;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use self::{
+    content::{Content, Grant, Who},
+    ended::EndedSessions,
+};
+pub use self::{
+    fault::{RenewError, SessionFault},
+    grant::AppleGrant,
+    id::SessionId,
+    refresh::RefreshToken,
+};
+use super::{
+    builder::VerifierBuilder,
+    identity::Identity,
+    seal::{Purpose, SealError, SealKeys, Sealed},
+};
+use crate::{
+    clock::{Clock, SystemClock, UnixTime},
+    store::{MemoryStore, Space, Store, StoreError, Write},
+    telemetry::{Metrics, SessionLabels},
+};
+
+/// How long sessions live, and how they are checked on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// How long an access token lives: for so long it is good without a word from anybody, but that its session was ended
+    /// or its subject revoked.
+    pub access_lifetime: Duration,
+    /// How long a refresh token lives, which is how long a session may lie idle.
+    pub refresh_lifetime: Duration,
+    /// How long a session lives at most, however often it is renewed, from when Apple issued the token that it began with.
+    pub absolute_lifetime: Duration,
+    /// For how long a refresh token that was used may be used again, by a client whose answer was lost.
+    pub refresh_reuse_grace: Duration,
+    /// How often Apple is asked, when a session is renewed, whether its grant still holds.
+    pub apple_check_every: Duration,
+    /// For how long beyond that Apple may be out of reach before the session is no longer renewed.
+    pub apple_grace: Duration,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        const fn days(days: u64) -> Duration {
+            Duration::from_hours(days.saturating_mul(24))
+        }
+        Self {
+            access_lifetime: Duration::from_mins(15),
+            refresh_lifetime: days(30),
+            absolute_lifetime: days(180),
+            refresh_reuse_grace: Duration::from_secs(10),
+            apple_check_every: days(1),
+            apple_grace: days(7),
+        }
+    }
+}
+
+/// Makes sessions, opens them and ends them. Clones share what is remembered.
+#[derive(Clone)]
+pub struct Sessions(Arc<Parts>);
+
+struct Parts {
+    keys: SealKeys,
+    settings: SessionSettings,
+    store: Arc<dyn Store>,
+    ended: EndedSessions,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+}
+
+/// What the sessions of a fleet share.
+#[derive(Debug)]
+pub(crate) struct SessionSurroundings {
+    /// Where is remembered what must be.
+    pub(crate) store: Arc<dyn Store>,
+    /// How old the list of ended sessions may be while the store cannot be reached; any age unless set.
+    pub(crate) max_staleness: Option<Duration>,
+    /// Who says what time it is.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where to count.
+    pub(crate) metrics: Metrics,
+}
+
+/// A pair of tokens, for whoever signed in. They do not print.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionTokens {
+    /// To be presented with each request: `Authorization: Bearer siwa_a.…`.
+    pub access: Sealed,
+    /// To be presented for the next pair, once.
+    pub refresh: Sealed,
+    /// How long the access token lives, in whole seconds.
+    pub access_expires_in: Duration,
+    /// How long the refresh token lives, in whole seconds.
+    pub refresh_expires_in: Duration,
+    /// The session.
+    pub session_id: SessionId,
+}
+
+/// A browser's session, for its cookie. It does not print.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionCookie {
+    /// The value of the cookie.
+    pub value: Sealed,
+    /// How long it lives, in whole seconds.
+    pub expires_in: Duration,
+    /// The session.
+    pub session_id: SessionId,
+}
+
+impl Sessions {
+    /// Sessions that this process alone remembers, and forgets when it ends: that one was ended, too. Several processes
+    /// that share `keys` take each other's.
+    #[must_use]
+    pub fn new(keys: SealKeys, settings: SessionSettings) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let surroundings = SessionSurroundings {
+            store: Arc::new(MemoryStore::new(Arc::clone(&clock))),
+            max_staleness: None,
+            clock,
+            metrics: Metrics::new(),
+        };
+        let sessions = Self::following(keys, settings, surroundings);
+        sessions.0.ended.rely();
+        sessions
+    }
+
+    /// Sessions that a store remembers. It has yet to tell which were ended: until then none opens.
+    pub(crate) fn following(
+        keys: SealKeys,
+        settings: SessionSettings,
+        surroundings: SessionSurroundings,
+    ) -> Self {
+        let SessionSurroundings { store, max_staleness, clock, metrics } = surroundings;
+        let ended = EndedSessions::new(max_staleness, Arc::clone(&clock), metrics.clone());
+        Self(Arc::new(Parts { keys, settings, store, ended, clock, metrics }))
+    }
+
+    /// Begins a session of `identity`, whom Apple's token has just proved.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`].
+    pub fn begin(
+        &self,
+        identity: &Identity,
+        grant: Option<&AppleGrant>,
+    ) -> Result<SessionTokens, SealError> {
+        let (id, who) = (SessionId::generate()?, Who::of(identity));
+        let tokens = self.pair(id, &who, 0, grant.map(Grant::from))?;
+        self.count("begun");
+        Ok(tokens)
+    }
+
+    /// Begins a session of `identity` in a browser, which may lie idle for `lifetime`, or as long as any if that is less.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`].
+    pub fn begin_in_browser(
+        &self,
+        identity: &Identity,
+        grant: Option<&AppleGrant>,
+        lifetime: Duration,
+    ) -> Result<SessionCookie, SealError> {
+        let (id, who) = (SessionId::generate()?, Who::of(identity));
+        let cookie = self.cookie(id, who, grant.map(Grant::from), lifetime)?;
+        self.count("begun");
+        Ok(cookie)
+    }
+
+    /// Ends the session `id`, here at once, and on every replica once it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: others may not hear of it, and a restart forgets it.
+    pub async fn end(&self, id: &SessionId) -> Result<(), StoreError> {
+        let expires_at = self.end_of_any();
+        let is_news = !self.0.ended.contains(id);
+        // Before it is stored: whoever asked may hang up meanwhile, and this future goes no further.
+        self.0.ended.add(*id, expires_at);
+        let record = self.0.ended.record_of(id, expires_at);
+        // What is raised is never there already.
+        let _done = self.0.store.apply(vec![Write::Raise(Space::EndedSessions, record)]).await?;
+        if is_news {
+            self.count("ended");
+        }
+        Ok(())
+    }
+
+    /// How long sessions live, and how they are checked on.
+    #[must_use]
+    pub fn settings(&self) -> &SessionSettings {
+        &self.0.settings
+    }
+
+    /// The keys that seal them.
+    #[must_use]
+    pub fn keys(&self) -> &SealKeys {
+        &self.0.keys
+    }
+
+    /// Resolves when the session of `identity` is ended, which may be never.
+    pub(crate) async fn ended(&self, identity: &Identity) {
+        match identity.session_id() {
+            Some(id) => self.0.ended.ended(id).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Hears from the store which sessions are ended, for ever.
+    pub(crate) async fn follow(self) {
+        self.0.store.follow(Space::EndedSessions, &self.0.ended).await;
+    }
+
+    /// Waits until it is known which sessions were ended.
+    pub(crate) async fn loaded(&self) {
+        self.0.ended.loaded().await;
+    }
+
+    /// Forgets sessions that have expired.
+    pub(crate) fn sweep(&self) {
+        self.0.ended.sweep();
+    }
+
+    fn now(&self) -> UnixTime {
+        self.0.clock.now()
+    }
+
+    /// When all tokens will have expired that a session can have now.
+    fn end_of_any(&self) -> UnixTime {
+        let lifetime = self.0.settings.refresh_lifetime.max(self.0.settings.access_lifetime);
+        self.now().saturating_add(lifetime).saturating_add(VerifierBuilder::LONGEST_LEEWAY)
+    }
+
+    /// When a session ends that began with a token of Apple's of `issued_at`.
+    fn end_of(&self, issued_at: UnixTime) -> UnixTime {
+        issued_at.saturating_add(self.0.settings.absolute_lifetime)
+    }
+
+    fn pair(
+        &self,
+        id: SessionId,
+        who: &Who,
+        generation: u64,
+        grant: Option<Grant>,
+    ) -> Result<SessionTokens, SealError> {
+        let SessionSettings { access_lifetime, refresh_lifetime, .. } = self.0.settings;
+        let access = self.content(id, who.clone(), access_lifetime);
+        let refresh = self.content(id, who.clone(), refresh_lifetime);
+        let refresh = Content { generation: Some(generation), grant, ..refresh };
+        Ok(SessionTokens {
+            access_expires_in: access.lifetime(),
+            refresh_expires_in: refresh.lifetime(),
+            access: self.0.keys.seal(Purpose::Access, &access)?,
+            refresh: self.0.keys.seal(Purpose::Refresh, &refresh)?,
+            session_id: id,
+        })
+    }
+
+    fn cookie(
+        &self,
+        id: SessionId,
+        who: Who,
+        grant: Option<Grant>,
+        lifetime: Duration,
+    ) -> Result<SessionCookie, SealError> {
+        let lifetime = lifetime.min(self.0.settings.refresh_lifetime);
+        let content = Content { grant, ..self.content(id, who, lifetime) };
+        Ok(SessionCookie {
+            expires_in: content.lifetime(),
+            value: self.0.keys.seal(Purpose::Cookie, &content)?,
+            session_id: id,
+        })
+    }
+
+    /// What is sealed in any token that is made now and lives for `lifetime`, as long as the session does.
+    fn content(&self, id: SessionId, who: Who, lifetime: Duration) -> Content {
+        let now = self.now();
+        let session_ends = self.end_of(UnixTime::from_secs(who.iat));
+        let expires_at = now.saturating_add(lifetime).min(session_ends);
+        Content {
+            sid: id.to_text(),
+            who,
+            at: now.as_secs(),
+            exp: expires_at.as_secs(),
+            generation: None,
+            grant: None,
+        }
+    }
+
+    fn count(&self, event: &'static str) {
+        self.0.metrics.sessions.get_or_create(&SessionLabels { event }).inc();
+    }
+}
+
+impl Content {
+    fn lifetime(&self) -> Duration {
+        Duration::from_secs(self.exp.saturating_sub(self.at))
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { keys, settings, ended, .. } = &*self.0;
+        f.debug_struct("Sessions")
+            .field("keys", keys)
+            .field("settings", settings)
+            .field("ended", ended)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

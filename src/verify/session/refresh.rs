@@ -1,0 +1,134 @@
+//! A refresh token that was opened, and a browser's session that was.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    super::{
+        identity::Identity,
+        seal::{Purpose, SealError},
+    },
+    AppleGrant, Content, Grant, SessionCookie, SessionFault, SessionId, Sessions, Who,
+};
+use crate::clock::UnixTime;
+
+/// A session by its refresh token, or by a browser's cookie: whom it is of, and what Apple granted them. It was ours; that
+/// it is still good is found out by whoever opened it, a [`Verifier`](super::super::Verifier).
+pub struct RefreshToken {
+    pub(super) id: SessionId,
+    pub(super) identity: Arc<Identity>,
+    pub(super) who: Who,
+    pub(super) generation: u64,
+    pub(super) grant: Option<AppleGrant>,
+    pub(super) sealed_at: UnixTime,
+}
+
+impl RefreshToken {
+    /// The session.
+    #[must_use]
+    pub const fn session_id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Whom Apple's token proved when it began. It expires when this token does.
+    #[must_use]
+    pub const fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// What Apple granted at the sign-in, if that is known.
+    #[must_use]
+    pub const fn grant(&self) -> Option<&AppleGrant> {
+        self.grant.as_ref()
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub const fn sealed_at(&self) -> UnixTime {
+        self.sealed_at
+    }
+
+    /// The same with another grant, such as one that Apple has just confirmed.
+    #[must_use]
+    pub fn with_grant(self, grant: Option<AppleGrant>) -> Self {
+        Self { grant, ..self }
+    }
+
+    fn read(content: Content, expires_at: UnixTime) -> Option<Self> {
+        let Content { sid, who, at, generation, grant, .. } = content;
+        let id = SessionId::parse(&sid)?;
+        Some(Self {
+            id,
+            identity: Arc::new(who.clone().identity(id, expires_at)?),
+            who,
+            generation: generation.unwrap_or_default(),
+            // One that cannot be read is none: the session is as good without it.
+            grant: grant.and_then(Grant::into_grant),
+            sealed_at: UnixTime::from_secs(at),
+        })
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshToken")
+            .field("generation", &self.generation)
+            .field("grant", &self.grant.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    /// Opens an access token or a browser's session. Whether it is still good is another question.
+    pub(super) fn open(&self, text: &str) -> Result<Identity, SessionFault> {
+        let purpose = match Purpose::of(text) {
+            Some(Purpose::Cookie) => Purpose::Cookie,
+            _ => Purpose::Access,
+        };
+        let content: Content = self.0.keys.open(purpose, text)?;
+        let expires_at = self.expiry_of(&content, purpose);
+        let id = SessionId::parse(&content.sid).ok_or(SessionFault::Malformed)?;
+        content.who.identity(id, expires_at).ok_or(SessionFault::Malformed)
+    }
+
+    /// Opens a refresh token, or a browser's session for the sake of its grant.
+    pub(super) fn open_whole(
+        &self,
+        purpose: Purpose,
+        text: &str,
+    ) -> Result<RefreshToken, SessionFault> {
+        let content: Content = self.0.keys.open(purpose, text)?;
+        let expires_at = self.expiry_of(&content, purpose);
+        RefreshToken::read(content, expires_at).ok_or(SessionFault::Malformed)
+    }
+
+    /// A new cookie for the session of an old one, so that it does not expire while it is used.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`].
+    pub fn renew_in_browser(
+        &self,
+        cookie: RefreshToken,
+        lifetime: std::time::Duration,
+    ) -> Result<SessionCookie, SealError> {
+        let RefreshToken { id, who, grant, .. } = cookie;
+        let cookie = self.cookie(id, who, grant.as_ref().map(Grant::from), lifetime)?;
+        self.count("renewed");
+        Ok(cookie)
+    }
+
+    /// When the token ends: as was said when it was sealed, unless tokens and sessions live for less by now.
+    fn expiry_of(&self, content: &Content, purpose: Purpose) -> UnixTime {
+        let settings = &self.0.settings;
+        let lifetime = match purpose {
+            Purpose::Access => settings.access_lifetime,
+            Purpose::Refresh | Purpose::Nonce | Purpose::Cookie | Purpose::State => {
+                settings.refresh_lifetime
+            }
+        };
+        let sealed_at = UnixTime::from_secs(content.at);
+        let session_ends = self.end_of(UnixTime::from_secs(content.who.iat));
+        let expires_at = UnixTime::from_secs(content.exp);
+        expires_at.min(sealed_at.saturating_add(lifetime)).min(session_ends)
+    }
+}

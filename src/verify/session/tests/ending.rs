@@ -1,0 +1,93 @@
+//! What ends a session before its time.
+
+use super::*;
+
+#[tokio::test]
+async fn a_session_that_is_ended_is_over_here_at_once_and_elsewhere_when_it_is_told() {
+    let scene = Scene::new().await;
+    let [tokens, other] = [(); 2].map(|()| scene.begin());
+    scene.sessions.end(&tokens.session_id).await.unwrap();
+    assert_eq!(scene.code(&tokens.access), "session_ended");
+    assert_eq!(scene.code(&other.access), "good");
+    let elsewhere = scene.beside(&[1]).await;
+    assert_eq!(elsewhere.code(&tokens.access), "session_ended");
+    scene.sessions.end(&tokens.session_id).await.unwrap();
+    assert_eq!((scene.counted("ended"), scene.metrics.ended_sessions.get()), (1, 1));
+}
+
+#[tokio::test]
+async fn who_waits_for_the_end_of_a_session_hears_of_it() {
+    let scene = Scene::new().await;
+    let [tokens, other] = [(); 2].map(|()| scene.begin());
+    let identity = scene.verifier.reopen(tokens.access.as_str()).unwrap();
+    let ended = scene.sessions.ended(&identity);
+    tokio::pin!(ended);
+    scene.sessions.end(&other.session_id).await.unwrap();
+    assert!(futures_util::poll!(ended.as_mut()).is_pending());
+    scene.sessions.end(&tokens.session_id).await.unwrap();
+    ended.await;
+}
+
+#[tokio::test]
+async fn an_ended_session_is_remembered_until_its_last_token_expires() {
+    let scene = Scene::new().await;
+    let tokens = scene.begin();
+    scene.sessions.end(&tokens.session_id).await.unwrap();
+    scene.clock.advance(Duration::from_hours(30 * 24));
+    scene.sessions.sweep();
+    assert_eq!(scene.metrics.ended_sessions.get(), 1);
+    scene.clock.advance(Duration::from_mins(5));
+    assert_eq!(scene.renew(&tokens.refresh).await.unwrap_err(), "session_expired");
+    scene.sessions.sweep();
+    assert_eq!(scene.metrics.ended_sessions.get(), 0);
+}
+
+#[tokio::test]
+async fn a_revocation_ends_the_sessions_of_earlier_sign_ins_renewed_ones_too() {
+    let scene = Scene::new().await;
+    let first = scene.begin();
+    scene.clock.advance(Duration::from_mins(10));
+    let renewed = scene.renew(&first.refresh).await.unwrap();
+    let subject = identity_with(json!({})).subject().clone();
+    scene.revocations.add(Revocation::new(subject, UnixTime::from_secs(NOW)));
+    for text in [&first.access, &renewed.access] {
+        assert_eq!(scene.code(text), "token_revoked");
+    }
+    assert_eq!(scene.renew(&renewed.refresh).await.unwrap_err(), "token_revoked");
+    let anew = identity_with(json!({"iat": NOW + 1}));
+    let anew = scene.sessions.begin(&anew, None).unwrap();
+    assert_eq!(scene.code(&anew.access), "good", "a new sign-in");
+}
+
+#[tokio::test]
+async fn no_session_opens_before_it_is_known_which_were_ended() {
+    let scene = Scene::new().await;
+    let tokens = scene.begin();
+    let surroundings = SessionSurroundings {
+        store: Arc::clone(&scene.store),
+        max_staleness: None,
+        clock: Arc::new(scene.clock.clone()),
+        metrics: Metrics::new(),
+    };
+    let unread = Sessions::following(keys(&[1]), SessionSettings::default(), surroundings);
+    let verifier = Verifier::builder(ClientIds::new(["com.example.app"]).unwrap())
+        .jwks_source(FixedJwks::new(JWKS))
+        .clock(scene.clock)
+        .sessions(unread)
+        .build()
+        .unwrap();
+    let judged = verifier.reopen(tokens.access.as_str());
+    assert_eq!(code_of(judged.map(drop)), "revocations_unavailable");
+}
+
+#[tokio::test]
+async fn what_a_store_lost_is_written_there_again() {
+    let scene = Scene::new().await;
+    let [tokens, other] = [(); 2].map(|()| scene.begin());
+    scene.sessions.end(&tokens.session_id).await.unwrap();
+    scene.sessions.end(&other.session_id).await.unwrap();
+    let there = vec![scene.sessions.0.ended.record_of(&other.session_id, scene.sessions.now())];
+    let missing = crate::store::Follower::load(&scene.sessions.0.ended, there);
+    let [Write::Raise(Space::EndedSessions, record)] = &missing[..] else { panic!("{missing:?}") };
+    assert_eq!(record.key, tokens.session_id.to_text());
+}

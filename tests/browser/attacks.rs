@@ -1,0 +1,432 @@
+//! What others try: each attack comes to nothing, by a name of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use siwa_proxy::{
+    clock::{ManualClock, UnixTime},
+    sim::{faults::Fault, presets, token::TokenTemplate},
+};
+
+use super::{
+    Asked, CALLBACK, CODE, SESSION, WEB, answer, form, house,
+    jar::{Browser, From},
+    key_file, settings, sign_in,
+};
+use crate::support::{House, Reply, exchange};
+
+/// An answer of Apple's that begins no session, and is counted under its name.
+async fn refused(house: &House, browser: &mut Browser<'_>, form: &str, outcome: &str) -> Reply {
+    let counted = counter(outcome, if outcome == "keys_unavailable" { "apple" } else { "none" });
+    let before = house.metric(&counted).await;
+    let reply = browser.post(CALLBACK, form, From::Apple).await;
+    assert!(browser.cookie(SESSION).is_none(), "{outcome}: {reply:?}");
+    assert!(matches!(reply.status, 400 | 409 | 503), "{outcome}: {reply:?}");
+    assert!(reply.body.contains("Sign in with Apple"), "{outcome}: there is a way on");
+    assert_eq!(house.metric(&counted).await, before + 1, "{outcome}: {reply:?}");
+    reply
+}
+
+/// The counter of requests at this door that ended so, by whoever's fault.
+fn counter(outcome: &str, fault: &str) -> String {
+    let labels = format!("door=\"browser\",route=\"none\",outcome=\"{outcome}\",fault=\"{fault}\"");
+    format!("siwa_requests_total{{{labels}}}")
+}
+
+#[tokio::test]
+async fn an_answer_without_the_state_of_this_browser_begins_no_session() {
+    let house = house("").await;
+    let mut victim = Browser::new(&house);
+    let mut attacker = Browser::new(&house);
+    let theirs = Asked::of(&attacker.open("/auth/apple/start").await);
+    let their_answer = answer(&house, &theirs, &theirs.token());
+
+    refused(&house, &mut victim, "", "state_unknown").await;
+    refused(&house, &mut victim, &form(&[("code", CODE)]), "state_unknown").await;
+    refused(&house, &mut victim, &their_answer, "state_unknown").await;
+    // One of their own does not help the victim with somebody else's.
+    victim.open("/auth/apple/start").await;
+    refused(&house, &mut victim, &their_answer, "state_unknown").await;
+    // Nor does their cookie, set by a neighbour that can set cookies for this path, without the mark that it cannot set.
+    let state = attacker.states()[0].clone();
+    victim.cookies.push(state.clone());
+    refused(&house, &mut victim, &their_answer, "state_foreign").await;
+    let mut newcomer = Browser::new(&house);
+    newcomer.cookies.push(state);
+    refused(&house, &mut newcomer, &their_answer, "state_foreign").await;
+}
+
+#[tokio::test]
+async fn a_state_that_was_tampered_with_doubled_or_sealed_for_something_else_is_nobodys() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let session = browser.cookie(SESSION).unwrap().value.clone();
+    browser.cookies.retain(|cookie| cookie.name != SESSION);
+    let asked = Asked::of(&browser.open("/auth/apple/start").await);
+    let answer = answer(&house, &asked, &asked.token());
+    let (name, good) = (browser.states()[0].name.clone(), browser.states()[0].value.clone());
+    let renamed = session.replacen("siwa_c.", "siwa_s.", 1);
+    for bad in ["", "x", &good[..good.len() - 1], &format!("{good}A"), &session, &renamed] {
+        bad.clone_into(&mut browser.cookie_mut(&name).value);
+        refused(&house, &mut browser, &answer, "state_foreign").await;
+    }
+    // A second one of that name was set by somebody else, and nobody knows which is whose.
+    good.clone_into(&mut browser.cookie_mut(&name).value);
+    browser.cookies.push(browser.cookie(&name).unwrap().clone());
+    refused(&house, &mut browser, &answer, "state_unknown").await;
+    browser.cookies.pop();
+    assert_eq!(browser.post(CALLBACK, &answer, From::Apple).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_sign_in_ends_once() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    let asked = Asked::of(&browser.open("/auth/apple/start?return_to=/a").await);
+    let cookies = browser.cookies.clone();
+    let answer = answer(&house, &asked, &asked.token());
+    assert_eq!(browser.post(CALLBACK, &answer, From::Apple).await.status, 303);
+
+    // Back, and once more: the state is gone.
+    browser.cookies.retain(|cookie| cookie.name != SESSION);
+    refused(&house, &mut browser, &answer, "state_unknown").await;
+    // Two clicks at once, or somebody who copied everything.
+    browser.cookies = cookies;
+    let reply = refused(&house, &mut browser, &answer, "state_replayed").await;
+    assert!(reply.body.contains("href=\"/a\">Continue"), "{}", reply.body);
+}
+
+#[tokio::test]
+async fn a_sign_in_ends_in_time() {
+    let clock = ManualClock::at(UnixTime::from_secs(1_800_000_000));
+    let key = key_file(1);
+    let house = House::build(&settings(&key, ""), Arc::new(clock.clone()), |_| {}).await;
+    house.ready().await;
+    let mut browser = Browser::new(&house);
+    let asked = Asked::of(&browser.open("/auth/apple/start").await);
+    clock.advance(Duration::from_secs(601));
+    let answer = answer(&house, &asked, &asked.token());
+    refused(&house, &mut browser, &answer, "state_expired").await;
+}
+
+#[tokio::test]
+async fn apples_token_must_be_the_one_that_was_asked_for() {
+    type Change = fn(TokenTemplate) -> TokenTemplate;
+    let attacks: [(&str, Change, &str); 9] = [
+        ("another nonce", |it| it.nonce("another"), "token_nonce"),
+        ("no nonce", |it| it.without("nonce"), "token_nonce"),
+        ("another app of ours", |it| it.audience("com.example.app"), "token_audience"),
+        ("another app", |it| it.audience("com.evil.app"), "token_audience"),
+        ("another code", |it| it.code("another"), "token_code_hash"),
+        ("no code", |it| it.without("c_hash"), "token_code_hash"),
+        ("expired", |it| it.issued_at(UnixTime::from_secs(1_700_000_000)), "token_expired"),
+        ("another issuer", |it| it.claim("iss", "https://evil.example"), "token_issuer"),
+        ("a notification", |it| it.claim("events", "{}"), "token_notification"),
+    ];
+    let house = house("").await;
+    for (name, change, code) in attacks {
+        let mut browser = Browser::new(&house);
+        let asked = Asked::of(&browser.open("/auth/apple/start").await);
+        let answer = answer(&house, &asked, &change(asked.token()));
+        let reply = browser.post(CALLBACK, &answer, From::Apple).await;
+        assert_eq!(reply.status, 400, "{name}: {reply:?}");
+        assert!(browser.cookie(SESSION).is_none(), "{name}");
+        assert!(house.metric(&counter(code, "caller")).await > 0, "{name}: {code}");
+        assert!(browser.states().is_empty(), "{name}: that sign-in is over");
+    }
+}
+
+#[tokio::test]
+async fn a_swapped_code_or_token_and_a_form_without_one_begin_no_session() {
+    let house = house("").await;
+    for (swap, with) in [("code", "another"), ("code", ""), ("id_token", ""), ("id_token", "a.b.c")]
+    {
+        let mut browser = Browser::new(&house);
+        let asked = Asked::of(&browser.open("/auth/apple/start").await);
+        let token = house.apple.mint(&asked.token());
+        let fields = [("state", asked.get("state")), ("code", CODE), ("id_token", &token)];
+        let fields = fields.map(|(name, value)| (name, if name == swap { with } else { value }));
+        let reply = browser.post(CALLBACK, &form(&fields), From::Apple).await;
+        assert_eq!(reply.status, 400, "{swap}={with}: {reply:?}");
+        assert!(browser.cookie(SESSION).is_none(), "{swap}={with}");
+    }
+}
+
+#[tokio::test]
+async fn the_name_and_address_beside_the_token_are_nobodys() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    let asked = Asked::of(&browser.open("/auth/apple/start").await);
+    let user = r#"{"name":{"firstName":"Eve"},"email":"victim@example.com"}"#;
+    let form = answer(&house, &asked, &asked.token()) + "&" + &form(&[("user", user)]);
+    assert_eq!(browser.post(CALLBACK, &form, From::Apple).await.status, 303);
+    let told = browser.fetch("GET", "/auth/apple/userinfo", From::Own).await;
+    assert_eq!(told.json()["email"], presets::EMAIL);
+    assert!(!told.body.contains("Eve"), "{}", told.body);
+}
+
+#[tokio::test]
+async fn the_callback_takes_a_form_by_post_and_nothing_else() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    let asked = Asked::of(&browser.open("/auth/apple/start").await);
+    let answer = answer(&house, &asked, &asked.token());
+    let states = browser.states().len();
+    for method in ["GET", "HEAD", "PUT", "OPTIONS", "DELETE"] {
+        let line = format!("{method} {CALLBACK}?{answer}");
+        let reply = browser.send(&line, From::Apple, "", "").await;
+        assert_eq!((reply.status, reply.header("allow")), (405, vec!["POST"]), "{method}");
+    }
+    for content_type in ["application/json", "text/plain", "multipart/form-data; boundary=x"] {
+        let lines = format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", answer.len());
+        let line = format!("POST {CALLBACK}");
+        let reply = browser.send(&line, From::Apple, &lines, &answer).await;
+        assert_eq!(reply.status, 400, "{content_type}");
+    }
+    let twice = format!("{answer}&state={}", asked.get("state"));
+    assert_eq!(browser.post(CALLBACK, &twice, From::Apple).await.status, 400);
+    let long = format!("{answer}&user={}", "x".repeat(40_000));
+    assert_eq!(browser.post(CALLBACK, &long, From::Apple).await.status, 413);
+    assert!(browser.cookie(SESSION).is_none());
+    assert_eq!(browser.states().len(), states, "none of them ended the sign-in");
+    assert_eq!(browser.post(CALLBACK, &answer, From::Apple).await.status, 303);
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_another_origin() {
+    let house = house("").await;
+    for trick in [
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https://evil.example",
+        "https://app.example@evil.example/",
+        "https://app.example.evil/",
+        "javascript:alert(1)",
+        "%2F%2Fevil.example",
+        "%252F%252Fevil.example",
+        "/%09/evil.example",
+        "/%0d%0aSet-Cookie:%20a=b",
+        "%0d%0aLocation:%20https://evil.example",
+        "/.//evil.example",
+        "/auth/apple/logout",
+    ] {
+        let mut browser = Browser::new(&house);
+        let to =
+            sign_in(&mut browser, &house, &format!("/auth/apple/start?return_to={trick}")).await;
+        assert_eq!(to, "/", "{trick}");
+        let page = browser.open(&format!("/auth/apple/login?return_to={trick}")).await;
+        assert!(page.body.contains("href=\"/\">Continue"), "{trick}: {}", page.body);
+        assert!(!page.body.contains("evil"), "{trick}");
+    }
+    let twice = "/auth/apple/start?return_to=/a&return_to=/b";
+    assert_eq!(sign_in(&mut Browser::new(&house), &house, twice).await, "/");
+}
+
+#[tokio::test]
+async fn no_cookie_and_no_redirect_is_had_under_another_host() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    let asked = Asked::of(&browser.open("/auth/apple/start").await);
+    let answer = answer(&house, &asked, &asked.token());
+    let cookies: Vec<_> =
+        browser.cookies.iter().map(|it| format!("{}={}", it.name, it.value)).collect();
+    for host in ["evil.example", "app.example.evil", "app.example:8443", "x.app.example"] {
+        for (line, body) in [
+            ("GET /auth/apple/login", ""),
+            ("GET /auth/apple/start", ""),
+            ("POST /auth/apple/callback", &*answer),
+        ] {
+            let request = format!(
+                "{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nCookie: {}\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+                cookies.join("; "),
+                body.len(),
+            );
+            let reply = exchange(house.address, request).await;
+            assert_eq!(reply.status, 400, "{host} {line}");
+            assert!(reply.header("set-cookie").is_empty(), "{host} {line}");
+            assert!(reply.header("location").is_empty(), "{host} {line}");
+        }
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nSec-Fetch-Mode: navigate\r\n\r\n"
+        );
+        assert_eq!(exchange(house.address, request).await.status, 401, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn two_credentials_are_none() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let session = browser.cookie(SESSION).unwrap().clone();
+    let bearer = format!("Authorization: {}\r\n", house.bearer());
+    let again = format!("Cookie: {SESSION}={}\r\n", session.value);
+    for lines in [&bearer, &again, &format!("Cookie: {SESSION}=x\r\n")] {
+        let reply = browser.send("GET /api/x", From::Own, lines, "").await;
+        assert_eq!(
+            (reply.status, reply.json()["code"].as_str()),
+            (400, Some("several_credentials"))
+        );
+    }
+    assert!(house.application.requests().is_empty());
+}
+
+#[tokio::test]
+async fn no_single_bit_of_a_session_can_be_changed() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let good = browser.cookie(SESSION).unwrap().value.clone();
+    // Through sockets what can be in a cookie; the seal's own test has all of them.
+    let mut tried = 0;
+    for at in (0..good.len()).step_by(7) {
+        for bit in 0..7 {
+            let mut bytes = good.clone().into_bytes();
+            bytes[at] ^= 1 << bit;
+            if !bytes[at].is_ascii_graphic() || bytes[at] == b';' {
+                continue;
+            }
+            browser.cookies.clear();
+            let value = String::from_utf8(bytes).unwrap();
+            let lines = format!("Cookie: {SESSION}={value}\r\n");
+            let reply = browser.send("GET /api/x", From::Own, &lines, "").await;
+            assert_eq!(reply.status, 401, "bit {bit} of byte {at}");
+            tried += 1;
+        }
+    }
+    for cut in [1, 7, 8, good.len() / 2, good.len() - 1] {
+        let lines = format!("Cookie: {SESSION}={}\r\n", &good[..cut]);
+        assert_eq!(browser.send("GET /api/x", From::Own, &lines, "").await.status, 401, "{cut}");
+        tried += 1;
+    }
+    assert!(tried > 300, "{tried}");
+    assert!(house.application.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_retired_key_opens_nothing_and_an_old_one_does() {
+    let (old, new) = (key_file(1), key_file(2));
+    let first = House::with(&settings(&old, "")).await;
+    let mut browser = Browser::new(&first);
+    sign_in(&mut browser, &first, "/auth/apple/start").await;
+    let lines = format!("Cookie: {SESSION}={}\r\n", browser.cookie(SESSION).unwrap().value);
+    let both = format!("key_files = ['{}', '{}']", new.path().display(), old.path().display());
+    let only_old = format!("key_files = ['{}']", old.path().display());
+    for (keys, status) in [(both.as_str(), 200), ("", 401)] {
+        let text = if keys.is_empty() {
+            settings(&new, "")
+        } else {
+            settings(&old, "").replace(&only_old, keys)
+        };
+        let house = House::with(&text).await;
+        let reply = Browser::new(&house).send("GET /api/x", From::Own, &lines, "").await;
+        assert_eq!(reply.status, status, "{keys}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_never_the_one_that_was_there_before() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let planted = browser.cookie(SESSION).unwrap().value.clone();
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    assert_ne!(browser.cookie(SESSION).unwrap().value, planted);
+    let copy = browser.cookie(SESSION).unwrap().clone();
+    browser.post("/auth/apple/logout", "", From::Own).await;
+    let lines = format!("Cookie: {SESSION}={}\r\n", copy.value);
+    assert_eq!(browser.send("GET /api/x", From::Own, &lines, "").await.status, 401);
+}
+
+#[tokio::test]
+async fn no_other_sites_page_does_anything_in_the_users_name() {
+    let house = house("cross_origin_trusted = ['https://admin.example']").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let cookie = format!("Cookie: {SESSION}={}\r\n", browser.cookie(SESSION).unwrap().value);
+    browser.cookies.clear();
+    let socket = "Upgrade: websocket\r\nConnection: upgrade\r\n";
+    for (method, from, more, status) in [
+        ("POST", From::Own, "", 200),
+        ("DELETE", From::Own, "", 200),
+        ("GET", From::Evil, "", 200),
+        ("POST", From::Evil, "", 403),
+        ("POST", From::Neighbour, "", 403),
+        ("PUT", From::Neighbour, "", 403),
+        ("GET", From::Neighbour, socket, 403),
+        ("GET", From::Own, socket, 200),
+    ] {
+        let lines = format!("{cookie}{more}Content-Length: 0\r\n");
+        let reply = browser.send(&format!("{method} /api/x"), from, &lines, "").await;
+        assert_eq!(reply.status, status, "{method} {from:?}");
+        if status == 403 {
+            assert_eq!(reply.json()["code"], "cross_origin", "{method} {from:?}");
+        }
+    }
+    let trusted = "POST /api/x HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nContent-Length: 0\r\n\
+                   Sec-Fetch-Site: cross-site\r\nOrigin: https://admin.example\r\n";
+    assert_eq!(exchange(house.address, format!("{trusted}{cookie}\r\n")).await.status, 200);
+    // A token is no cookie: no browser adds it by itself.
+    let bearer = format!("Authorization: {}\r\nContent-Length: 0\r\n", house.bearer());
+    assert_eq!(browser.send("POST /api/x", From::Evil, &bearer, "").await.status, 200);
+
+    let open = self::house("cross_origin = 'forward'").await;
+    let lines = format!("{cookie}Content-Length: 0\r\n");
+    let reply = Browser::new(&open).send("POST /api/x", From::Evil, &lines, "").await;
+    assert_eq!(reply.status, 200, "the application tells them apart");
+}
+
+#[tokio::test]
+async fn no_other_sites_page_signs_anybody_out() {
+    let house = house("cross_origin = 'forward'").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let cookie = format!("Cookie: {SESSION}={}\r\n", browser.cookie(SESSION).unwrap().value);
+    for from in [From::Evil, From::Neighbour] {
+        let lines = format!("{cookie}Content-Length: 0\r\n");
+        let mut other = Browser::new(&house);
+        let reply = other.send("POST /auth/apple/logout", from, &lines, "").await;
+        assert_eq!(reply.status, 403, "{from:?}");
+        assert!(reply.header("set-cookie").is_empty(), "{from:?}");
+    }
+    let reply = browser.open_from("/auth/apple/logout", From::Evil).await;
+    assert_eq!((reply.status, reply.header("allow")), (405, vec!["POST"]));
+    assert_eq!(browser.open("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_flood_of_answers_costs_neither_a_verification_nor_a_word_to_apple() {
+    let house = house("").await;
+    let token = house.apple.mint(&TokenTemplate::native().audience(WEB));
+    let form = form(&[("state", "made-up-and-long-enough"), ("code", CODE), ("id_token", &token)]);
+    let fetches = house.metric("siwa_jwks_fetches_total{outcome=\"ok\"}").await;
+    for _ in 0..200 {
+        let reply = Browser::new(&house).post(CALLBACK, &form, From::Apple).await;
+        assert_eq!(reply.status, 400);
+    }
+    for cache in ["hit", "miss"] {
+        assert_eq!(house.metric(&format!("siwa_verdicts_total{{cache=\"{cache}\"}}")).await, 0);
+    }
+    assert_eq!(house.metric("siwa_jwks_fetches_total{outcome=\"ok\"}").await, fetches);
+}
+
+#[tokio::test]
+async fn what_could_not_be_judged_is_no_session_and_is_said_to_be_worth_another_try() {
+    let house = House::build(
+        &settings(&key_file(1), ""),
+        Arc::new(siwa_proxy::clock::SystemClock),
+        |apple| {
+            apple.fail_with(Fault::Reset);
+        },
+    )
+    .await;
+    let mut browser = Browser::new(&house);
+    let asked = Asked::of(&browser.open("/auth/apple/start?return_to=/a").await);
+    let reply =
+        refused(&house, &mut browser, &answer(&house, &asked, &asked.token()), "keys_unavailable")
+            .await;
+    assert_eq!((reply.status, reply.header("retry-after")), (503, vec!["5"]));
+    assert!(reply.body.contains("return_to=%2Fa"), "{}", reply.body);
+}
