@@ -88,11 +88,11 @@ fn taken_for(times: usize) -> AllocationInfo {
         ask(address, &request, times);
         stop.cancel();
     });
-    let taken = measure(|| runtime.block_on(app.run(shutdown)).unwrap());
+    let used = measure(|| runtime.block_on(app.run(shutdown)).unwrap());
     caller.join().unwrap();
     keep.send(()).unwrap();
     apples.join().unwrap();
-    taken
+    used
 }
 
 /// On one connection, with a remembered verdict, forwarded over a kept connection: as documented in `src/cost.md`.

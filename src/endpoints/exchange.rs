@@ -146,17 +146,17 @@ impl Exchange {
 
     /// The application has answered.
     pub(super) fn forwarded(mut self, status: StatusCode) {
-        self.tell(Ending::well(status, "forwarded"));
+        self.tell(&Ending::well(status, "forwarded"));
     }
 
     /// We have told whoever asked that it may pass, or what it asked for.
     pub(super) fn allowed(mut self, status: StatusCode) {
-        self.tell(Ending::well(status, "allowed"));
+        self.tell(&Ending::well(status, "allowed"));
     }
 
     /// We have answered, with `status` on the wire.
     pub(super) fn refused(mut self, rejection: &Rejection, status: StatusCode) {
-        self.tell(Ending {
+        self.tell(&Ending {
             status: Some(status),
             outcome: rejection.code(),
             fault: rejection.fault().as_str(),
@@ -167,12 +167,12 @@ impl Exchange {
 
     /// We have answered, and it came to `outcome`.
     pub(super) fn answered(mut self, status: StatusCode, outcome: &'static str) {
-        self.tell(Ending::well(status, outcome));
+        self.tell(&Ending::well(status, outcome));
     }
 
-    fn tell(&mut self, ending: Ending<'_>) {
+    fn tell(&mut self, ending: &Ending<'_>) {
         self.is_told = true;
-        let Ending { outcome, fault, .. } = ending;
+        let Ending { outcome, fault, .. } = *ending;
         let elapsed = self.since.elapsed();
         let labels = RequestLabels { door: self.door, route: self.route.clone(), outcome, fault };
         self.metrics.requests.get_or_create(&labels).inc();
@@ -183,8 +183,8 @@ impl Exchange {
     }
 
     /// The one line about this request. No path and no header is in it: they may hold anything.
-    fn log(&self, ending: Ending<'_>, elapsed: Duration) {
-        let Ending { status, outcome, fault, token_fault, reason } = ending;
+    fn log(&self, ending: &Ending<'_>, elapsed: Duration) {
+        let Ending { status, outcome, fault, token_fault, reason } = *ending;
         let Seen { identity, unverified_kid, upstream } = &self.seen;
         let identity = identity.as_ref();
         info!(
@@ -222,7 +222,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.metrics.requests_in_flight.dec();
         if !self.is_told {
-            self.tell(Ending::hang_up());
+            self.tell(&Ending::hang_up());
         }
     }
 }

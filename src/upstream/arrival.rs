@@ -211,7 +211,7 @@ fn port_of(host: &HeaderValue, scheme: &HeaderValue) -> HeaderValue {
     let told = host.as_bytes().contains(&b':').then(|| host.to_str().ok()).flatten();
     let told = told.and_then(|host| host.parse::<Authority>().ok()?.port_u16());
     let default = if scheme == "https" { "443" } else { "80" };
-    told.map_or(HeaderValue::from_static(default), HeaderValue::from)
+    told.map_or_else(|| HeaderValue::from_static(default), HeaderValue::from)
 }
 
 pub(super) fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {

@@ -11,6 +11,7 @@ mod connect;
 mod error;
 mod frames;
 mod hop_by_hop;
+mod host;
 mod line;
 mod pool;
 mod request;
@@ -54,10 +55,11 @@ pub(crate) use self::{
     arrival::{Arrival, X_REQUEST_ID},
     body::{BodyFault, BodyLimits, StreamedBody},
     error::UpstreamError,
+    host::{host_of, well_formed},
     pool::HeaderCase,
     request::{
         CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest,
-        check_shape, host_of, well_formed,
+        check_shape,
     },
     settings::{Upgrades, UpstreamSettings},
     tasks::Streams,
@@ -256,7 +258,7 @@ impl Upstream {
     ) -> Result<T, UpstreamError> {
         let at_the_latest = self.settings.total_timeout.map(|total| exchanged.started() + total);
         let deadline = || {
-            let last = activity.map_or(exchanged.started(), Activity::last);
+            let last = activity.map_or_else(|| exchanged.started(), Activity::last);
             let silent_for_too_long = last + self.settings.response_timeout;
             at_the_latest.map_or(silent_for_too_long, |at| at.min(silent_for_too_long))
         };

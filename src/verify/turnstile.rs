@@ -22,7 +22,7 @@ struct Turns {
     since: Instant,
     /// The millisecond that is counted, and above it how many checks it has seen.
     counted: AtomicU64,
-    turns: Semaphore,
+    cores: Semaphore,
     free: u64,
 }
 
@@ -35,7 +35,7 @@ impl Turnstile {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let free = Self::FREE.saturating_mul(u64::try_from(cores).unwrap_or(1));
         let (since, counted) = (Instant::now(), AtomicU64::new(0));
-        Self(Arc::new(Turns { since, counted, turns: Semaphore::new(cores), free }))
+        Self(Arc::new(Turns { since, counted, cores: Semaphore::new(cores), free }))
     }
 
     /// Does `check`, when it is its turn.
@@ -44,7 +44,7 @@ impl Turnstile {
             return check();
         }
         // The semaphore is never closed; were it, checking without turns would be no harm.
-        let turn = self.0.turns.acquire().await;
+        let turn = self.0.cores.acquire().await;
         // Everybody else that is ready comes first. Those that wait for a turn are not.
         yield_now().await;
         let checked = check();
@@ -81,7 +81,7 @@ mod tests {
 
     fn turnstile() -> Turnstile {
         let (since, counted) = (Instant::now(), AtomicU64::new(0));
-        Turnstile(Arc::new(Turns { since, counted, turns: Semaphore::new(1), free: 2 }))
+        Turnstile(Arc::new(Turns { since, counted, cores: Semaphore::new(1), free: 2 }))
     }
 
     #[tokio::test(start_paused = true)]
