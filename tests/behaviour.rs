@@ -22,6 +22,7 @@ mod properties;
 mod token_endpoint;
 mod verification;
 
+mod account;
 mod allocations;
 mod auth_request;
 mod browser;
