@@ -30,7 +30,6 @@ const FLOORS: &[&str] = &[
     "server",
     "config",
     "app",
-    "measured",
     "cost",
 ];
 
