@@ -1,7 +1,7 @@
 //! Signatures are checked in turns when there are many: a flood of forged tokens must not hold up those whose verdicts are
 //! remembered.
 //!
-//! One check takes as long as ten requests whose verdict is remembered. A task that does one does nothing wrong; but if a
+//! One check takes about as long as all else that a request needs. A task that does one does nothing wrong; but if a
 //! thousand of them are ready to run, everybody else waits for a thousand checks. So beyond a share of each millisecond a
 //! check waits for its turn, and there is one turn for each core in each round of the scheduler: between two looks at its
 //! socket, a connection waits for a check or two.
