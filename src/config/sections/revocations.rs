@@ -23,8 +23,8 @@ pub(super) struct RevocationsSection {
     /// in the store and must not change.
     groups: Vec<Vec<String>>,
 
-    /// How long a revocation is remembered, which is how old a token may be at most; default 48 h, and with [sessions] at
-    /// least their `absolute_lifetime`. Not shorter than the 24 h for which Apple's tokens live.
+    /// How long a revocation is remembered, which is how old a token may be at most; default 48 h, and with `[sessions]`
+    /// at least their `absolute_lifetime`. Not shorter than the 24 h for which Apple's tokens live.
     #[serde(with = "humantime_serde")]
     keep: Duration,
 
