@@ -1,16 +1,29 @@
 //! `siwa-proxy demo`: a toy Apple, an application that echoes what reaches it, and the proxy between them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use anyhow::Context;
+use reqwest::{Client, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use siwa_proxy::{
     app::App,
+    apple::{AppleApiSettings, TeamKey},
     clock::SystemClock,
-    config::{Problems, Settings},
-    sim::{Apple, echo::Echo, presets, token::TokenTemplate},
+    config::Settings,
+    sim::{
+        Apple,
+        echo::Echo,
+        presets,
+        sign_in::{SignIn, SignedIn},
+        token::TokenTemplate,
+    },
     telemetry,
+    verify::{SealKeys, TrustedUrl},
 };
+use tokio::time::sleep;
 
-/// Show it all on this machine: a toy Apple, an echoing application, the proxy between them, and three curl lines.
+/// Show it all on this machine: a toy Apple, an echoing application, the proxy between them, and curl lines to try.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoOptions {
     /// Where callers connect to.
@@ -28,23 +41,14 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let settings = settings(&options, &apple, &application)?;
     telemetry::init_log(settings.log())?;
     let app = App::bind(settings).await?;
-    let page = Page {
-        apple: &apple,
-        application: &application,
-        proxy: app.address()?,
-        admin: app.admin_address()?,
-    };
-    page.print();
-    app.run_until_signalled().await?;
+    let place = Place { proxy: app.address()?, admin: app.admin_address()? };
+    let serving = async { app.run_until_signalled().await.map_err(anyhow::Error::from) };
+    tokio::try_join!(serving, greet(&apple, &application, place))?;
     Ok(())
 }
 
 /// What an operator would write for this application, with the simulator in Apple's place.
-fn settings(
-    options: &DemoOptions,
-    apple: &Apple,
-    application: &Echo,
-) -> Result<Settings, Problems> {
+fn settings(options: &DemoOptions, apple: &Apple, application: &Echo) -> anyhow::Result<Settings> {
     let DemoOptions { listen, admin_listen } = options;
     let settings = Settings::from_toml(&format!(
         r#"
@@ -54,29 +58,126 @@ fn settings(
         upstream.url = "{upstream}"
         apple.client_ids = ["{client_id}"]
         jwks.url = "{jwks_url}"
+        sign_in.path = "/auth/apple"
+        notifications.path = "/auth/apple/notifications"
+        revocations.keep = "180days"
         "#,
         upstream = application.url(),
         client_id = presets::CLIENT_ID,
         jwks_url = apple.jwks_url(),
-    ));
-    // The simulator in Apple's place would be a mistake anywhere else.
-    settings.map(Settings::without_warnings)
+    ))?;
+    let key = apple.issue_team_key("DEF123GHIJ", &[presets::CLIENT_ID]);
+    let mut api =
+        AppleApiSettings::new(TeamKey::from_pem(&key.team_id, &key.key_id, key.text.as_bytes())?);
+    api.url = TrustedUrl::new(apple.url().parse()?).context("Apple is not on this machine")?;
+    let keys = SealKeys::parse([SealKeys::generate()?.as_str()])?;
+    // The simulator in Apple's place, and memory for a store, would be mistakes anywhere else.
+    Ok(settings.with_secrets(keys, api).without_warnings())
+}
+
+/// Where the proxy is.
+#[derive(Clone, Copy)]
+struct Place {
+    proxy: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// The session of an app that has signed in.
+#[derive(Deserialize)]
+struct Session {
+    access_token: String,
+}
+
+/// Waits for the proxy, signs in as an app does, and tells the visitor what there is to try.
+#[expect(clippy::print_stdout, reason = "this is a program speaking to its visitor")]
+async fn greet(apple: &Apple, application: &Echo, place: Place) -> anyhow::Result<()> {
+    let client = Client::builder().no_proxy().build()?;
+    let ready = format!("http://{}/readyz", place.admin);
+    while client.get(&ready).send().await?.status() != StatusCode::OK {
+        sleep(Duration::from_millis(10)).await;
+    }
+    // The visitor's sign-in is the first one, which has a name.
+    let visitors = posted(apple.sign_in(&SignIn::to(presets::CLIENT_ID)));
+    let ours = posted(apple.sign_in(&SignIn::to(presets::CLIENT_ID)));
+    let answer = client
+        .post(format!("http://{}/auth/apple", place.proxy))
+        .header("content-type", "application/json")
+        .body(ours.to_string())
+        .send()
+        .await?;
+    let session: Session = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
+    println!("{}", Page { apple, application, place, visitors, session });
+    Ok(())
+}
+
+/// What an app posts when somebody has signed in.
+fn posted(signed_in: SignedIn) -> Value {
+    let SignedIn { identity_token, code, user, .. } = signed_in;
+    let mut body = json!({ "identityToken": identity_token, "authorizationCode": code });
+    if let (Some(user), Some(body)) = (user, body.as_object_mut()) {
+        body.insert("user".to_owned(), user);
+    }
+    body
 }
 
 /// What the demonstration tells its visitor.
 struct Page<'a> {
     apple: &'a Apple,
     application: &'a Echo,
-    proxy: SocketAddr,
-    admin: SocketAddr,
+    place: Place,
+    visitors: Value,
+    session: Session,
 }
 
 impl Page<'_> {
-    #[expect(clippy::print_stdout, reason = "this is a program speaking to its visitor")]
-    fn print(&self) {
-        let Self { apple, application, proxy, admin } = self;
-        let bearer = format!("-H 'Authorization: Bearer {}'", apple.mint(&TokenTemplate::native()));
-        println!(
+    /// What happens, and the line that has it happen.
+    fn steps(&self) -> [(&'static str, String); 7] {
+        let Self { apple, place: Place { proxy, .. }, visitors, session, .. } = self;
+        let hello = format!("curl -i http://{proxy}/hello");
+        let json = "-H 'Content-Type: application/json'";
+        let token = format!("-H 'Authorization: Bearer {}'", apple.mint(&TokenTemplate::native()));
+        let session = format!("-H 'Authorization: Bearer {}'", session.access_token);
+        let event = json!({
+            "type": "consent-revoked", "sub": presets::SUBJECT,
+            "deliver_to": format!("http://{proxy}/auth/apple/notifications"),
+        });
+        [
+            (
+                "With Apple's token: 200, and the application is told who calls.",
+                format!("{hello} {token}"),
+            ),
+            ("Without: 401, and why.", hello.clone()),
+            (
+                "With a token and somebody else's name: the application sees the token's.",
+                format!(
+                    "{hello} -H 'X-Apple-Sub: somebody.else' -H 'x_apple_sub: somebody.else' {token}"
+                ),
+            ),
+            (
+                "An app signs in, with Apple's token and authorization code: the code is redeemed at Apple, and a session begins.",
+                format!("curl -i http://{proxy}/auth/apple {json} -d '{visitors}'"),
+            ),
+            (
+                "With a session (of an app that signed in a moment ago): 200, and the application is told the same.",
+                format!("{hello} {session}"),
+            ),
+            (
+                "The user stops using the app, and Apple tells the proxy.",
+                format!("curl -i {}/sim/notification {json} -d '{event}'", apple.url()),
+            ),
+            (
+                "With the session: 401, as with every token from before.",
+                format!("{hello} {session}"),
+            ),
+        ]
+    }
+}
+
+impl fmt::Display for Page<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { apple, application, place: Place { proxy, admin }, .. } = self;
+        write!(
+            f,
             "\
 A toy Apple, an application and siwa-proxy between them, all on this machine.
 
@@ -84,22 +185,13 @@ A toy Apple, an application and siwa-proxy between them, all on this machine.
   application  {application}   echoes what reaches it
   siwa-proxy   http://{proxy}   GET http://{admin}/readyz, /metrics
 
-1. With a token: 200, and the application is told who calls.
-
-curl -i http://{proxy}/hello {bearer}
-
-2. Without: 401, and why.
-
-curl -i http://{proxy}/hello
-
-3. With a token and somebody else's name: the application sees the token's.
-
-curl -i http://{proxy}/hello -H 'X-Apple-Sub: somebody.else' -H 'x_apple_sub: somebody.else' {bearer}
-
-ready: each request is logged below; Ctrl-C ends it
 ",
             apple = apple.url(),
             application = application.url(),
-        );
+        )?;
+        for (number, (what, line)) in (1..).zip(self.steps()) {
+            write!(f, "{number}. {what}\n\n{line}\n\n")?;
+        }
+        f.write_str("ready: each request is logged below; Ctrl-C ends it\n")
     }
 }

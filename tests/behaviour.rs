@@ -22,6 +22,7 @@ mod properties;
 mod token_endpoint;
 mod verification;
 
+mod account;
 mod auth_request;
 mod browser;
 mod ext_authz;

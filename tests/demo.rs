@@ -7,10 +7,11 @@ use std::{
     process::{Child, Stdio},
 };
 
+use serde_json::json;
 use siwa_proxy::sim::presets;
 use tempfile::NamedTempFile;
 
-use crate::support::{Reply, get, program::command};
+use crate::support::{Reply, exchange, program::command};
 
 /// A running demonstration, the curl lines that it printed, and its log.
 struct Demo {
@@ -34,14 +35,23 @@ impl Demo {
         Self { child, curl_lines, log }
     }
 
-    /// Does what curl would do with one of the lines.
-    async fn send(&self, line: usize) -> Reply {
-        let mut words = self.curl_lines[line].split(" -H ");
+    /// Does what curl would do with the line of this number: GET, or POST if there is a body (`-d`).
+    async fn send(&self, number: usize) -> Reply {
+        let line = &self.curl_lines[number - 1];
+        let (line, body) = line.split_once(" -d ").unwrap_or((line, ""));
+        let mut words = line.split(" -H ");
         let url = words.next().unwrap().rsplit(' ').next().unwrap();
         let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
         let headers: Vec<_> =
-            words.map(|word| word.trim_matches('\'').split_once(": ").unwrap()).collect();
-        get(address.parse::<SocketAddr>().unwrap(), &format!("/{path}"), &headers).await
+            words.map(|word| word.trim_matches('\'').to_owned() + "\r\n").collect();
+        let body = body.trim_matches('\'');
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        let request = format!(
+            "{method} /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{}Content-Length: {}\r\n\r\n{body}",
+            headers.concat(),
+            body.len()
+        );
+        exchange(address.parse::<SocketAddr>().unwrap(), request).await
     }
 }
 
@@ -52,35 +62,48 @@ impl Drop for Demo {
     }
 }
 
+/// The application was told who calls.
+#[track_caller]
+fn is_welcome(reply: &Reply) {
+    let told = &reply.body;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(told.contains(presets::SUBJECT) && told.contains(presets::EMAIL), "{told}");
+    assert!(!told.contains("somebody.else"), "{told}");
+}
+
+#[track_caller]
+fn is_refused(reply: &Reply, code: &str) {
+    assert_eq!((reply.status, &reply.json()["code"]), (401, &json!(code)), "{reply:?}");
+}
+
 #[tokio::test]
-async fn the_three_curl_lines_do_what_they_say() {
+async fn the_curl_lines_show_a_whole_life_as_they_say() {
     let demo = Demo::start();
-    assert_eq!(demo.curl_lines.len(), 3);
+    assert_eq!(demo.curl_lines.len(), 7);
+    is_welcome(&demo.send(1).await);
+    is_refused(&demo.send(2).await, "no_credential");
+    is_welcome(&demo.send(3).await);
 
-    let welcome = demo.send(0).await;
-    assert_eq!(welcome.status, 200);
-    assert!(
-        welcome.body.contains(presets::SUBJECT) && welcome.body.contains(presets::EMAIL),
-        "{}",
-        welcome.body
-    );
+    let signed_in = demo.send(4).await;
+    assert_eq!(signed_in.status, 200, "{signed_in:?}");
+    let user = &signed_in.json()["user"];
+    assert_eq!((&user["id"], &user["email"]), (&json!(presets::SUBJECT), &json!(presets::EMAIL)));
+    assert_eq!(user["name_unverified"]["given_name"], "Jane");
+    assert!(signed_in.json()["access_token"].as_str().unwrap().starts_with("siwa_a."));
+    let again = demo.send(4).await;
+    is_refused(&again, "apple_invalid_grant");
 
-    let refused = demo.send(1).await;
-    assert_eq!((refused.status, refused.json()["code"].as_str()), (401, Some("no_credential")));
-
-    let spoofed = demo.send(2).await;
-    assert_eq!(spoofed.status, 200);
-    assert!(
-        spoofed.body.contains(presets::SUBJECT) && !spoofed.body.contains("somebody.else"),
-        "{}",
-        spoofed.body
-    );
+    is_welcome(&demo.send(5).await);
+    let notified = demo.send(6).await;
+    assert_eq!((notified.status, &notified.json()["statuses"]), (200, &json!([200])));
+    is_refused(&demo.send(7).await, "token_revoked");
+    is_refused(&demo.send(1).await, "token_revoked");
 }
 
 #[tokio::test]
 async fn its_log_warns_of_nothing() {
     let demo = Demo::start();
-    assert_eq!(demo.send(0).await.status, 200);
+    assert_eq!(demo.send(1).await.status, 200);
     let log = fs::read_to_string(demo.log.path()).unwrap();
     assert!(log.contains(r#""message":"listening""#) && !log.contains("WARN"), "{log}");
 }

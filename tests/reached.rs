@@ -41,6 +41,7 @@ const REACHED: &[Row] = &[
     ("route.idle_timeout", &["a_route_has_its_own_patience_with_the_application"]),
     ("apple.leeway", &["expiry_is_judged_with_leeway_to_the_second"]),
     ("apple.max_token_age", &["a_token_grows_too_old_also_when_its_verdict_is_remembered"]),
+    ("apple.api_timeout", &["each_way_in_which_apple_does_not_grant_it_has_a_status_and_a_reason"]),
     ("jwks.refresh_every", &["a_withdrawn_key_stops_working_at_the_next_refresh"]),
     ("jwks.keep_while_failing", &["the_last_good_set_is_kept_while_fetching_fails_and_withdrawn_after"]),
     ("jwks.unknown_key_cooldown", &["a_flood_of_made_up_keys_during_a_rotation_starves_nobody", "a_thousand_unknown_keys_cost_one_fetch_in_a_cooldown"]),

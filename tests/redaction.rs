@@ -15,8 +15,11 @@ use std::{fs, net::SocketAddr};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rustix::process::Signal;
-use serde_json::Value;
-use siwa_proxy::clock::UnixTime;
+use serde_json::{Value, json};
+use siwa_proxy::{
+    clock::UnixTime,
+    sim::{faults::Fault, people::Person, sign_in::SignIn},
+};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,13 +30,13 @@ use tokio::{
 use self::{
     exports::Exports,
     rows::{
-        HEARD_OF, NOT_ALLOWED, ROWS, Row, TOO_LATE, TOO_MANY, TOO_SLOW, WITHOUT_A_STORE,
-        WITHOUT_AN_APPLICATION,
+        HEARD_OF, NOT_ALLOWED, ROWS, Row, SIGNING_IN, TOO_LATE, TOO_MANY, TOO_SLOW, WITH_A_NONCE,
+        WITHOUT_A_STORE, WITHOUT_AN_APPLICATION,
     },
     scene::Scene,
 };
 use crate::support::{
-    PATIENCE, Recorder, exchange_h2, get, open,
+    PATIENCE, Recorder, exchange, exchange_h2, get, open,
     program::{LogFile, Program, free_address},
 };
 
@@ -182,7 +185,7 @@ impl Watched {
                 "POST /revocations HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
                  Content-Length: {length}\r\n\r\n{body}"
             );
-            let reply = crate::support::exchange(self.program.admin, request).await;
+            let reply = exchange(self.program.admin, request).await;
             assert_eq!(reply.status, status, "{reply:?}");
         }
     }
@@ -274,6 +277,85 @@ async fn no_secret_of_who_comes_too_late_is_told_either() {
         |_: &mut Scene, _| "apple.max_token_age = '1h'\n".to_owned() + &everything_open();
     let mut watched = Watched::start(configure).await;
     watched.send(TOO_LATE).await;
+    watched.tells_nothing().await;
+}
+
+/// Apps sign in and have sessions, and codes are redeemed at Apple. The keys for that are in `folder`.
+fn with_sessions(scene: &Scene, folder: &TempDir, extra: &str) -> String {
+    let (session, team) = (folder.path().join("session"), folder.path().join("team.p8"));
+    let key = scene.apple.issue_team_key("DEF123GHIJ", &[]);
+    fs::write(&session, BASE64_STANDARD.encode([7; 32])).unwrap();
+    fs::write(&team, key.text).unwrap();
+    format!(
+        "sign_in.path = '/sign-in'\n{extra}\nsessions.key_files = ['{}']\napple.team_id = '{}'\n\
+         apple.key_id = '{}'\napple.private_key_file = '{}'\napple.api_url = '{}'\n",
+        session.display(),
+        key.team_id,
+        key.key_id,
+        team.display(),
+        scene.apple.url()
+    )
+}
+
+#[tokio::test]
+async fn no_secret_of_whoever_signs_in_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let configure =
+        |scene: &mut Scene, _| with_sessions(scene, &folder, "sign_in.single_use = true");
+    let mut watched = Watched::start(configure).await;
+    watched.send(SIGNING_IN).await;
+    watched.tells_nothing().await;
+}
+
+#[tokio::test]
+async fn no_secret_of_whoever_deletes_their_account_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut watched = Watched::start(|scene, _| with_sessions(scene, &folder, "")).await;
+    let (address, someone) = (watched.program.address, watched.scene.subject_of_member());
+    let person = Person::of_subject(&someone);
+    let signed_in = watched.scene.apple.sign_in(&SignIn::to("com.example.app").by(person));
+    let (token, code) = (&signed_in.identity_token, &signed_in.code);
+    let body = json!({ "identityToken": token, "authorizationCode": code }).to_string();
+    let session = crate::support::notifying::post(address, "/sign-in", "", &body).await.json();
+    assert_eq!(watched.next_line().await["outcome"], "signed_in");
+
+    let refresh_token = session["refresh_token"].as_str().unwrap();
+    let body = json!({ "refresh_token": refresh_token }).to_string();
+    let lines = [&*format!("Content-Length: {}", body.len()), "Content-Type: application/json"];
+    let mut request = || watched.scene.request("DELETE /sign-in/account", &lines) + &body;
+    let requests = [(); 4].map(|()| request());
+    let [last, stumbling @ ..] = &requests;
+    let faults = [Fault::Html200, Fault::Reset, Fault::Garbage];
+    for (request, fault) in stumbling.iter().zip(faults) {
+        watched.scene.apple.fail_api_times(fault, 1);
+        assert_eq!(exchange(address, request).await.status, 503);
+        assert_eq!(watched.next_line().await["fault"], "apple");
+    }
+    assert_eq!(exchange(address, last).await.status, 200);
+    assert_eq!(watched.next_line().await["outcome"], "account_deleted");
+
+    let scene = &mut watched.scene;
+    let asked = scene.apple.asked().into_iter().flat_map(|asked| asked.fields);
+    let is_secret = |name: &str| matches!(name, "code" | "token" | "client_secret");
+    let asked = asked.filter(|(name, _)| is_secret(name)).map(|(_, value)| value);
+    scene.secrets.extend(asked);
+    let ours = ["access_token", "refresh_token"].map(|name| session[name].as_str().unwrap());
+    scene.secrets.extend(ours.map(str::to_owned));
+    watched.tells_nothing().await;
+}
+
+#[tokio::test]
+async fn no_nonce_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let configure =
+        |scene: &mut Scene, _| with_sessions(scene, &folder, "sign_in.nonce = 'required'");
+    let mut watched = Watched::start(configure).await;
+    let issued =
+        crate::support::notifying::post(watched.program.address, "/sign-in/nonce", "", "").await;
+    watched.scene.nonce = issued.json()["nonce"].as_str().unwrap().to_owned();
+    watched.scene.secrets.push(watched.scene.nonce.clone());
+    assert_eq!(watched.next_line().await["outcome"], "nonce_issued");
+    watched.send(WITH_A_NONCE).await;
     watched.tells_nothing().await;
 }
 

@@ -223,6 +223,10 @@ fn build_sign_in(
 ) -> Option<SignIn> {
     let house = SignInParts {
         verifier: verifier.clone(),
+        sessions: surroundings.sessions.clone(),
+        token_endpoint: surroundings.token_endpoint.clone(),
+        recorder: surroundings.recorder.clone()?,
+        clock: Arc::clone(&surroundings.clock),
         policy: settings.policy.clone(),
         trusted_peers: settings.trusted_peers.clone(),
         cors: settings.cors.clone(),

@@ -144,16 +144,24 @@ impl Reloader {
     }
 }
 
-/// Whether a change of `key` takes effect only in a new process: it is about sockets, about the log, or about the store
-/// and what lives by it.
+/// Whether a change of `key` takes effect only in a new process: it is about sockets, about the log, about the store and
+/// what lives by it, or about how Apple knows us.
 fn needs_restart(key: &str) -> bool {
     const RELOADED: [&str; 3] =
         ["server.max_body_bytes", "server.body_idle_timeout", "server.trusted_peers"];
+    const TEAM_KEY: [&str; 5] = [
+        "apple.team_id",
+        "apple.key_id",
+        "apple.private_key_file",
+        "apple.api_url",
+        "apple.api_timeout",
+    ];
     let section = key.split('.').next().unwrap_or(key);
     match section {
         "tls" | "log" | "store" | "sessions" | "sign_in" | "notifications" | "revocations"
         | "webhooks" => true,
         "server" => !RELOADED.contains(&key),
+        "apple" => TEAM_KEY.contains(&key),
         _ => false,
     }
 }
@@ -218,7 +226,7 @@ mod tests {
         for key in ["server.listen", "server.max_connections", "tls.certificate", "log.filter"] {
             assert!(needs_restart(key), "{key}");
         }
-        for key in ["store.file", "sessions.key_files", "notifications.path", "webhooks.urls"] {
+        for key in ["store.file", "sessions.key_files", "webhooks.urls", "apple.key_id"] {
             assert!(needs_restart(key), "{key}");
         }
         for key in ["server.trusted_peers", "apple.client_ids", "route[1].path", "upstream.url"] {

@@ -32,7 +32,7 @@ pub(super) fn build_recorder(
     tasks: &TaskTracker,
 ) -> Result<Option<Recorder>, StoreError> {
     let is_filled_here = settings.notifications.is_some() || settings.admin_token.is_some();
-    let is_needed = is_filled_here || settings.sessions.is_some();
+    let is_needed = is_filled_here || settings.sessions.is_some() || settings.sign_in.is_some();
     if !is_needed && matches!(settings.store, StoreSettings::Memory) {
         return Ok(None);
     }

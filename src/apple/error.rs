@@ -196,6 +196,12 @@ impl AppleFault {
         }
     }
 
+    /// Whether Apple says that the code or the refresh token is no good, or not any more.
+    #[must_use]
+    pub const fn is_invalid_grant(&self) -> bool {
+        matches!(self, Self::Refused { error: AppleError::InvalidGrant, .. })
+    }
+
     /// Whether it goes on for everybody until the operator does something: Apple does not know us by our key.
     #[must_use]
     pub const fn is_operator_alarm(&self) -> bool {

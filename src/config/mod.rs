@@ -46,7 +46,10 @@ use crate::{
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     telemetry::{LogSettings, TraceSettings},
     upstream::{BodyLimits, CredentialForwarding, Pseudonym},
-    verify::{ClientIds, FetchFault, HttpsOptions, Issuer, JwksSettings, RevocationsSettings},
+    verify::{
+        ClientIds, FetchFault, HttpsOptions, Issuer, JwksSettings, RevocationsSettings, SealKeys,
+        SessionSettings,
+    },
     webhooks::WebhookSettings,
 };
 
@@ -195,6 +198,13 @@ impl Settings {
     /// All [`Problems`] at once; their places call the file `config.toml`.
     pub fn from_toml(text: &str) -> Result<Self, Problems> {
         load::from_toml("config.toml", text)
+    }
+
+    /// The same, with sessions sealed by `keys`, and Apple asked as `api` says: for whoever has no files with such secrets.
+    #[must_use]
+    pub fn with_secrets(self, keys: SealKeys, api: AppleApiSettings) -> Self {
+        let sessions = SessionsEntry { keys, settings: SessionSettings::default() };
+        Self { sessions: Some(sessions), apple_api: Some(api), ..self }
     }
 
     /// The apps whose tokens are accepted.

@@ -41,7 +41,7 @@ pub(crate) use self::{
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
     revocations::{AdminToken, RevocationsView},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
-    sign_in::{Place, SignIn, SignInParts, SignInSettings},
+    sign_in::{NonceRule, Place, SignIn, SignInParts, SignInSettings},
 };
 use crate::authn::Rejection;
 

@@ -1,13 +1,9 @@
 //! One event on its way to one target, as it is stored and as it is sent.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use super::Target;
-use crate::{
-    apple::{AccountEvent, Notification},
-    clock::UnixTime,
-};
+use super::{Event, Target};
+use crate::clock::UnixTime;
 
 /// An event that waits. It does not print what it says.
 #[derive(Clone, Serialize, Deserialize)]
@@ -25,29 +21,15 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// What receivers are told of `notification`; nothing of an event that nobody knows.
-    pub(super) fn of(notification: &Notification, give_up_at: UnixTime) -> Option<Self> {
-        let AccountEvent::Known { kind, subject, at, relay } = &notification.event else {
-            return None;
-        };
-        let mut told = json!({
-            "sub": subject.as_str(),
-            "client_id": notification.client_id.as_str(),
-        });
-        if let (Some(relay), Some(members)) = (relay, told.as_object_mut()) {
-            members.insert("email".to_owned(), relay.address().into());
-            if let Some(is_private) = relay.is_private() {
-                members.insert("is_private_email".to_owned(), is_private.into());
-            }
-        }
-        let body = json!({ "type": kind.as_str(), "timestamp": at.to_string(), "data": told });
-        Some(Self {
-            id: notification.id.to_string(),
-            body: body.to_string(),
+    /// Of `event`, which was not tried yet.
+    pub(super) fn of(event: &Event, give_up_at: UnixTime) -> Self {
+        Self {
+            id: event.id.clone(),
+            body: event.body.clone(),
             attempts: 0,
             not_before: 0,
             give_up_at: give_up_at.as_secs(),
-        })
+        }
     }
 
     /// Its name in the store: one for each target. Something else under the same id does not take its place.

@@ -1,10 +1,11 @@
-//! Telling applications what Apple told us: each event as a small, signed JSON POST, at least once, from a queue that is
-//! stored together with the event.
+//! Telling applications what happened to their users: each event as a small, signed JSON POST, at least once, from a queue
+//! that is stored together with what the event is about.
 //!
 //! The headers and the signature are those of Standard Webhooks
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
 
 mod delivery;
+mod event;
 mod post;
 mod queue;
 mod signature;
@@ -16,9 +17,8 @@ use url::Url;
 
 pub use self::post::PostError;
 use self::{delivery::Delivery, post::Post, queue::Queue};
-pub(crate) use self::{post::HttpPost, signature::WebhookSecret};
+pub(crate) use self::{event::Event, post::HttpPost, signature::WebhookSecret};
 use crate::{
-    apple::Notification,
     clock::Clock,
     store::{Record, Space, Store, Write},
     telemetry::Metrics,
@@ -70,11 +70,11 @@ impl Webhooks {
         Self(Arc::new(Parts { settings, store, clock, metrics, wake: Notify::new() }))
     }
 
-    /// What has to be stored for `notification` to be delivered to everybody.
-    pub(crate) fn deliveries_of(&self, notification: &Notification) -> Vec<Write> {
+    /// What has to be stored for `event` to be delivered to everybody.
+    pub(crate) fn deliveries_of(&self, event: &Event) -> Vec<Write> {
         let Parts { settings, clock, .. } = &*self.0;
         let give_up_at = clock.now().saturating_add(settings.keep);
-        let Some(delivery) = Delivery::of(notification, give_up_at) else { return Vec::new() };
+        let delivery = Delivery::of(event, give_up_at);
         let record = |target: &Target| Record {
             key: delivery.key(target),
             value: delivery.to_text(),

@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::{
-    apple::{AccountEvent, EventKind},
+    apple::{AccountEvent, EventKind, Notification},
     clock::{ManualClock, UnixTime},
     store::MemoryStore,
     verify::ClientId,
@@ -87,7 +87,8 @@ impl Scene {
                 relay: None,
             },
         );
-        let _done = self.store.apply(webhooks.deliveries_of(&notification)).await.unwrap();
+        let event = Event::of_notification(&notification).unwrap();
+        let _done = self.store.apply(webhooks.deliveries_of(&event)).await.unwrap();
         webhooks.wake();
     }
 

@@ -56,6 +56,7 @@ pub(super) const ROWS: &[Row] = &[
     ("a sign-in",                  Some("signed_in"),            |s| { let (t, name) = (s.good(), s.secret()); s.sign_in(&t, &format!(",\"fullName\":{{\"givenName\":\"{name}\"}},\"email\":\"{name}@example.com\"")) }),
     ("a sign-in that is no good",  Some("token_expired"),        |s| { let (t, name) = (s.token(|it| it.issued_at(UnixTime::from_secs(1_600_000_000))), s.secret()); s.sign_in(&t, &format!(",\"user\":\"{name}\"")) }),
     ("a sign-in by somebody",      Some("token_malformed"),      |s| { let word = s.secret(); s.sign_in(&word, "") }),
+    ("an account to be deleted",   Some("not_found"),            |s| { let body = format!("{{\"refresh_token\":\"siwa_r.{}\"}}", s.secret()); s.request("DELETE /sign-in/account", &[&format!("Content-Length: {}", body.len()), "Content-Type: application/json"]) + &body }),
     ("a sign-in by nobody",        Some("identity_token_missing"), |s| { let word = s.secret(); s.post("/sign-in", &format!("{{\"identityTokem\":\"{word}\"}}")) }),
     ("a sign-in in no words",      Some("bad_request"),          |s| { let word = s.secret(); s.post("/sign-in", &word) }),
     ("no HTTP",                    None,                         |s| format!("{} {}\r\n\r\n", s.secret(), s.secret())),
@@ -127,10 +128,39 @@ pub(super) const HEARD_OF: &[Row] = &[
     ("a notification",             Some("stored"),               |s| s.notification(|it| it)),
 ];
 
+/// What comes of sign-ins where there are sessions, and Apple redeems codes.
+#[rustfmt::skip]
+pub(super) const SIGNING_IN: &[Row] = &[
+    ("a sign-in with a name",      Some("signed_in"),            |s| { let (t, given, family, email) = (s.good(), s.secret(), s.secret(), s.secret()); s.last = s.sign_in(&t, &format!(",\"fullName\":{{\"givenName\":\"{given}\",\"familyName\":\"{family}\"}},\"email\":\"{email}\"")); s.last.clone() }),
+    ("the same again",             Some("token_spent"),          |s| s.last.clone()),
+    ("a code",                     Some("signed_in"),            Scene::redeem),
+    ("another sign-in's code",     Some("token_code_hash"),      |s| { let (t, code) = (s.good(), s.secret()); s.sign_in(&t, &format!(",\"code\":\"{code}\"")) }),
+    ("a made-up code",             Some("apple_invalid_grant"),  |s| { let code = s.secret(); let t = s.token(|it| it.code(&code)); s.sign_in(&t, &format!(",\"code\":\"{code}\"")) }),
+    ("no code",                    Some("bad_request"),          |s| { let (t, one, other) = (s.good(), s.secret(), s.secret()); s.sign_in(&t, &format!(",\"code\":\"{one} {other}\"")) }),
+    ("an odd redirect URI",        Some("bad_request"),          |s| { let (t, code, uri) = (s.good(), s.secret(), s.secret()); s.sign_in(&t, &format!(",\"code\":\"{code}\",\"redirectURI\":\"evil://{uri}\"")) }),
+    ("two tokens",                 Some("bad_request"),          |s| { let (t, other) = (s.good(), s.secret()); s.sign_in(&t, &format!(",\"id_token\":\"{other}\"")) }),
+    ("another app's sign-in",      Some("token_audience"),       |s| { let t = s.token(|it| it.audience("com.other.app")); s.sign_in(&t, "") }),
+    ("a nonce of the client's",    Some("signed_in"),            |s| { let nonce = s.secret(); let t = s.token(|it| it.nonce(&nonce)); s.sign_in(&t, &format!(",\"nonce\":\"{nonce}\"")) }),
+    ("a nonce that is wrong",      Some("token_nonce"),          |s| { let (t, nonce) = (s.good(), s.secret()); s.sign_in(&t, &format!(",\"rawNonce\":\"{nonce}\"")) }),
+    ("a nonce that poses as ours", Some("nonce_unknown"),        |s| { let (t, nonce) = (s.good(), s.secret()); s.sign_in(&t, &format!(",\"nonce\":\"siwa_n.{nonce}\"")) }),
+    ("an Apple that fails",        Some("apple_html"),           |s| { s.apple.fail_api_times(Fault::Html200, 1); s.redeem() }),
+];
+
+/// What comes of sign-ins where they need a nonce of ours.
+#[rustfmt::skip]
+pub(super) const WITH_A_NONCE: &[Row] = &[
+    ("a nonce, please",            Some("nonce_issued"),         |s| { let word = s.secret(); s.post("/sign-in/nonce", &word) }),
+    ("no nonce",                   Some("nonce_missing"),        |s| { let t = s.good(); s.sign_in(&t, "") }),
+    ("a nonce of ours",            Some("signed_in"),            |s| { let nonce = s.nonce.clone(); let t = s.token(|it| it.nonce(&nonce)); s.last = s.sign_in(&t, &format!(",\"nonce\":\"{nonce}\"")); s.last.clone() }),
+    ("the same again",             Some("nonce_spent"),          |s| s.last.clone()),
+];
+
 /// All of them.
 pub(super) const ALL: &[&[Row]] = &[
     HEARD_OF,
     ROWS,
+    SIGNING_IN,
+    WITH_A_NONCE,
     TOO_LATE,
     NOT_ALLOWED,
     TOO_MANY,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use siwa_proxy::{
     clock::SystemClock,
-    sim::{Apple, event::Event, keys::SigningKey, token::TokenTemplate},
+    sim::{Apple, event::Event, keys::SigningKey, sign_in::SignIn, token::TokenTemplate},
 };
 
 /// Whoever acts in these requests, and every secret that they have had so far.
@@ -13,12 +13,17 @@ pub(super) struct Scene {
     pub(super) secrets: Vec<String>,
     /// What the settings call the one person whom they know.
     pub(super) member: String,
+    /// A nonce that the proxy issued.
+    pub(super) nonce: String,
+    /// A request that is sent again.
+    pub(super) last: String,
 }
 
 impl Scene {
     pub(super) async fn set() -> Self {
         let apple = Apple::start(Arc::new(SystemClock)).await.unwrap();
-        let mut scene = Self { apple, secrets: Vec::new(), member: String::new() };
+        let [member, nonce, last] = [const { String::new() }; 3];
+        let mut scene = Self { apple, secrets: Vec::new(), member, nonce, last };
         scene.member = scene.secret();
         scene
     }
@@ -103,6 +108,14 @@ impl Scene {
     pub(super) fn sign_in(&mut self, authorization: &str, more: &str) -> String {
         let token = authorization.trim_start_matches("Authorization: Bearer ");
         self.post("/sign-in", &format!("{{\"identityToken\":\"{token}\"{more}}}"))
+    }
+
+    /// Likewise with a code of Apple's, who grants secrets for it.
+    pub(super) fn redeem(&mut self) -> String {
+        let signed_in = self.apple.sign_in(&SignIn::to("com.example.app"));
+        let bearer = self.bearer(&signed_in.identity_token);
+        self.secrets.push(signed_in.code.clone());
+        self.sign_in(&bearer, &format!(",\"authorizationCode\":\"{}\"", signed_in.code))
     }
 
     /// A request with these `lines`, and secrets wherever else they fit.

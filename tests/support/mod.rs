@@ -93,6 +93,15 @@ impl House {
         Self::run(settings, clock, apple, application).await
     }
 
+    /// A house with an application, whose Apple was there before, as its settings name it; ready.
+    pub(crate) async fn with_apple(apple: Arc<Apple>, extra: &str) -> Self {
+        let application = Recorder::start().await;
+        let settings = settings(&apple.jwks_url(), application.address, extra);
+        let house = Self::run(settings, Arc::new(SystemClock), apple, application).await;
+        house.ready().await;
+        house
+    }
+
     /// A house whose Apple was there before, as its settings name it, and whose application they name if there is one; ready.
     pub(crate) async fn beside(apple: Arc<Apple>, extra: &str) -> Self {
         let application = Recorder::start().await;

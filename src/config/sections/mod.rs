@@ -185,7 +185,7 @@ impl Sections {
         let store = store.check(problems);
         let sessions = sessions.check(problems, store.as_ref());
         let notifications = notifications.check(problems, &mut own);
-        let sign_in = sign_in.check(problems, &mut own);
+        let sign_in = sign_in.check(problems, &mut own, sessions.is_some());
         let known = browser::Known {
             client_ids,
             has_sessions: sessions.is_some(),
@@ -194,7 +194,8 @@ impl Sections {
         let browser = browser.check(problems, &mut own, &mut doors.paths, &known);
         let revocations =
             revocations.check(problems, client_ids, store.as_ref(), sessions.as_ref());
-        let webhooks = webhooks.check(problems, notifications.as_ref());
+        let webhooks =
+            webhooks.check(problems, notifications.as_ref(), sign_in.as_ref(), sessions.as_ref());
         let log = log.check(problems);
         let watch_every = reload.check(problems);
 

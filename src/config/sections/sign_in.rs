@@ -8,7 +8,7 @@ use super::super::{
     own_paths::{OwnPaths, is_plain, not_plain},
     problems::Problems,
 };
-use crate::endpoints::{Place, SignInSettings};
+use crate::endpoints::{NonceRule, Place, SignInSettings};
 
 /// `[sign_in]`: where apps sign in with Apple's token, on the public listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,17 @@ pub(super) struct SignInSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
 
+    /// Which nonces are asked for. `optional`, the default: none; one that is sent must be the token's, verbatim or as its
+    /// SHA-256, and one of ours is good for one sign-in. `required`: one that `POST {path}/nonce` issued in the last ten
+    /// minutes, so that no token signs in twice.
+    nonce: Nonce,
+
+    /// Whether a token is good for one sign-in; default `false`, as clients try again when an answer is lost.
+    single_use: bool,
+
+    /// Whether `webhooks.urls` are told of each sign-in, with the name at the first one; default `false`.
+    webhook: bool,
+
     /// Requests that one client may send here in a second, in the long run; default 10. To this limit everybody behind a
     /// balancer that `server.trusted_peers` does not list is one client.
     rate_per_second: NonZeroU32,
@@ -27,10 +38,22 @@ pub(super) struct SignInSection {
     rate_burst: NonZeroU32,
 }
 
+/// The values of `sign_in.nonce`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Nonce {
+    #[default]
+    Optional,
+    Required,
+}
+
 impl Default for SignInSection {
     fn default() -> Self {
         Self {
             path: None,
+            nonce: Nonce::default(),
+            single_use: false,
+            webhook: false,
             rate_per_second: const { NonZeroU32::MIN.saturating_add(9) },
             rate_burst: const { NonZeroU32::MIN.saturating_add(49) },
         }
@@ -42,10 +65,25 @@ impl SignInSection {
         self,
         problems: &mut Problems,
         own: &mut OwnPaths<'_>,
+        has_sessions: bool,
     ) -> Option<SignInSettings> {
-        let Self { path, rate_per_second: per_second, rate_burst: burst } = self;
+        let Self { path, nonce, single_use, webhook, rate_per_second, rate_burst } = self;
 
-        let path = path?;
+        let Some(path) = path else {
+            let alone = [
+                ("sign_in.nonce", nonce != Nonce::default()),
+                ("sign_in.single_use", single_use),
+                ("sign_in.webhook", webhook),
+            ];
+            for (key, _) in alone.iter().filter(|(_, is_set)| *is_set) {
+                problems.note(key, "says nothing without sign_in.path: set it, or remove this");
+            }
+            return None;
+        };
+        if nonce == Nonce::Required && !has_sessions {
+            let what = "needs sessions.key_files: nonces are sealed with them";
+            problems.note_clash("sign_in.nonce", "sessions.key_files", what);
+        }
         if is_plain(&path) {
             for path in Place::paths(&path) {
                 own.take(problems, "sign_in.path", &path);
@@ -53,6 +91,16 @@ impl SignInSection {
         } else {
             problems.note("sign_in.path", not_plain("/auth/apple"));
         }
-        Some(SignInSettings { path: path.into_boxed_str(), per_second, burst })
+        Some(SignInSettings {
+            path: path.into_boxed_str(),
+            per_second: rate_per_second,
+            burst: rate_burst,
+            nonce: match nonce {
+                Nonce::Optional => NonceRule::Optional,
+                Nonce::Required => NonceRule::Required,
+            },
+            single_use,
+            webhook,
+        })
     }
 }

@@ -5,14 +5,19 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{super::problems::Problems, check_positive, store::read};
+use super::{
+    super::{SessionsEntry, problems::Problems},
+    check_positive,
+    store::read,
+};
 use crate::{
-    endpoints::NotificationSettings,
+    endpoints::{NotificationSettings, SignInSettings},
     webhooks::{Target, WebhookSecret, WebhookSettings},
 };
 
-/// `[webhooks]`: who else is told of Apple's notifications: a signed JSON POST for each event, at least once, with the
-/// headers of Standard Webhooks.
+/// `[webhooks]`: who else is told of Apple's notifications, of accounts that people delete, and of sign-ins if
+/// `sign_in.webhook` says so: a signed JSON
+/// POST for each event, at least once, with the headers of Standard Webhooks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct WebhooksSection {
@@ -50,6 +55,8 @@ impl WebhooksSection {
         self,
         problems: &mut Problems,
         notifications: Option<&NotificationSettings>,
+        sign_in: Option<&SignInSettings>,
+        sessions: Option<&SessionsEntry>,
     ) -> WebhookSettings {
         let Self { urls, secret_files, keep, timeout } = self;
 
@@ -65,8 +72,16 @@ impl WebhooksSection {
                 format!("there are {secrets} for {urls} urls: name one for all, or one each");
             problems.note_clash("webhooks.secret_files", "webhooks.urls", what);
         }
-        if notifications.is_none() && !urls.is_empty() {
-            let what = "are told nothing without notifications.path: set it, or remove them";
+        let tells_sign_ins = sign_in.is_some_and(|sign_in| sign_in.webhook);
+        if tells_sign_ins && urls.is_empty() {
+            let what = "is missing, so that sign_in.webhook tells nobody";
+            problems.note_clash("webhooks.urls", "sign_in.webhook", what);
+        }
+        // With both, people can delete their accounts.
+        let tells_deletions = sign_in.is_some() && sessions.is_some();
+        let is_told = notifications.is_some() || tells_sign_ins || tells_deletions;
+        if !is_told && !urls.is_empty() {
+            let what = "are told nothing without notifications.path, sign_in.webhook or sessions.key_files: set one, or remove them";
             problems.note("webhooks.urls", what);
         }
         let secrets: Vec<_> =

@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub(crate) use self::record::Recorder;
+pub(super) use self::record::Told;
 
 /// Where notifications are posted, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]

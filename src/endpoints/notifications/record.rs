@@ -7,9 +7,10 @@ use tracing::{info, warn};
 
 use crate::{
     apple::{AccountEvent, Notification},
+    clock::UnixTime,
     store::{Applied, Health, Record, Space, Store, StoreError, Write},
-    verify::{Revocation, Revocations},
-    webhooks::Webhooks,
+    verify::{Identity, Revocation, Revocations},
+    webhooks::{Event, Webhooks},
 };
 
 /// Stores what notifications say, and puts it into force.
@@ -25,6 +26,15 @@ pub(crate) struct Recorder {
     pub(crate) webhooks: Webhooks,
     /// What must be finished before the process ends.
     pub(crate) tasks: TaskTracker,
+}
+
+/// Whether the application hears of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Told {
+    /// It waits in the queue of webhooks.
+    Soon,
+    /// There are no webhooks.
+    Nobody,
 }
 
 /// What became of one.
@@ -59,7 +69,8 @@ impl Recorder {
         let revocations = notification.revocations();
         let mut writes = vec![receipt_of(notification)];
         writes.extend(revocations.iter().map(|it| self.raise(it)));
-        writes.extend(self.webhooks.deliveries_of(notification));
+        let event = Event::of_notification(notification);
+        writes.extend(event.iter().flat_map(|event| self.webhooks.deliveries_of(event)));
 
         // Before it is stored: whoever tells may hang up meanwhile, and this future goes no further.
         for revocation in revocations {
@@ -76,23 +87,51 @@ impl Recorder {
         Ok(recorded)
     }
 
-    /// Puts `revocations` into the store and then into force: an operator's wish. Both or neither, even if they hang up
-    /// meanwhile: then this future is dropped, and what it spawned goes on.
+    /// Puts `revocations` into the store and then into force: an operator's wish.
     pub(crate) async fn put(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
+        self.put_beside(revocations, Vec::new()).await
+    }
+
+    /// Likewise, with `others` to be stored beside them. Everything or nothing, even if whoever asked hangs up meanwhile: then
+    /// this future is dropped, and what it spawned goes on.
+    async fn put_beside(
+        &self,
+        revocations: Vec<Revocation>,
+        others: Vec<Write>,
+    ) -> Result<(), StoreError> {
         let recorder = self.clone();
-        let putting = async move { recorder.put_now(revocations).await };
+        let putting = async move { recorder.put_now(revocations, others).await };
         let put = self.tasks.spawn(putting).await;
         put.unwrap_or_else(|panic| Err(StoreError::Failed(panic.into())))
     }
 
-    async fn put_now(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
-        let writes = revocations.iter().map(|it| self.raise(it)).collect();
+    async fn put_now(
+        &self,
+        revocations: Vec<Revocation>,
+        others: Vec<Write>,
+    ) -> Result<(), StoreError> {
+        let writes = revocations.iter().map(|it| self.raise(it)).chain(others).collect();
         // What is raised is never there already.
         let _done = self.store.apply(writes).await?;
         for revocation in revocations {
             self.revocations.add(revocation);
         }
+        self.webhooks.wake();
         Ok(())
+    }
+
+    /// Stores that `identity` has deleted their account with the application: every sign-in of theirs so far ends, and
+    /// others are told.
+    pub(in super::super) async fn end_account(
+        &self,
+        identity: &Identity,
+        now: UnixTime,
+    ) -> Result<Told, StoreError> {
+        let deliveries = self.webhooks.deliveries_of(&Event::of_deletion(identity, now));
+        let told = if deliveries.is_empty() { Told::Nobody } else { Told::Soon };
+        let revocation = Revocation::new(identity.subject().clone(), now);
+        self.put_beside(vec![revocation], deliveries).await?;
+        Ok(told)
     }
 
     fn raise(&self, revocation: &Revocation) -> Write {
@@ -118,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        clock::{SystemClock, UnixTime},
+        clock::SystemClock,
         store::{Answer, Follower, Forever, MemoryStore},
         telemetry::Metrics,
         verify::RevocationsSettings,

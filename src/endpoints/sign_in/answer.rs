@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::name::UnverifiedName;
 use crate::{
     authn::{Dialect, Realm, Rejection},
-    verify::{Email, Identity, RealUserStatus, Subject},
+    verify::{Email, Identity, RealUserStatus, SessionTokens, Subject},
 };
 
 /// An answer, and what the log and the metrics call it.
@@ -27,6 +27,25 @@ pub(super) struct Answer {
 pub(super) struct SignedIn<'a> {
     success: bool,
     user: User<'a>,
+    #[serde(flatten)]
+    session: Option<Tokens<'a>>,
+}
+
+/// The tokens of a session, under the names of RFC 6749 §5.1.
+#[derive(Serialize)]
+pub(super) struct Tokens<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    refresh_token: &'a str,
+    refresh_expires_in: u64,
+}
+
+/// A nonce of ours, and how long it is good for, in seconds.
+#[derive(Serialize)]
+pub(super) struct Nonce<'a> {
+    pub(super) nonce: &'a str,
+    pub(super) expires_in: u64,
 }
 
 /// Who signed in; what Apple does not say is left out. All of it is from the token but for the name, which says so.
@@ -48,7 +67,11 @@ struct User<'a> {
 }
 
 impl<'a> SignedIn<'a> {
-    pub(super) fn new(identity: &'a Identity, name: Option<&'a UnverifiedName>) -> Self {
+    pub(super) fn new(
+        identity: &'a Identity,
+        name: Option<&'a UnverifiedName>,
+        session: Option<&'a SessionTokens>,
+    ) -> Self {
         let email = identity.email();
         let user = User {
             id: identity.subject().as_str(),
@@ -59,7 +82,19 @@ impl<'a> SignedIn<'a> {
             transfer_sub: identity.transfer_subject().map(Subject::as_str),
             name_unverified: name,
         };
-        Self { success: true, user }
+        Self { success: true, user, session: session.map(Tokens::of) }
+    }
+}
+
+impl<'a> Tokens<'a> {
+    pub(super) fn of(session: &'a SessionTokens) -> Self {
+        Self {
+            access_token: session.access.as_str(),
+            token_type: "Bearer",
+            expires_in: session.access_expires_in.as_secs(),
+            refresh_token: session.refresh.as_str(),
+            refresh_expires_in: session.refresh_expires_in.as_secs(),
+        }
     }
 }
 
@@ -100,13 +135,23 @@ pub(super) fn refusal(
     if asks_for_problems(asked_with) {
         return problem;
     }
-    // What the tutorial's apps compare with; the code says which of many reasons it was.
-    let is_about_token = rejection.token_fault().is_some();
-    let error = if is_about_token { "Invalid token" } else { rejection.title() };
     let (mut head, _) = problem.into_parts();
-    let (plain, body) = json(&Refusal { error, code: rejection.code() }).into_parts();
+    let (plain, body) =
+        json(&Refusal { error: words_for(rejection), code: rejection.code() }).into_parts();
     head.headers.extend(plain.headers);
     Response::from_parts(head, body)
+}
+
+/// What the tutorial's apps compare with. The code says which of many reasons it was.
+fn words_for(rejection: &Rejection) -> &'static str {
+    let is_refused = rejection.status() == StatusCode::UNAUTHORIZED;
+    if rejection.token_fault().is_some() {
+        "Invalid token"
+    } else if is_refused && matches!(rejection, Rejection::Apple(_)) {
+        "Invalid code"
+    } else {
+        rejection.title()
+    }
 }
 
 fn json(content: &impl Serialize) -> Response<Bytes> {

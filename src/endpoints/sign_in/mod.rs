@@ -2,14 +2,23 @@
 //!
 //! | request | what is in it | what comes of it |
 //! |---|---|---|
-//! | `POST {path}` | [an identity token](posted), JSON or a form | 200 and who it is |
+//! | `POST {path}` | [an identity token](posted), JSON or a form | 200 and who it is; a session, if we keep any |
+//! | `POST {path}/nonce` | | 200 and a [nonce](nonce) to start a sign-in with |
+//! | `DELETE {path}/account` | a refresh token of ours | 200 and what became of [the account](account) |
+//!
+//! What happens to a token, step by step, is in [`steps`].
 //!
 //! [Answers](answer) have the shape of the usual tutorial's server, or that of problem details for those who ask.
 
+mod account;
 mod answer;
+mod grant;
 mod name;
+mod nonce;
+mod once;
 mod place;
 mod posted;
+mod steps;
 mod tree;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -23,26 +32,26 @@ use http::{
 use hyper::body::Incoming;
 use tracing::Instrument;
 
-pub(crate) use self::place::Place;
-use self::{
-    answer::{Answer, SignedIn},
-    posted::Posted,
-};
+use self::{answer::Answer, nonce::Nonces, posted::Posted};
+pub(crate) use self::{nonce::NonceRule, place::Place};
 use super::{
     cors::{Cors, is_preflight},
     exchange::Exchange,
+    notifications::Recorder,
     rate::Rate,
     whole_body,
 };
 use crate::{
+    apple::TokenEndpoint,
     authn::{Policy, Realm, Rejection},
+    clock::Clock,
     peers::Peers,
     telemetry::{Metrics, RouteLabel},
     upstream::{Arrival, X_REQUEST_ID},
-    verify::{Identity, UnverifiedToken, Verifier},
+    verify::{Sessions, Verifier},
 };
 
-/// Where apps sign in, and how often.
+/// Where apps sign in, how, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SignInSettings {
     /// The path, exactly; all others begin with it.
@@ -51,6 +60,12 @@ pub(crate) struct SignInSettings {
     pub(crate) per_second: NonZeroU32,
     /// How many at once, after a silence.
     pub(crate) burst: NonZeroU32,
+    /// Which nonces are asked for.
+    pub(crate) nonce: NonceRule,
+    /// Whether a token is good for one sign-in.
+    pub(crate) single_use: bool,
+    /// Whether applications are told of sign-ins.
+    pub(crate) webhook: bool,
 }
 
 /// Signs apps in. Clones share everything.
@@ -62,6 +77,14 @@ pub(crate) struct SignIn(Arc<Parts>);
 pub(crate) struct SignInParts {
     /// Judges tokens.
     pub(crate) verifier: Verifier,
+    /// Makes sessions and nonces, if we keep any.
+    pub(crate) sessions: Option<Sessions>,
+    /// Redeems codes, if Apple knows us by a key.
+    pub(crate) token_endpoint: Option<TokenEndpoint>,
+    /// Remembers what was used, and tells applications.
+    pub(crate) recorder: Recorder,
+    /// Says what time it is.
+    pub(crate) clock: Arc<dyn Clock>,
     /// Who may pass, wherever they go: nobody else need sign in.
     pub(crate) policy: Policy,
     /// Whose word about a client is believed.
@@ -76,8 +99,9 @@ pub(crate) struct SignInParts {
 
 #[derive(Debug)]
 struct Parts {
-    path: Box<str>,
+    settings: SignInSettings,
     rate: Rate,
+    nonces: Option<Nonces>,
     house: SignInParts,
 }
 
@@ -90,13 +114,17 @@ impl SignIn {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     pub(crate) fn new(settings: SignInSettings, house: SignInParts) -> Self {
-        let SignInSettings { path, per_second, burst } = settings;
-        Self(Arc::new(Parts { path, rate: Rate::new(per_second, burst), house }))
+        let rate = Rate::new(settings.per_second, settings.burst);
+        let nonces = house
+            .sessions
+            .as_ref()
+            .map(|sessions| Nonces::new(sessions.keys().clone(), Arc::clone(&house.clock)));
+        Self(Arc::new(Parts { settings, rate, nonces, house }))
     }
 
     /// What a request for `path` is for, if it comes to this door.
     pub(super) fn find(&self, path: &str) -> Option<Place> {
-        Place::find(&self.0.path, path)
+        Place::find(&self.0.settings.path, path)
     }
 
     /// Answers a request that came to `place`.
@@ -173,21 +201,19 @@ impl Parts {
         let body = whole_body::read(body, SignIn::MAX_BYTES, SignIn::PATIENCE).await?;
         match place {
             Place::SignIn => self.sign_in(Posted::parse(&head.headers, &body)?, exchange).await,
+            Place::Nonce => self.issue_nonce(),
+            Place::Account => self.delete_account(&head.headers, &body, exchange).await,
         }
     }
 
-    async fn sign_in(&self, posted: Posted, exchange: &mut Exchange) -> Result<Answer, Rejection> {
-        let identity = self.judge(&posted.token).await?;
-        exchange.proves(&identity);
-        let signed_in = SignedIn::new(&identity, posted.name.as_ref());
-        Ok(Answer::json("signed_in", &signed_in))
-    }
-
-    /// Whom `token` proves, if they may pass at all.
-    async fn judge(&self, token: &str) -> Result<Arc<Identity>, Rejection> {
-        let token = UnverifiedToken::parse(token)?;
-        let identity = self.house.verifier.verify(&token).await?;
-        self.house.policy.check(&identity)?;
-        Ok(identity)
+    /// A nonce to start a sign-in with. There are none without a key to seal them.
+    fn issue_nonce(&self) -> Result<Answer, Rejection> {
+        let nonces = self.nonces.as_ref().ok_or(Rejection::NotFound)?;
+        let nonce = nonces.issue().map_err(|_sealing| UNSEALED)?;
+        let expires_in = Nonces::LIFETIME.as_secs();
+        Ok(Answer::json("nonce_issued", &answer::Nonce { nonce: nonce.as_str(), expires_in }))
     }
 }
+
+/// The system gives no random numbers.
+const UNSEALED: Rejection = Rejection::Undecided("nothing can be sealed at the moment");

@@ -4,23 +4,73 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 
 use super::{name::UnverifiedName, tree::Tree};
-use crate::authn::{Rejection, SignInFault};
+use crate::{
+    apple::{AuthorizationCode, RedirectUri},
+    authn::{Rejection, SignInFault},
+};
 
 /// A request to sign in, read and not judged. Who it is comes out of the token alone: a subject or an email address beside it
 /// is not even read.
 pub(super) struct Posted {
     /// Apple's identity token.
     pub(super) token: String,
+    /// The nonce that the sign-in was started with, before any hashing.
+    pub(super) nonce: Option<String>,
+    /// The authorization code that came beside the token.
+    pub(super) code: Option<Code>,
     /// The name, if this is a first sign-in and the client hands it on.
     pub(super) name: Option<UnverifiedName>,
 }
 
-/// Swift and Expo, React Native, Apple JS and forms, Supabase; Parse.
+/// An authorization code, and what belongs to it.
+pub(super) struct Code {
+    pub(super) code: AuthorizationCode,
+    /// Where Apple's page sent the browser, if the code is from the web: to Apple a part of the code.
+    pub(super) redirect_uri: Option<RedirectUri>,
+}
+
+/// On Apple's own systems, in Expo and React Native; in Apple JS and forms; in Supabase; in Parse.
 const TOKEN: Field = Field {
     names: &["identityToken", "identity_token", "id_token", "idToken", "token"],
     twice: "there are two different identity tokens",
     no_text: "the identity token is no text",
 };
+
+const CODE: Field = Field {
+    names: &["authorizationCode", "authorization_code", "code"],
+    twice: "there are two different authorization codes",
+    no_text: "the authorization code is no text",
+};
+
+const NONCE: Field = Field {
+    names: &["nonce", "rawNonce", "raw_nonce"],
+    twice: "there are two different nonces",
+    no_text: "the nonce is no text",
+};
+
+/// As Apple JS calls it in its options, and as Apple's endpoints do.
+const REDIRECT_URI: Field = Field {
+    names: &["redirectURI", "redirectUri", "redirect_uri"],
+    twice: "there are two different redirect URIs",
+    no_text: "the redirect URI is no text",
+};
+
+const REFRESH_TOKEN: Field = Field {
+    names: &["refresh_token", "refreshToken"],
+    twice: "there are two different refresh tokens",
+    no_text: "the refresh token is no text",
+};
+
+/// Our refresh token, out of the `body` of a request with these `headers`.
+///
+/// # Errors
+///
+/// [`Rejection::NoCredential`] if there is none, and [`Rejection::BadRequest`] if it is not clear what is meant.
+pub(super) fn refresh_token_of(headers: &HeaderMap, body: &Bytes) -> Result<String, Rejection> {
+    let whole = tree_of(headers, body)?;
+    let token = REFRESH_TOKEN.find(&[&whole])?.ok_or(Rejection::NoCredential)?;
+    Ok(token.to_owned())
+}
 
 /// One thing, and how clients call it.
 struct Field {
@@ -39,7 +89,23 @@ impl Posted {
         let whole = tree_of(headers, body)?;
         let places = places_in(&whole);
         let token = TOKEN.find(&places)?.ok_or(SignInFault::TokenMissing)?;
-        Ok(Self { token: token.to_owned(), name: name_in(&places) })
+        Ok(Self {
+            token: token.to_owned(),
+            nonce: NONCE.find(&places)?.map(str::to_owned),
+            code: Code::find(&places)?,
+            name: name_in(&places),
+        })
+    }
+}
+
+impl Code {
+    fn find(places: &[&Tree]) -> Result<Option<Self>, Rejection> {
+        let Some(code) = CODE.find(places)? else { return Ok(None) };
+        let no_code = Rejection::BadRequest("the authorization code is none of Apple's");
+        let code = AuthorizationCode::parse(code).ok_or(no_code)?;
+        let redirect_uri = REDIRECT_URI.find(places)?.map(RedirectUri::new).transpose();
+        let no_uri = |_told| Rejection::BadRequest("the redirect URI is none that Apple takes");
+        Ok(Some(Self { code, redirect_uri: redirect_uri.map_err(no_uri)? }))
     }
 }
 

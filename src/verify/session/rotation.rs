@@ -43,6 +43,22 @@ impl Sessions {
         Ok(tokens)
     }
 
+    /// Checks that `refresh` is the newest of its session, without using it up: for whoever acts on it once. Of one that was
+    /// used before becomes what would if it were used again.
+    ///
+    /// # Errors
+    ///
+    /// [`RenewError`].
+    pub async fn check_unused(&self, refresh: &RefreshToken) -> Result<(), RenewError> {
+        self.check_not_ended(refresh).await?;
+        match self.last_use(refresh).await? {
+            Some(last) if last.generation >= refresh.generation => {
+                self.use_again(refresh, last).await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     async fn use_up(&self, refresh: &RefreshToken) -> Result<(), RenewError> {
         self.check_not_ended(refresh).await?;
         if let Some(last) = self.last_use(refresh).await?

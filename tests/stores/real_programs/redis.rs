@@ -70,13 +70,13 @@ impl Redis {
     }
 
     /// Ends it at once; what it held is gone.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again in the same place, empty.
-    pub(super) async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.child = launch(&self.arguments, self.folder.path());
         self.listens().await;
     }

@@ -1,0 +1,99 @@
+//! `DELETE {path}/account`: somebody deletes their account with the application. An app in which accounts can be made must offer
+//! that, and then Apple's consent has to end, too (App Store Review Guideline 5.1.1(v),
+//! <https://developer.apple.com/documentation/technotes/tn3194-handling-account-deletions-and-revoking-tokens-for-sign-in-with-apple>).
+//!
+//! Apple is asked first, and nothing is changed here before it has answered: whoever hears nothing asks again with the same
+//! token.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::Serialize;
+use tracing::{info, warn};
+
+use super::{
+    super::{exchange::Exchange, notifications::Told},
+    Parts, SignInParts, UNSEALED,
+    answer::Answer,
+    posted::refresh_token_of,
+};
+use crate::{
+    authn::Rejection,
+    telemetry::causes,
+    verify::{AppleGrant, RenewError},
+};
+
+/// What came of a deletion, side by side.
+#[derive(Serialize)]
+struct Deleted {
+    success: bool,
+    apple: AtApple,
+    sessions: &'static str,
+    application: &'static str,
+}
+
+/// What became of the consent at Apple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum AtApple {
+    /// Apple says that it has ended. It says the same if there was none any more.
+    Revoked,
+    /// Nobody could be asked: at sign-in there was no code, or no team key to redeem it with. It goes on until the person
+    /// ends it in the settings of their device.
+    NotAsked,
+}
+
+impl Parts {
+    /// Ends the account of whoever has the refresh token in `body`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] for a token that is no good; [`Rejection::Apple`] and [`Rejection::StoreUnavailable`] when it is not
+    /// done, and may be tried again.
+    pub(super) async fn delete_account(
+        &self,
+        headers: &HeaderMap,
+        body: &Bytes,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Rejection> {
+        let SignInParts { verifier, sessions, recorder, clock, .. } = &self.house;
+        let sessions = sessions.as_ref().ok_or(Rejection::NotFound)?;
+        let session = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
+        let identity = session.identity();
+        exchange.proves(identity);
+        // One that was used before is somebody else's, or lost: it must not end what its owner goes on using.
+        sessions.check_unused(&session).await.map_err(rejection_of)?;
+
+        let apple = self.revoke(session.grant()).await?;
+        let told = recorder.end_account(identity, clock.now()).await.map_err(|error| {
+            warn!(cause = causes(&error), "the end of an account could not be stored");
+            Rejection::StoreUnavailable
+        })?;
+        info!(?apple, ?told, "somebody has deleted their account");
+        let application = match told {
+            Told::Soon => "told",
+            Told::Nobody => "not_told",
+        };
+        let deleted = Deleted { success: true, apple, sessions: "ended", application };
+        Ok(Answer::json("account_deleted", &deleted))
+    }
+
+    async fn revoke(&self, grant: Option<&AppleGrant>) -> Result<AtApple, Rejection> {
+        let Some((endpoint, grant)) = self.house.token_endpoint.as_ref().zip(grant) else {
+            return Ok(AtApple::NotAsked);
+        };
+        match endpoint.revoke(&grant.client_id, &grant.refresh_token).await {
+            Ok(()) => Ok(AtApple::Revoked),
+            // What is no grant any more has ended already.
+            Err(fault) if fault.is_invalid_grant() => Ok(AtApple::Revoked),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+}
+
+fn rejection_of(error: RenewError) -> Rejection {
+    match error {
+        RenewError::Refused(fault) => Rejection::Token(fault.into()),
+        RenewError::Unavailable(_) => Rejection::StoreUnavailable,
+        RenewError::Seal(_) => UNSEALED,
+    }
+}

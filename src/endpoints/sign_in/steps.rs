@@ -1,0 +1,157 @@
+//! A sign-in, from what was posted to the answer. What is cheap and certain comes first; what cannot be undone, the code and
+//! whatever is good once, comes when nothing else is left to refuse it.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::{
+    super::exchange::Exchange,
+    NonceRule, Parts, UNSEALED,
+    answer::{Answer, SignedIn},
+    grant,
+    name::UnverifiedName,
+    nonce::Nonces,
+    once::Once,
+    posted::{Code, Posted},
+};
+use crate::{
+    authn::{Rejection, SignInFault},
+    clock::UnixTime,
+    telemetry::causes,
+    verify::{
+        AppleGrant, ExpectedNonce, Fault, Identity, Mismatch, SessionTokens, TokenFault,
+        UnverifiedToken,
+    },
+    webhooks::Event,
+};
+
+impl Parts {
+    pub(super) async fn sign_in(
+        &self,
+        posted: Posted,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Rejection> {
+        let Posted { token, nonce, code, name } = posted;
+        let identity = self.judge(&token).await?;
+        exchange.proves(&identity);
+        let mut once = Once::default();
+        self.check_nonce(nonce.as_deref(), &identity, &mut once)?;
+        if self.settings.single_use {
+            once.token(&token, self.end_of(&identity));
+        }
+        let code = self.check_code(code, &identity)?;
+
+        let store = &*self.house.recorder.store;
+        once.spend(store).await?;
+        let grant = match self.redeem(code, &identity).await {
+            Ok(grant) => grant,
+            Err(rejection) => {
+                if rejection.fault() != Fault::Caller {
+                    once.give_back(store).await;
+                }
+                return Err(rejection);
+            }
+        };
+        let session = self.begin(&identity, grant.as_ref())?;
+        self.tell(&identity, name.as_ref()).await?;
+        let signed_in = SignedIn::new(&identity, name.as_ref(), session.as_ref());
+        Ok(Answer::json("signed_in", &signed_in))
+    }
+
+    /// Whom `token` proves, if they may pass at all.
+    async fn judge(&self, token: &str) -> Result<Arc<Identity>, Rejection> {
+        let token = UnverifiedToken::parse(token)?;
+        let identity = self.house.verifier.verify(&token).await?;
+        self.house.policy.check(&identity)?;
+        Ok(identity)
+    }
+
+    /// Checks the `nonce` if there is one; a nonce of ours is for `once`. Where one is required, Apple must have carried it.
+    fn check_nonce(
+        &self,
+        nonce: Option<&str>,
+        identity: &Identity,
+        once: &mut Once,
+    ) -> Result<(), Rejection> {
+        let is_required = self.settings.nonce == NonceRule::Required;
+        let Some((nonce, expected)) = nonce.and_then(|it| Some((it, ExpectedNonce::new(it)?)))
+        else {
+            return if is_required { Err(SignInFault::NonceMissing.into()) } else { Ok(()) };
+        };
+        if is_required || (Nonces::claims(nonce) && self.nonces.is_some()) {
+            let nonces = self.nonces.as_ref().ok_or(SignInFault::NonceUnknown)?;
+            once.nonce(nonce, nonces.end_of(nonce)?);
+            if !identity.tells("nonce") {
+                return Err(TokenFault::Nonce(Mismatch::Missing).into());
+            }
+        }
+        Ok(identity.check_nonce(&expected)?)
+    }
+
+    /// The `code`, if it can be redeemed here: it must belong to the token. Otherwise it is none of our business, as it may be
+    /// for the application.
+    fn check_code(
+        &self,
+        code: Option<Code>,
+        identity: &Identity,
+    ) -> Result<Option<Code>, Rejection> {
+        let Self { house, .. } = self;
+        if house.token_endpoint.is_none() || house.sessions.is_none() {
+            return Ok(None);
+        }
+        if let Some(Code { code, .. }) = &code {
+            identity.check_code(code.expose())?;
+        }
+        Ok(code)
+    }
+
+    async fn redeem(
+        &self,
+        code: Option<Code>,
+        identity: &Identity,
+    ) -> Result<Option<AppleGrant>, Rejection> {
+        let house = &self.house;
+        let Some((code, endpoint)) = code.zip(house.token_endpoint.as_ref()) else {
+            return Ok(None);
+        };
+        grant::redeem(endpoint, &code, identity, &house.verifier, house.clock.now()).await
+    }
+
+    fn begin(
+        &self,
+        identity: &Identity,
+        grant: Option<&AppleGrant>,
+    ) -> Result<Option<SessionTokens>, Rejection> {
+        let begun = self.house.sessions.as_ref().map(|sessions| sessions.begin(identity, grant));
+        begun.transpose().map_err(|_sealing| UNSEALED)
+    }
+
+    /// Tells applications, if they are to be told: from here on it will be delivered.
+    async fn tell(
+        &self,
+        identity: &Identity,
+        name: Option<&UnverifiedName>,
+    ) -> Result<(), Rejection> {
+        if !self.settings.webhook {
+            return Ok(());
+        }
+        let webhooks = &self.house.recorder.webhooks;
+        let event = Event::of_sign_in(identity, name, self.house.clock.now());
+        match self.house.recorder.store.apply(webhooks.deliveries_of(&event)).await {
+            Ok(_applied) => {
+                webhooks.wake();
+                Ok(())
+            }
+            Err(error) => {
+                warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
+                Err(Rejection::StoreUnavailable)
+            }
+        }
+    }
+
+    /// When the token of `identity` is refused for its age by everybody.
+    fn end_of(&self, identity: &Identity) -> UnixTime {
+        self.house.clock.now().saturating_add(self.house.verifier.remaining(identity))
+    }
+}
