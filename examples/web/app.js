@@ -99,8 +99,11 @@ const deleteAccount = async () => {
   dialog.showModal();
   await new Promise((closed) => dialog.addEventListener('close', closed, { once: true }));
   if (dialog.returnValue !== 'delete') return;
-  await withSession('DELETE', `${SIGN_IN}/account`, refreshToken);
-  await forget('Your account is deleted.');
+  const { success, apple } = await withSession('DELETE', `${SIGN_IN}/account`, refreshToken);
+  if (!success) throw new Error('nobody here deletes accounts');
+  // Without a code at sign-in, or a team key, there was nothing to revoke at Apple.
+  const rest = apple === 'revoked' ? '' : ' Remove this app in the settings of your Apple Account, too.';
+  await forget(`Your account is deleted.${rest}`);
 };
 
 const forget = async (why) => {
