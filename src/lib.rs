@@ -100,6 +100,9 @@
 //!     refused for their age.
 //! 13. A browser is sent to Apple's page and to origins that the operator wrote, and gets no cookie under any other host. Whoever
 //!     is let in by one is asked where the request comes from.
+//! 14. What is good for one sign-in, a nonce or a token, is stored as used before anything comes of that sign-in; who it is
+//!     comes out of the token alone, whatever else an app sends. An authorization code is redeemed after it was found to belong
+//!     to the token, and never twice.
 //!
 //! # One request, from socket to answer
 //!
