@@ -1,11 +1,12 @@
 //! People delete their accounts: the consent at Apple ends, their sessions do, and the application hears of it.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use siwa_proxy::{
-    clock::SystemClock,
-    sim::{Apple, faults::Fault, people::Person, sign_in::SignIn},
+    clock::{Clock, SystemClock},
+    sim::{Apple, faults::Fault, people::Person, sign_in::SignIn, token::TokenTemplate},
+    verify::Issuer,
 };
 use tempfile::TempDir;
 
@@ -118,6 +119,43 @@ async fn a_deleted_account_has_no_consent_at_apple_and_no_session_here() {
 }
 
 #[tokio::test]
+async fn a_sign_in_by_a_clock_ahead_of_ours_ends_with_the_account_too() {
+    let scene = Scene::with("").await;
+    let ahead = SystemClock.now().saturating_add(Duration::from_secs(25));
+    let template = TokenTemplate::native().subject(&Person::jane().subject).issued_at(ahead);
+    let token = scene.apple.mint(&template);
+    let [here, elsewhere] = [
+        scene.post(&json!({ "identityToken": token })).await,
+        scene.post(&json!({ "identityToken": token })).await,
+    ];
+    assert_eq!(scene.delete(&here.refresh).await.json()["sessions"], "ended");
+    assert_eq!(scene.code_of(&here.access).await, "session_ended");
+    for credential in [&elsewhere.access, &token] {
+        assert_eq!(scene.code_of(credential).await, "token_revoked");
+    }
+}
+
+#[tokio::test]
+async fn somebody_of_the_same_name_at_another_issuer_ends_their_own_session_alone() {
+    const OTHER: &str = "https://partner.example";
+    let other = Apple::start(Arc::new(SystemClock)).await.unwrap();
+    other.set_issuer(OTHER);
+    let scene = Scene::with(&format!(
+        "policy.issuers = ['{}', '{OTHER}']\njwks.additional = [{{ issuer = '{OTHER}', url = '{}' }}]",
+        Issuer::APPLE,
+        other.jwks_url()
+    ))
+    .await;
+    let jane = scene.sign_in().await;
+    let template = TokenTemplate::native().subject(&Person::jane().subject);
+    let theirs = scene.post(&json!({ "identityToken": other.mint(&template) })).await;
+    let reply = scene.delete(&theirs.refresh).await;
+    assert_eq!((reply.status, &reply.json()["sessions"]), (200, &json!("this_one_ended")));
+    assert_eq!(scene.code_of(&theirs.access).await, "session_ended");
+    assert_eq!(scene.code_of(&jane.access).await, 200, "she is somebody else");
+}
+
+#[tokio::test]
 async fn while_apple_cannot_be_asked_nothing_is_changed_and_it_can_be_tried_again() {
     let scene = Scene::with("").await;
     let session = scene.sign_in().await;
@@ -209,6 +247,9 @@ async fn the_application_is_told_of_it() {
     let request = tokio::time::timeout(PATIENCE, told).await.unwrap();
     let event: Value = serde_json::from_str(&request.body).unwrap();
     assert_eq!(event["type"], "account-deleted-by-user");
-    assert_eq!(event["data"], json!({ "sub": Person::jane().subject, "client_id": APP }));
+    let data = json!({
+        "sub": Person::jane().subject, "client_id": APP, "issuer": Issuer::APPLE,
+    });
+    assert_eq!(event["data"], data);
     assert_eq!(request.header("webhook-signature").len(), 1);
 }

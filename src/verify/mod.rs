@@ -74,7 +74,7 @@ pub(crate) use self::{
     revocations::{ClientGroups, RevocationsSettings},
     seal::Purpose,
     secret::SecretText,
-    session::SessionSurroundings,
+    session::{Ending, SessionSurroundings},
 };
 use crate::{
     clock::{Clock, UnixTime},
@@ -153,6 +153,11 @@ impl Verifier {
             return Err(TokenFault::Issuer { found, expected }.into());
         }
         Ok(notification)
+    }
+
+    /// Whether `identity` is of the first issuer, about whose subjects revocations are: another's may have the same name.
+    pub(crate) fn is_of_first_issuer(&self, identity: &Identity) -> bool {
+        *identity.issuer() == self.issuer
     }
 
     /// Whether tokens that were issued to `client_id` are accepted.

@@ -37,7 +37,7 @@ impl Event {
         name: Option<&impl Serialize>,
         at: UnixTime,
     ) -> Self {
-        let mut data = about(identity.subject(), identity.client_id());
+        let mut data = about_identity(identity);
         let email = identity.email();
         tell(&mut data, "email", email.map(Email::address));
         tell(&mut data, "email_verified", email.map(Email::is_verified));
@@ -53,7 +53,7 @@ impl Event {
     /// That `identity` has deleted their account with the application `at` this moment. Apple tells of those alone who delete
     /// their account with Apple.
     pub(crate) fn of_deletion(identity: &Identity, at: UnixTime) -> Self {
-        let data = about(identity.subject(), identity.client_id());
+        let data = about_identity(identity);
         Self::new(made_id(), "account-deleted-by-user", at, &data)
     }
 
@@ -67,6 +67,13 @@ impl Event {
 fn about(subject: &Subject, client_id: &ClientId) -> Map<String, Value> {
     let member = |name: &str, text: &str| (name.to_owned(), Value::from(text));
     Map::from_iter([member("sub", subject.as_str()), member("client_id", client_id.as_str())])
+}
+
+/// Likewise, and who vouches for them: without the issuer a subject does not say who it is.
+fn about_identity(identity: &Identity) -> Map<String, Value> {
+    let mut data = about(identity.subject(), identity.client_id());
+    data.insert("issuer".to_owned(), identity.issuer().as_str().into());
+    data
 }
 
 /// Tells what there is to tell.

@@ -8,6 +8,7 @@ use siwa_proxy::{
         presets::{EMAIL, SUBJECT},
         token::TokenTemplate,
     },
+    verify::Issuer,
 };
 
 use super::{ON, sign_in};
@@ -46,7 +47,8 @@ async fn each_sign_in_is_told_with_the_name_at_the_first() {
     }
     told.sort_by_key(|event| event["data"]["first"] != true);
     let user = json!({
-        "sub": SUBJECT, "client_id": "com.example.app", "email": EMAIL, "email_verified": true, "is_private_email": false,
+        "sub": SUBJECT, "client_id": "com.example.app", "issuer": Issuer::APPLE,
+        "email": EMAIL, "email_verified": true, "is_private_email": false,
     });
     let with = |more: Value| {
         let mut all = user.as_object().unwrap().clone();

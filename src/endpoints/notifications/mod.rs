@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub(crate) use self::record::Recorder;
-pub(super) use self::record::Told;
+pub(super) use self::record::{Extent, Told};
 
 /// Where notifications are posted, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::{
     apple::{AccountEvent, Notification},
     clock::UnixTime,
     store::{Applied, Health, Record, Space, Store, StoreError, Write},
-    verify::{Identity, Revocation, Revocations},
+    verify::{Ending, Identity, Revocation, Revocations},
     webhooks::{Event, Webhooks},
 };
 
@@ -35,6 +35,23 @@ pub(in super::super) enum Told {
     Soon,
     /// There are no webhooks.
     Nobody,
+}
+
+/// How much ends with an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Extent {
+    /// Every sign-in of the subject so far.
+    EverySignIn,
+    /// The session alone: a further issuer may name subjects as it likes, those of others, too.
+    ThisSession,
+}
+
+/// What is stored at once, and comes into force then.
+#[derive(Debug, Default)]
+struct Change {
+    revocations: Vec<Revocation>,
+    ending: Option<Ending>,
+    deliveries: Vec<Write>,
 }
 
 /// What became of one.
@@ -89,48 +106,53 @@ impl Recorder {
 
     /// Puts `revocations` into the store and then into force: an operator's wish.
     pub(crate) async fn put(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
-        self.put_beside(revocations, Vec::new()).await
+        self.bring_about(Change { revocations, ..Change::default() }).await
     }
 
-    /// Likewise, with `others` to be stored beside them. Everything or nothing, even if whoever asked hangs up meanwhile: then
-    /// this future is dropped, and what it spawned goes on.
-    async fn put_beside(
-        &self,
-        revocations: Vec<Revocation>,
-        others: Vec<Write>,
-    ) -> Result<(), StoreError> {
+    /// Everything or nothing, even if whoever asked hangs up meanwhile: then this future is dropped, and what it spawned goes on.
+    async fn bring_about(&self, change: Change) -> Result<(), StoreError> {
         let recorder = self.clone();
-        let putting = async move { recorder.put_now(revocations, others).await };
-        let put = self.tasks.spawn(putting).await;
-        put.unwrap_or_else(|panic| Err(StoreError::Failed(panic.into())))
+        let changing = async move { recorder.bring_about_now(change).await };
+        let changed = self.tasks.spawn(changing).await;
+        changed.unwrap_or_else(|panic| Err(StoreError::Failed(panic.into())))
     }
 
-    async fn put_now(
-        &self,
-        revocations: Vec<Revocation>,
-        others: Vec<Write>,
-    ) -> Result<(), StoreError> {
-        let writes = revocations.iter().map(|it| self.raise(it)).chain(others).collect();
+    async fn bring_about_now(&self, change: Change) -> Result<(), StoreError> {
+        let Change { revocations, ending, deliveries } = change;
+        let raised = revocations.iter().map(|it| self.raise(it));
+        let writes = raised.chain(ending.iter().map(Ending::write)).chain(deliveries).collect();
         // What is raised is never there already.
         let _done = self.store.apply(writes).await?;
         for revocation in revocations {
             self.revocations.add(revocation);
         }
+        if let Some(ending) = ending {
+            ending.come_into_force();
+        }
         self.webhooks.wake();
         Ok(())
     }
 
-    /// Stores that `identity` has deleted their account with the application: every sign-in of theirs so far ends, and
-    /// others are told.
+    /// Stores that `identity` has deleted their account with the application: the session of `ending` ends, every sign-in of
+    /// theirs so far if `whole` says so, and others are told.
     pub(in super::super) async fn end_account(
         &self,
         identity: &Identity,
+        ending: Option<Ending>,
+        extent: Extent,
         now: UnixTime,
     ) -> Result<Told, StoreError> {
         let deliveries = self.webhooks.deliveries_of(&Event::of_deletion(identity, now));
         let told = if deliveries.is_empty() { Told::Nobody } else { Told::Soon };
-        let revocation = Revocation::new(identity.subject().clone(), now);
-        self.put_beside(vec![revocation], deliveries).await?;
+        let revocations = match extent {
+            // By Apple's clock, which may be ahead of ours, the sign-in may be of a moment that is yet to come.
+            Extent::EverySignIn => {
+                let at = now.max(identity.issued_at());
+                vec![Revocation::new(identity.subject().clone(), at)]
+            }
+            Extent::ThisSession => Vec::new(),
+        };
+        self.bring_about(Change { revocations, ending, deliveries }).await?;
         Ok(told)
     }
 

@@ -11,7 +11,10 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use super::{
-    super::{exchange::Exchange, notifications::Told},
+    super::{
+        exchange::Exchange,
+        notifications::{Extent, Told},
+    },
     Parts, SignInParts,
     answer::Answer,
     posted::refresh_token_of,
@@ -61,7 +64,14 @@ impl Parts {
         sessions.check_unused(&session).await.map_err(not_renewed)?;
 
         let apple = self.revoke(session.grant()).await?;
-        let told = recorder.end_account(identity, clock.now()).await.map_err(|error| {
+        let extent = if verifier.is_of_first_issuer(identity) {
+            Extent::EverySignIn
+        } else {
+            Extent::ThisSession
+        };
+        let ending = identity.session_id().map(|id| sessions.ending(id));
+        let ended = recorder.end_account(identity, ending, extent, clock.now()).await;
+        let told = ended.map_err(|error| {
             warn!(cause = causes(&error), "the end of an account could not be stored");
             Rejection::StoreUnavailable
         })?;
@@ -70,7 +80,11 @@ impl Parts {
             Told::Soon => "told",
             Told::Nobody => "not_told",
         };
-        let deleted = Deleted { success: true, apple, sessions: "ended", application };
+        let sessions = match extent {
+            Extent::EverySignIn => "ended",
+            Extent::ThisSession => "this_one_ended",
+        };
+        let deleted = Deleted { success: true, apple, sessions, application };
         Ok(Answer::json("account_deleted", &deleted))
     }
 

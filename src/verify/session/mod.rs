@@ -10,6 +10,7 @@
 
 mod content;
 mod ended;
+mod ending;
 mod fault;
 mod grant;
 mod id;
@@ -21,6 +22,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::ending::Ending;
 use self::{
     content::{Content, Grant, Who},
     ended::EndedSessions,
@@ -38,7 +40,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock, UnixTime},
-    store::{MemoryStore, Space, Store, StoreError, Write},
+    store::{MemoryStore, Space, Store, StoreError},
     telemetry::{Metrics, SessionLabels},
 };
 
@@ -202,20 +204,19 @@ impl Sessions {
     ///
     /// [`StoreError`]: others may not hear of it, and a restart forgets it.
     pub async fn end(&self, id: &SessionId) -> Result<(), StoreError> {
-        let expires_at = self.end_of_any();
-        let is_news = !self.0.ended.contains(id);
-        self.0.ended.add(*id, expires_at);
-        if is_news {
-            self.count("ended");
-        }
-        let record = self.0.ended.record_of(id, expires_at);
+        let ending = self.ending(id);
+        ending.come_into_force();
+        let raise = ending.write();
         let store = Arc::clone(&self.0.store);
-        let storing = self.0.tasks.spawn(async move {
-            store.apply(vec![Write::Raise(Space::EndedSessions, record)]).await
-        });
+        let storing = self.0.tasks.spawn(async move { store.apply(vec![raise]).await });
         let stored = storing.await.unwrap_or_else(|panic| Err(StoreError::Failed(panic.into())));
         // What is raised is never there already.
         stored.map(|_done| ())
+    }
+
+    /// The end of the session `id`, which whoever asks for it brings about.
+    pub(crate) fn ending(&self, id: &SessionId) -> Ending {
+        Ending { sessions: self.clone(), id: *id, expires_at: self.end_of_any() }
     }
 
     /// How long sessions live, and how they are checked on.
