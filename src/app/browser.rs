@@ -37,7 +37,7 @@ pub(super) fn build_browser(
         gate: Arc::clone(gate),
         verifier: verifier.clone(),
         sessions: surroundings.sessions.clone()?,
-        store: Arc::clone(&surroundings.recorder.as_ref()?.store),
+        recorder: surroundings.recorder.clone()?,
         token_endpoint: surroundings.token_endpoint.clone(),
         clock: Arc::clone(&surroundings.clock),
         trusted_peers: settings.trusted_peers.clone(),

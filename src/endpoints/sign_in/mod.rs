@@ -32,6 +32,7 @@ use http::{
 use hyper::body::Incoming;
 use tracing::Instrument;
 
+pub(in crate::endpoints) use self::name::UnverifiedName;
 use self::{answer::Answer, nonce::Nonces, posted::Posted};
 pub(crate) use self::{nonce::NonceRule, place::Place};
 use super::{
