@@ -50,7 +50,7 @@
 //!
 //! | floor | what is there |
 //! |---|---|
-//! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once; the log; traces |
+//! | `alarm`, [`clock`], [`telemetry`] | deadlines that move; time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
 //! | `es256` | signing, for those who must be believed elsewhere |
 //! | `store` | what must outlive a request or be shared by replicas: in memory, a file or Redis |
@@ -73,10 +73,10 @@
 //!
 //! # Invariants, above all what is absent
 //!
-//! 1. Only a [`Verifier`] hands out an [`Identity`], made from claims that were signed. It names its issuer: a subject
-//!    is unique for one alone. ([`verify::explain`] lends one to the caller's last check, and takes it back.) Key sets,
-//!    keys, signed claims and the rules for them are private to [`verify`]: nobody else can put them together in
-//!    another order.
+//! 1. Only a [`Verifier`] hands out an [`Identity`], made from claims that were signed, or from what we sealed ourselves when
+//!    they had been (`verify/session/`). It names its issuer: a subject is unique for one alone. ([`verify::explain`] lends
+//!    one to the caller's last check, and takes it back.) Key sets, keys, signed claims and the rules for them are private
+//!    to [`verify`]: nobody else can put them together in another order.
 //! 2. [`UnverifiedToken`] has no accessor for claims: to read them, `verify` must open it with a key, and the `iss`
 //!    inside must be the issuer to whom that key belongs. Only [`verify::explain`] reads unverified claims, by a
 //!    decoder of its own that nothing else can name, and all it does with them is to show them.
@@ -95,9 +95,9 @@
 //! 9. Apple's discovery document decides nothing: issuer, key endpoint and algorithm are pinned. The canary compares, and warns.
 //! 10. Nothing that a request lent us is kept in a cache: it would pin the connection's buffer.
 //! 11. A notification of Apple's is answered 200 only when what it says is stored. A request waits for no store: the list of
-//!     revocations is in memory, and until it has been read once nobody is let in by a token.
-//! 12. A revocation is remembered for as long as any token that it refuses could be accepted; tokens older than that are
-//!     refused for their age.
+//!     revocations and that of ended sessions are in memory, and until they have been read once nobody is let in by a token.
+//! 12. A revocation is remembered for as long as any token or session that it refuses could be accepted; tokens older than
+//!     that are refused for their age. A refresh token is used up before the next one is made.
 //! 13. A browser is sent to Apple's page and to origins that the operator wrote, and gets no cookie under any other host. Whoever
 //!     is let in by one is asked where the request comes from.
 //! 14. What is good for one sign-in, a nonce or a token, is stored as used before anything comes of that sign-in; who it is
@@ -112,7 +112,8 @@
 //!    routes differ in who may pass, a path that two programs may read differently is refused;
 //! 3. **credential** (`authn/credential.rs`): at most one, on routes that look at it;
 //! 4. **verify** ([`Verifier::verify`]): a remembered verdict, or key → signature → claims; then, remembered or not, is it
-//!    unexpired *now*, not too old, and not revoked? Then [`Policy`]: may they, everywhere and here?
+//!    unexpired *now*, not too old, and not revoked? Or [`Verifier::reopen`]: a session of ours, by its seal, and then the
+//!    same questions. Then [`Policy`]: may they, everywhere and here?
 //! 5. **rebuild** (`upstream/request.rs`): hop-by-hop headers off, credential off, `Forwarded` set, identity headers
 //!    stripped, identity headers set;
 //! 6. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts, on a connection that is kept, made or, after
@@ -122,11 +123,13 @@
 //!
 //! Any early exit is a [`Rejection`], and one table renders it. Where another gateway asks, steps 5 to 7 are its own: steps 2
 //! to 4 are about the original request that it reports, if it is a listed one, and the answer is 200 with the identity
-//! headers or the rejection (`endpoints/gate.rs`, `endpoints/doors/`).
+//! headers or the rejection (`endpoints/gate.rs`, `endpoints/doors/`). What all that takes, and where the time goes, is told in
+//! [`cost`].
 
 pub mod apple;
 pub mod authn;
 pub mod clock;
+pub mod cost;
 pub mod telemetry;
 pub mod verify;
 
@@ -137,6 +140,7 @@ pub mod config;
 #[doc(hidden)]
 pub mod sim;
 
+mod alarm;
 mod endpoints;
 mod es256;
 mod peers;

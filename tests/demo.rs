@@ -14,14 +14,15 @@ use tempfile::NamedTempFile;
 use crate::support::{Reply, exchange, program::command};
 
 /// A running demonstration, the curl lines that it printed, and its log.
-struct Demo {
+pub(crate) struct Demo {
     child: Child,
     curl_lines: Vec<String>,
+    page: String,
     log: NamedTempFile,
 }
 
 impl Demo {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let log = NamedTempFile::new().unwrap();
         let mut child = command()
             .args(["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
@@ -31,8 +32,15 @@ impl Demo {
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let printed: Vec<_> = output.take_while(|line| !line.starts_with("ready")).collect();
+        let place = printed.iter().find_map(|line| line.trim().strip_prefix("web page"));
+        let page = place.unwrap().split_whitespace().next().unwrap().to_owned();
         let curl_lines = printed.into_iter().filter(|line| line.starts_with("curl ")).collect();
-        Self { child, curl_lines, log }
+        Self { child, curl_lines, page, log }
+    }
+
+    /// Where the page is that it names.
+    pub(crate) fn page(&self) -> &str {
+        &self.page
     }
 
     /// Does what curl would do with the line of this number: GET, or POST if there is a body (`-d`).
@@ -79,7 +87,7 @@ fn is_refused(reply: &Reply, code: &str) {
 #[tokio::test]
 async fn the_curl_lines_show_a_whole_life_as_they_say() {
     let demo = Demo::start();
-    assert_eq!(demo.curl_lines.len(), 7);
+    assert_eq!(demo.curl_lines.len(), 8);
     is_welcome(&demo.send(1).await);
     is_refused(&demo.send(2).await, "no_credential");
     is_welcome(&demo.send(3).await);
@@ -94,9 +102,13 @@ async fn the_curl_lines_show_a_whole_life_as_they_say() {
     is_refused(&again, "apple_invalid_grant");
 
     is_welcome(&demo.send(5).await);
-    let notified = demo.send(6).await;
+    let renewed = demo.send(6).await;
+    assert_eq!(renewed.status, 200, "{renewed:?}");
+    assert!(renewed.json()["access_token"].as_str().unwrap().starts_with("siwa_a."));
+    let notified = demo.send(7).await;
     assert_eq!((notified.status, &notified.json()["statuses"]), (200, &json!([200])));
-    is_refused(&demo.send(7).await, "token_revoked");
+    is_refused(&demo.send(8).await, "token_revoked");
+    is_refused(&demo.send(6).await, "token_revoked");
     is_refused(&demo.send(1).await, "token_revoked");
 }
 

@@ -10,7 +10,7 @@ mod policy;
 mod rejection;
 mod standing;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use tracing::Instrument;
@@ -95,7 +95,7 @@ impl Authenticator {
         let identity = match Credential::find(headers, self.session_cookie.as_ref())? {
             None => return Ok(None),
             Some(Credential::Token(token)) => {
-                self.verifier.verify(&token).instrument(spans::verify()).await?
+                pin!(self.verifier.verify(&token)).instrument(spans::verify()).await?
             }
             Some(Credential::Session(text)) => self.verifier.reopen(text)?,
         };
@@ -111,6 +111,14 @@ impl Authenticator {
             return None;
         };
         token.key_id().ok().cloned()
+    }
+
+    /// The token of a session that `Authorization` presents, if it presents one.
+    pub(crate) fn session_bearer(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
+        Ok(match Credential::find(headers, None)? {
+            Some(Credential::Session(text)) => Some(text),
+            Some(Credential::Token(_)) | None => None,
+        })
     }
 
     /// How long `identity` will still be taken for unexpired.
