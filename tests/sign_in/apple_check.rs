@@ -38,7 +38,8 @@ impl Scene {
             file.display(),
             apple.url()
         );
-        let settings = with_key(&key_file(1), &api);
+        let seal = key_file(1);
+        let settings = with_key(&seal, &api);
         let house = House::with_apple_at(clock.clone(), Arc::clone(&apple), &settings).await;
         let signed_in = apple.sign_in(&SignIn::to(APP));
         let body = json!({
