@@ -1,6 +1,8 @@
 //! Sessions of our own: taken wherever Apple's tokens are, by whoever has the key, until they end.
 
 mod keyring;
+mod life;
+mod real_programs;
 
 use std::time::Duration;
 
