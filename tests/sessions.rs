@@ -3,6 +3,7 @@
 mod keyring;
 mod life;
 mod real_programs;
+mod told;
 
 use std::time::Duration;
 

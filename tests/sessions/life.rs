@@ -7,7 +7,7 @@ use siwa_proxy::{
     clock::{ManualClock, UnixTime},
     sim::{event::Event, presets::SUBJECT, token::TokenTemplate},
 };
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::keyring::Keyring;
 use crate::{
@@ -198,7 +198,8 @@ async fn a_long_answer_is_broken_off_when_its_reader_signs_out() {
     stream.write_all(head.as_bytes()).await.unwrap();
     assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 200 "));
     assert_eq!(log_out(&house, &tokens).await.status, 200);
-    let rest = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut Vec::new());
+    let mut rest = Vec::new();
+    let rest = stream.read_to_end(&mut rest);
     drop(tokio::time::timeout(PATIENCE, rest).await.expect("it is broken off"));
 }
 

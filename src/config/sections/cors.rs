@@ -13,8 +13,8 @@ use crate::endpoints::{AllowOrigins, Cors, Credentials, Preflight};
 #[serde(deny_unknown_fields, default)]
 pub(super) struct CorsSection {
     /// The origins (`https://app.example`) whose pages may read the proxy's own answers, so that a single-page app can
-    /// tell a 401 from a broken network; `["*"]` for all, nobody by default. The answers say why a request was refused and
-    /// hold no secret.
+    /// tell a 401 from a broken network; `["*"]` for all, nobody by default. The answers say why a request was refused, or
+    /// hold what the page has just shown a token for.
     allow_origins: Vec<String>,
 
     /// Whether pages may read answers to requests that they send with cookies; default `false`. Not together with `*`,
