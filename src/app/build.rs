@@ -21,8 +21,7 @@ use crate::{
     endpoints::{
         AppleCheck, Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate,
         NotificationSettings, NotificationSurroundings, Notifications, Page, Pages, Proxy,
-        ProxyBody, ProxyParts, Recorder, Router, SESSION_COOKIE, SignIn, SignInParts,
-        SignInSettings,
+        ProxyBody, ProxyParts, Recorder, Router, SESSION_COOKIE, SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
