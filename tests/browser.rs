@@ -1,6 +1,7 @@
 //! People sign in with a browser, and the application behind us is told who they are.
 
 mod attacks;
+mod codes;
 mod doors;
 mod jar;
 mod pages;

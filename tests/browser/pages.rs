@@ -79,7 +79,7 @@ async fn the_log_and_the_metrics_tell_no_secret_of_a_sign_in() {
     let user = r#"{"name":{"firstName":"Hush"},"email":"hush@example.com"}"#;
     let token = house.apple.mint(&asked.token());
     let wrong = house.apple.mint(&asked.token().nonce("hush-nonce"));
-    for token in [&wrong, &token] {
+    for token in [wrong.as_str(), &token] {
         let fields =
             [("state", asked.get("state")), ("code", CODE), ("id_token", token), ("user", user)];
         browser.post(CALLBACK, &form(&fields), From::Apple).await;
@@ -87,6 +87,8 @@ async fn the_log_and_the_metrics_tell_no_secret_of_a_sign_in() {
     sign_in(&mut browser, &house, start).await;
     secrets.push(browser.cookie(SESSION).unwrap().value.clone());
     browser.open("/hush-place").await;
+    let cookie = format!("Cookie: {SESSION}={}\r\n", browser.cookie(SESSION).unwrap().value);
+    Browser::new(&house).send("POST /hush-place", From::Evil, &cookie, "").await;
     browser.post("/auth/apple/logout", "", From::Own).await;
 
     secrets.extend([asked.get("state"), asked.get("nonce"), CODE].map(str::to_owned));
@@ -94,6 +96,7 @@ async fn the_log_and_the_metrics_tell_no_secret_of_a_sign_in() {
     secrets.extend([&token, &wrong].map(|token| token.rsplit('.').next().unwrap().to_owned()));
     let told = log.lines_with(&[]);
     assert!(told.iter().any(|line| line.contains("outcome=\"token_nonce\"")), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("outcome=\"cross_origin\"")), "{told:?}");
     let metrics = get(house.admin, "/metrics", &[]).await.body;
     for secret in secrets {
         let found = told

@@ -114,8 +114,18 @@ impl House {
     /// A house whose Apple was there before, as its settings name it, and whose application they name if there is one; ready.
     pub(crate) async fn beside(apple: Arc<Apple>, extra: &str) -> Self {
         let application = Recorder::start().await;
+        Self::between(apple, application, Arc::new(SystemClock), extra).await
+    }
+
+    /// Likewise, whose application was there before, too, and which lives by `clock`.
+    pub(crate) async fn between(
+        apple: Arc<Apple>,
+        application: Recorder,
+        clock: Arc<dyn Clock>,
+        extra: &str,
+    ) -> Self {
         let settings = settings(&apple.jwks_url(), None, extra);
-        let house = Self::run(settings, Arc::new(SystemClock), apple, application).await;
+        let house = Self::run(settings, clock, apple, application).await;
         house.ready().await;
         house
     }

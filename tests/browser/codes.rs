@@ -1,0 +1,166 @@
+//! With a team key the code is redeemed, and Apple is asked once a day whether the consent still stands.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use http::StatusCode;
+use siwa_proxy::{
+    clock::{ManualClock, UnixTime},
+    sim::{Apple, faults::Fault, people::Person, sign_in::SignIn},
+};
+use tempfile::TempDir;
+
+use super::{
+    Asked, CALLBACK, SESSION, WEB, form,
+    jar::{Browser, From},
+    key_file, settings,
+};
+use crate::support::{House, Recorder, Reply};
+
+const RETURN_URL: &str = "https://app.example/auth/apple/callback";
+
+/// A house that has a team key, and the clock that it lives by.
+struct Scene {
+    house: House,
+    clock: ManualClock,
+    _folder: TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let clock = ManualClock::at(UnixTime::from_secs(1_800_000_000));
+        let apple = Arc::new(Apple::start(Arc::new(clock.clone())).await.unwrap());
+        let (folder, key) =
+            (tempfile::tempdir().unwrap(), apple.issue_team_key("DEF123GHIJ", &[WEB]));
+        let file = folder.path().join("key.p8");
+        fs::write(&file, &key.text).unwrap();
+        let (application, seal) = (Recorder::start().await, key_file(1));
+        let text = format!(
+            "upstream.url = 'http://{}'\n\
+             apple = {{ team_id = '{}', key_id = '{}', private_key_file = '{}', api_url = '{}' }}\n{}",
+            application.address,
+            key.team_id,
+            key.key_id,
+            file.display(),
+            apple.url(),
+            settings(&seal, ""),
+        );
+        let house = House::between(apple, application, Arc::new(clock.clone()), &text).await;
+        Self { house, clock, _folder: folder }
+    }
+
+    /// What Jane's browser posts when she has signed in as she was `asked` to.
+    fn answer(&self, asked: &Asked) -> String {
+        let sign_in = SignIn::to(WEB).sent_to(RETURN_URL).nonce(asked.get("nonce"));
+        let told = self.house.apple.sign_in(&sign_in);
+        let (code, token) = (told.code.as_str(), told.identity_token.as_str());
+        form(&[("state", asked.get("state")), ("code", code), ("id_token", token)])
+    }
+
+    async fn sign_in(&self, browser: &mut Browser<'_>) -> Reply {
+        let asked = Asked::of(&browser.open("/auth/apple/start?return_to=/a").await);
+        browser.post(CALLBACK, &self.answer(&asked), From::Apple).await
+    }
+
+    /// How often Apple's token endpoint was asked for this.
+    fn asked(&self, grant_type: &str) -> usize {
+        let asked = self.house.apple.asked();
+        asked.iter().filter(|it| it.field("grant_type") == Some(grant_type)).count()
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_redeemed_once_and_with_the_return_url() {
+    let scene = Scene::new().await;
+    let mut browser = Browser::new(&scene.house);
+    assert_eq!(scene.sign_in(&mut browser).await.status, 303);
+    let asked = scene.house.apple.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!(asked[0].field("redirect_uri"), Some(RETURN_URL));
+    assert_eq!(asked[0].field("client_id"), Some(WEB));
+    assert_eq!(browser.open("/a").await.status, 200);
+    let session = &browser.cookie(SESSION).unwrap().value;
+    assert!(session.len() < 4096 - 200, "{}: with what Apple granted, too", session.len());
+}
+
+#[tokio::test]
+async fn a_code_that_apple_does_not_take_begins_no_session() {
+    let scene = Scene::new().await;
+    for (fault, status) in [
+        (Fault::Refusal(StatusCode::BAD_REQUEST, "invalid_grant".into()), 400),
+        (Fault::Refusal(StatusCode::BAD_REQUEST, "invalid_client".into()), 503),
+        (Fault::Status(StatusCode::BAD_GATEWAY), 503),
+        (Fault::Html200, 503),
+        (Fault::Garbage, 503),
+        (Fault::Reset, 503),
+    ] {
+        scene.house.apple.fail_api_times(fault.clone(), 1);
+        let mut browser = Browser::new(&scene.house);
+        let before = scene.asked("authorization_code");
+        let reply = scene.sign_in(&mut browser).await;
+        assert_eq!(reply.status, status, "{fault:?}");
+        assert!(browser.cookie(SESSION).is_none(), "{fault:?}");
+        assert_eq!(scene.asked("authorization_code"), before + 1, "{fault:?}: never twice");
+        assert!(reply.body.contains("Sign in with Apple"), "{fault:?}: there is a way on");
+    }
+}
+
+#[tokio::test]
+async fn a_code_of_somebody_else_begins_no_session() {
+    let scene = Scene::new().await;
+    let mut browser = Browser::new(&scene.house);
+    let asked = Asked::of(&browser.open("/auth/apple/start").await);
+    let apple = &scene.house.apple;
+    let zoe = apple.sign_in(&SignIn::to(WEB).sent_to(RETURN_URL).by(Person::zoe()));
+    let token = apple.mint(&asked.token().code(&zoe.code));
+    let fields = [("state", asked.get("state")), ("code", &*zoe.code), ("id_token", &token)];
+    let reply = browser.post(CALLBACK, &form(&fields), From::Apple).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(browser.cookie(SESSION).is_none());
+}
+
+const DAY: Duration = Duration::from_hours(25);
+
+#[tokio::test]
+async fn apple_is_asked_once_a_day_and_ends_the_session_of_whoever_withdrew_consent() {
+    let scene = Scene::new().await;
+    let mut browser = Browser::new(&scene.house);
+    scene.sign_in(&mut browser).await;
+    let old = browser.cookies.clone();
+    assert_eq!(browser.open("/a").await.status, 200);
+    assert_eq!(scene.asked("refresh_token"), 0);
+    scene.clock.advance(DAY);
+    assert_eq!(browser.open("/a").await.header("set-cookie").len(), 1);
+    assert_eq!(browser.open("/a").await.status, 200);
+    // A page loads in many requests, all of which bring the old cookie.
+    browser.cookies = old;
+    assert_eq!(browser.open("/a").await.status, 200);
+    assert_eq!(scene.asked("refresh_token"), 1);
+
+    scene.house.apple.withdraw_consent(&Person::jane().subject, None);
+    assert_eq!(browser.open("/a").await.status, 200, "nobody was told yet");
+    scene.clock.advance(DAY);
+    let copy = browser.cookies.clone();
+    let reply = browser.open("/a").await;
+    assert_eq!((reply.status, reply.header("location").len()), (303, 1), "{reply:?}");
+    assert!(browser.cookie(SESSION).is_none());
+    browser.cookies = copy;
+    assert_eq!(browser.open("/a").await.status, 303, "it is over wherever its cookie still is");
+}
+
+#[tokio::test]
+async fn while_apple_is_out_of_reach_a_session_goes_on_for_a_week_and_then_it_cannot_be_judged() {
+    let scene = Scene::new().await;
+    let mut browser = Browser::new(&scene.house);
+    scene.sign_in(&mut browser).await;
+    scene.house.apple.fail_api_with(Fault::Status(StatusCode::SERVICE_UNAVAILABLE));
+    for _ in 0..7 {
+        scene.clock.advance(DAY);
+        assert_eq!(browser.open("/a").await.status, 200);
+    }
+    scene.clock.advance(DAY);
+    let reply = browser.open("/a").await;
+    assert_eq!((reply.status, reply.header("retry-after")), (503, vec!["5"]), "{reply:?}");
+    assert!(browser.cookie(SESSION).is_some(), "it may be as good as ever");
+    scene.house.apple.recover_api();
+    assert_eq!(browser.open("/a").await.status, 200);
+}
