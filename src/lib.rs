@@ -50,7 +50,7 @@
 //!
 //! | floor | what is there |
 //! |---|---|
-//! | [`clock`], [`telemetry`] | time as an argument; every metric, declared once; the log; traces |
+//! | `alarm`, [`clock`], [`telemetry`] | deadlines that move; time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
 //! | `es256` | signing, for those who must be believed elsewhere |
 //! | `store` | what must outlive a request or be shared by replicas: in memory, a file or Redis |
@@ -123,11 +123,13 @@
 //!
 //! Any early exit is a [`Rejection`], and one table renders it. Where another gateway asks, steps 5 to 7 are its own: steps 2
 //! to 4 are about the original request that it reports, if it is a listed one, and the answer is 200 with the identity
-//! headers or the rejection (`endpoints/gate.rs`, `endpoints/doors/`).
+//! headers or the rejection (`endpoints/gate.rs`, `endpoints/doors/`). What all that takes, and where the time goes, is told in
+//! [`cost`].
 
 pub mod apple;
 pub mod authn;
 pub mod clock;
+pub mod cost;
 pub mod telemetry;
 pub mod verify;
 
@@ -138,6 +140,7 @@ pub mod config;
 #[doc(hidden)]
 pub mod sim;
 
+mod alarm;
 mod endpoints;
 mod es256;
 mod peers;

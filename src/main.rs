@@ -39,6 +39,10 @@ use siwa_proxy::{
 
 use options::SettingsOptions;
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The auth proxy for Sign in with Apple: verifies Apple's identity tokens in front of any HTTP application.
 #[derive(Parser, Debug)]
 #[command(version, long_version = env!("BUILT_VERSION"), arg_required_else_help = true, after_help = EXIT_CODES)]

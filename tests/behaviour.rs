@@ -23,6 +23,7 @@ mod token_endpoint;
 mod verification;
 
 mod account;
+mod allocations;
 mod auth_request;
 mod browser;
 mod ext_authz;

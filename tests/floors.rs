@@ -15,6 +15,7 @@ use source::{NamedPath, Piece, Token};
 ///
 /// `telemetry` stands on `clock`, not beside it: the age of the keys is rendered for a moment, which is an argument.
 const FLOORS: &[&str] = &[
+    "alarm",
     "clock",
     "telemetry",
     "peers",
@@ -29,6 +30,7 @@ const FLOORS: &[&str] = &[
     "server",
     "config",
     "app",
+    "cost",
 ];
 
 /// Next door: it names `clock` alone, and no file of the library names it.
@@ -40,6 +42,7 @@ const BINARY: &[&str] = &[
     "options.rs",
     "check.rs",
     "demo.rs",
+    "demo/web.rs",
     "explain.rs",
     "healthcheck.rs",
     "migrate/journal.rs",

@@ -21,7 +21,7 @@ use crate::{
     endpoints::{
         AppleCheck, Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate,
         NotificationSettings, NotificationSurroundings, Notifications, Page, Pages, Proxy,
-        ProxyBody, ProxyParts, Recorder, Router, SESSION_COOKIE, SignInSettings,
+        ProxyBody, ProxyParts, Recorder, Router, SESSION_COOKIE, SharedRouter, SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
@@ -34,7 +34,7 @@ use crate::{
 
 /// The answer to a request that met a limit: one of the table, on the way out of every other no.
 pub(super) fn refusal(
-    router: Router,
+    router: SharedRouter,
 ) -> impl Fn(Limit, &Request<Incoming>) -> Response<ProxyBody> + Clone + Send + 'static {
     move |limit, request| {
         let rejection = match limit {
@@ -185,7 +185,7 @@ pub(super) fn build_router(
     verifier: Verifier,
     upstreams: &[Upstream],
     surroundings: &Surroundings,
-) -> Router {
+) -> SharedRouter {
     say_who_forwards(settings);
     let gate = Arc::new(build_gate(settings, &verifier, upstreams, surroundings));
     let doors = Doors::new(DoorsParts {
@@ -218,6 +218,7 @@ pub(super) fn build_router(
         .with_browser(build_browser(settings, &gate, &verifier, surroundings))
         .with_sign_in(build_sign_in(settings, &verifier, surroundings))
         .with_notifications(build_notifications(settings, verifier, surroundings))
+        .share()
 }
 
 /// The door for Apple's notifications, if there is to be one.

@@ -26,7 +26,7 @@ pin_project! {
     #[project = KindProjection]
     #[derive(Debug)]
     enum Kind<B> {
-        Rejected { #[pin] text: Full<Bytes>, trailers: Option<HeaderMap> },
+        Rejected { #[pin] text: Full<Bytes>, trailers: Option<Box<HeaderMap>> },
         Inner { #[pin] body: B },
     }
 }
@@ -41,7 +41,7 @@ impl<B> RejectionBody<B> {
     /// A text, and behind it `trailers`: an answer in gRPC.
     #[cfg_attr(not(feature = "ext-authz"), expect(dead_code, reason = "for the gRPC form alone"))]
     pub(crate) fn with_trailers(text: Bytes, trailers: HeaderMap) -> Self {
-        Self { kind: Kind::Rejected { text: Full::new(text), trailers: Some(trailers) } }
+        Self { kind: Kind::Rejected { text: Full::new(text), trailers: Some(Box::new(trailers)) } }
     }
 
     /// The body of a service that was let answer.
@@ -62,7 +62,7 @@ impl<B: Body<Data = Bytes>> Body for RejectionBody<B> {
         match self.project().kind.project() {
             KindProjection::Rejected { text, trailers } => text.poll_frame(cx).map(|frame| {
                 let frame = frame.map(|frame| frame.map_err(|never| match never {}));
-                frame.or_else(|| trailers.take().map(Frame::trailers).map(Ok))
+                frame.or_else(|| trailers.take().map(|trailers| Ok(Frame::trailers(*trailers))))
             }),
             KindProjection::Inner { body } => body.poll_frame(cx),
         }

@@ -232,8 +232,12 @@ const fn flag(value: bool) -> HeaderValue {
     HeaderValue::from_static(if value { "true" } else { "false" })
 }
 
+/// All of them begin alike, and hardly anything else does.
+const BEGINNING: &str = "x-";
+
 fn is_identity_name(name: &str) -> bool {
-    IdentityHeader::ALL.iter().any(|header| reads_as(name, header.name()))
+    name.get(..BEGINNING.len()).is_some_and(|start| reads_as(start, BEGINNING))
+        && IdentityHeader::ALL.iter().any(|header| reads_as(name, header.name()))
 }
 
 /// Whether some application reads the field name `name` as `canonical`, which is in lower case.
@@ -263,6 +267,7 @@ mod tests {
         );
         for header in IdentityHeader::ALL {
             let name = header.name();
+            assert!(name.starts_with(BEGINNING));
             for spelling in [
                 name.to_owned(),
                 name.to_uppercase(),

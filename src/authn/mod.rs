@@ -10,7 +10,7 @@ mod policy;
 mod rejection;
 mod standing;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use tracing::Instrument;
@@ -95,7 +95,7 @@ impl Authenticator {
         let identity = match Credential::find(headers, self.session_cookie.as_ref())? {
             None => return Ok(None),
             Some(Credential::Token(token)) => {
-                self.verifier.verify(&token).instrument(spans::verify()).await?
+                pin!(self.verifier.verify(&token)).instrument(spans::verify()).await?
             }
             Some(Credential::Session(text)) => self.verifier.reopen(text)?,
         };

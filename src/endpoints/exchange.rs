@@ -49,15 +49,15 @@ struct UpstreamSeen {
 }
 
 /// What the log and the metrics are told of an end.
-struct Ending {
+struct Ending<'a> {
     status: Option<StatusCode>,
     outcome: &'static str,
     fault: &'static str,
     token_fault: Option<&'static str>,
-    reason: Option<String>,
+    reason: Option<&'a Rejection>,
 }
 
-impl Ending {
+impl Ending<'_> {
     /// The end of a request that was not refused.
     const fn well(status: StatusCode, outcome: &'static str) -> Self {
         Self { status: Some(status), outcome, fault: "none", token_fault: None, reason: None }
@@ -146,33 +146,33 @@ impl Exchange {
 
     /// The application has answered.
     pub(super) fn forwarded(mut self, status: StatusCode) {
-        self.tell(Ending::well(status, "forwarded"));
+        self.tell(&Ending::well(status, "forwarded"));
     }
 
     /// We have told whoever asked that it may pass, or what it asked for.
     pub(super) fn allowed(mut self, status: StatusCode) {
-        self.tell(Ending::well(status, "allowed"));
+        self.tell(&Ending::well(status, "allowed"));
     }
 
     /// We have answered, with `status` on the wire.
     pub(super) fn refused(mut self, rejection: &Rejection, status: StatusCode) {
-        self.tell(Ending {
+        self.tell(&Ending {
             status: Some(status),
             outcome: rejection.code(),
             fault: rejection.fault().as_str(),
             token_fault: rejection.token_fault(),
-            reason: Some(rejection.to_string()),
+            reason: Some(rejection),
         });
     }
 
     /// We have answered, and it came to `outcome`.
     pub(super) fn answered(mut self, status: StatusCode, outcome: &'static str) {
-        self.tell(Ending::well(status, outcome));
+        self.tell(&Ending::well(status, outcome));
     }
 
-    fn tell(&mut self, ending: Ending) {
+    fn tell(&mut self, ending: &Ending<'_>) {
         self.is_told = true;
-        let Ending { outcome, fault, .. } = ending;
+        let Ending { outcome, fault, .. } = *ending;
         let elapsed = self.since.elapsed();
         let labels = RequestLabels { door: self.door, route: self.route.clone(), outcome, fault };
         self.metrics.requests.get_or_create(&labels).inc();
@@ -183,8 +183,8 @@ impl Exchange {
     }
 
     /// The one line about this request. No path and no header is in it: they may hold anything.
-    fn log(&self, ending: Ending, elapsed: Duration) {
-        let Ending { status, outcome, fault, token_fault, reason } = ending;
+    fn log(&self, ending: &Ending<'_>, elapsed: Duration) {
+        let Ending { status, outcome, fault, token_fault, reason } = *ending;
         let Seen { identity, unverified_kid, upstream } = &self.seen;
         let identity = identity.as_ref();
         info!(
@@ -198,7 +198,7 @@ impl Exchange {
             outcome,
             fault,
             token_fault,
-            reason,
+            reason = reason.map(display),
             kid = identity.map(|identity| identity.key_id().as_str()),
             unverified_kid = unverified_kid.as_ref().map(KeyId::as_str),
             audience = identity.map(|identity| identity.client_id()).map(ClientId::as_str),
@@ -222,7 +222,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.metrics.requests_in_flight.dec();
         if !self.is_told {
-            self.tell(Ending::hang_up());
+            self.tell(&Ending::hang_up());
         }
     }
 }

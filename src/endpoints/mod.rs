@@ -19,7 +19,9 @@ mod whole_body;
 use std::{
     convert::Infallible,
     future::Future,
+    ops::Deref,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -49,7 +51,7 @@ use crate::authn::Rejection;
 
 /// Our own paths first, everything else to the application. Where there is an application there are no own paths but
 /// those that are configured: they must not shadow the application's.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Router {
     pages: Pages,
     notifications: Option<Notifications>,
@@ -117,18 +119,9 @@ impl Router {
             None => self.proxy.refuse(request, &rejection),
         }
     }
-}
 
-impl Service<Request<Incoming>> for Router {
-    type Response = Response<ProxyBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    /// The answer to `request`.
+    fn answer(&self, request: Request<Incoming>) -> Answering {
         let path = request.uri().path();
         if let Some(door) = self.notifications.as_ref().filter(|door| door.is_at(path)) {
             let answering = door.clone().answer(request);
@@ -150,7 +143,40 @@ impl Service<Request<Incoming>> for Router {
         }
         match self.ext_authz.find(path) {
             Some(form) => self.ext_authz.answer(form, request),
-            None => self.proxy.call(request),
+            None => self.proxy.clone().call(request),
         }
+    }
+
+    /// The same for every request, at the price of a pointer.
+    pub(crate) fn share(self) -> SharedRouter {
+        SharedRouter(Arc::new(self))
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<ProxyBody>, Infallible>> + Send>>;
+
+/// A [`Router`] as a service. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedRouter(Arc<Router>);
+
+impl Deref for SharedRouter {
+    type Target = Router;
+
+    fn deref(&self) -> &Router {
+        &self.0
+    }
+}
+
+impl Service<Request<Incoming>> for SharedRouter {
+    type Response = Response<ProxyBody>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Answering {
+        self.answer(request)
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -82,7 +82,9 @@ impl Proxy {
         let asker = Asker::of(&request);
         let mut exchange = parts.begin(&request);
         let span = exchange.span();
-        match parts.forward(request, &mut exchange).instrument(span).await {
+        // In its place, as it is large: what is handed on is a pointer to it.
+        let forwarded = pin!(parts.forward(request, &mut exchange)).instrument(span).await;
+        match forwarded {
             Ok(response) => {
                 let mut response = response.map(RejectionBody::inner);
                 response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
@@ -133,9 +135,15 @@ impl ProxyParts {
             keep_to_the_method(request.headers_mut());
         }
         let wish = UpgradeWish::of(&mut request);
-        let (token_ends, standing) =
-            (self.gate.end_of(&admitted), self.gate.standing_of(&admitted));
-        let request = request.map(|body| StreamedBody::of_request(body, self.limits, rules));
+        let standing = self.gate.standing_of(&admitted);
+        let token_ends = wish.as_ref().and_then(|_| self.gate.end_of(&admitted));
+        let (head, body) = request.into_parts();
+        let body = match StreamedBody::of_request(body, self.limits, rules) {
+            Ok(body) => body.settled().await,
+            broken => broken,
+        };
+        let body = body.map_err(|fault| fault.rejection())?;
+        let request = Request::from_parts(head, body);
         let span = exchange.goes_on();
         let arrival = exchange.arrival();
         let request = match admitted {
@@ -151,7 +159,7 @@ impl ProxyParts {
         }?;
         let asked = Instant::now();
         let response = match wish {
-            None => upstream.send(request).instrument(span.clone()).await,
+            None => pin!(upstream.send(request)).instrument(span.clone()).await,
             // Rare, and as large as everything else together.
             Some(wish) => {
                 let standing = standing.clone();

@@ -15,10 +15,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::{
-    Service, ServiceExt,
-    util::{MapResponse, Oneshot},
-};
+use tower::{Service, ServiceExt, util::MapResponse};
 use tracing::debug;
 
 use super::{
@@ -38,7 +35,7 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for IO {}
 
-/// A service that answers every request: what went wrong is a response by the time it gets here.
+/// A service that answers every request, and is always ready to: what went wrong is a response by the time it gets here.
 pub(crate) trait HttpService<B>:
     Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
     + Clone
@@ -257,13 +254,16 @@ impl<S: Service<Request<Incoming>> + Clone> hyper::service::Service<Request<Inco
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Oneshot<S, Request<Incoming>>;
+    type Future = S::Future;
 
+    /// An [`HttpService`] is always ready, so that nobody waits for it.
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let extensions = request.extensions_mut();
         extensions.insert(self.peer);
-        extensions.insert(self.scheme.clone());
-        self.service.clone().oneshot(request)
+        if self.scheme == Scheme::HTTPS {
+            extensions.insert(Scheme::HTTPS);
+        }
+        self.service.clone().call(request)
     }
 }
 

@@ -15,13 +15,13 @@ use std::{
 };
 
 use hyper::rt::{Sleep, Timer};
-use pin_project_lite::pin_project;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     time::Instant,
 };
 
 use super::write_through::write_through;
+use crate::alarm::Alarm;
 
 /// What one connection is waiting for.
 #[derive(Clone, Debug)]
@@ -32,29 +32,40 @@ pub(super) struct HeadClock {
 
 #[derive(Debug)]
 struct Wait {
-    /// Bytes that come now belong to a head, and not to a body.
-    for_head: bool,
-    /// When the head began.
-    began: Option<Instant>,
+    head: Head,
+    /// One for all heads of the connection: each moves the deadline.
+    alarm: Option<Alarm>,
+}
+
+/// How far the next head is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    /// Bytes that come now belong to a body.
+    NotAwaited,
+    /// None of it is here.
+    Awaited,
+    /// Some of it has just come. Mostly that is all, so that nobody looks at the clock yet.
+    Begun,
+    /// Some of it came then.
+    BegunAt(Instant),
 }
 
 impl HeadClock {
     /// The clock of a connection whose first head began when it was accepted.
     pub(super) fn new(header_read_timeout: Duration, accepted: Instant) -> Self {
-        let wait = Wait { for_head: true, began: Some(accepted) };
+        let wait = Wait { head: Head::BegunAt(accepted), alarm: None };
         Self { header_read_timeout, wait: Arc::new(Mutex::new(wait)) }
     }
 
     /// Whether the connection is between requests: nothing is owed to the peer.
     pub(super) fn is_idle(&self) -> bool {
-        let wait = self.wait();
-        wait.for_head && wait.began.is_none()
+        self.wait().head == Head::Awaited
     }
 
     fn bytes_came(&self) {
         let mut wait = self.wait();
-        if wait.for_head && wait.began.is_none() {
-            wait.began = Some(Instant::now());
+        if wait.head == Head::Awaited {
+            wait.head = Head::Begun;
         }
     }
 
@@ -69,13 +80,11 @@ impl Timer for HeadClock {
     }
 
     fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn Sleep>> {
-        self.wait().for_head = true;
-        let idle_until = Instant::from_std(deadline);
-        Box::pin(HeadSleep {
-            clock: self.clone(),
-            idle_until,
-            sleep: tokio::time::sleep_until(idle_until),
-        })
+        let mut wait = self.wait();
+        if wait.head == Head::NotAwaited {
+            wait.head = Head::Awaited;
+        }
+        Box::pin(HeadSleep { clock: self.clone(), idle_until: Instant::from_std(deadline) })
     }
 
     fn now(&self) -> std::time::Instant {
@@ -83,19 +92,15 @@ impl Timer for HeadClock {
     }
 }
 
-pin_project! {
-    /// Lasts as long as hyper waits for a head.
-    struct HeadSleep {
-        clock: HeadClock,
-        idle_until: Instant,
-        #[pin]
-        sleep: tokio::time::Sleep,
-    }
+/// Lasts as long as hyper waits for a head.
+struct HeadSleep {
+    clock: HeadClock,
+    idle_until: Instant,
+}
 
-    impl PinnedDrop for HeadSleep {
-        fn drop(this: Pin<&mut Self>) {
-            *this.project().clock.wait() = Wait { for_head: false, began: None };
-        }
+impl Drop for HeadSleep {
+    fn drop(&mut self) {
+        self.clock.wait().head = Head::NotAwaited;
     }
 }
 
@@ -106,13 +111,15 @@ impl Future for HeadSleep {
 
     /// hyper polls this right after each read, so a head's first byte moves the deadline before anything sleeps on it.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let began = this.clock.wait().began;
-        let deadline = began.map_or(*this.idle_until, |at| at + this.clock.header_read_timeout);
-        if this.sleep.deadline() != deadline {
-            this.sleep.as_mut().reset(deadline);
+        let mut wait = self.clock.wait();
+        if wait.head == Head::Begun {
+            wait.head = Head::BegunAt(Instant::now());
         }
-        this.sleep.poll(cx)
+        let deadline = match wait.head {
+            Head::BegunAt(began) => began + self.clock.header_read_timeout,
+            Head::NotAwaited | Head::Awaited | Head::Begun => self.idle_until,
+        };
+        wait.alarm.get_or_insert_with(|| Alarm::at(deadline)).poll(deadline, cx)
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     connection::{Attributed, HttpService, Io, Sniffed, Stop},
     head_clock::{HeadClock, WatchedIo},
     held::Held,
+    seldom::Seldom,
 };
 
 /// hyper panics if its buffer is to be smaller.
@@ -54,7 +55,7 @@ where
     let result = tokio::select! {
         biased; // What was sniffed is looked at before a stop closes the connection as unused.
         result = &mut connection => result,
-        () = stop.gracefully.cancelled() => {
+        () = Seldom::new(stop.gracefully.cancelled()) => {
             Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await
         }

@@ -4,18 +4,27 @@
 //! would let a silent peer hold its connection. So we count the streams ourselves, on the executor that hyper gives
 //! each of them to, and a connection without any is asked to go and then dropped.
 
-use std::{error::Error, pin::pin, time::Duration};
+use std::{
+    error::Error,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body::Body;
 use hyper::{rt::Executor, server::conn::http2::Builder};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{sync::watch, time::timeout};
+use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     ServerSettings,
     connection::{Attributed, HttpService, Io, Shared, Sniffed},
+    seldom::Seldom,
     send_clock::{SendClock, TimedBody},
 };
 
@@ -40,23 +49,23 @@ where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let Shared { settings, stop, tasks, .. } = shared;
-    let (in_flight, mut streams) = watch::channel(0);
+    let streams = Arc::new(Streams::default());
     let (tasks, at_once) = (tasks.clone(), stop.at_once.clone());
-    let executor = StreamExecutor { tasks, at_once, in_flight, send_clock };
+    let executor = StreamExecutor { tasks, at_once, streams: Arc::clone(&streams), send_clock };
     let service = service.map_response(TimedBody::of);
     let mut connection =
         pin!(builder(settings, executor).serve_connection(TokioIo::new(io), service));
     tokio::select! {
         biased;
         result = &mut connection => return result,
-        () = stop.gracefully.cancelled() => {}
-        () = without_streams_for(settings.keep_alive_timeout, &mut streams) => {}
+        () = Seldom::new(stop.gracefully.cancelled()) => {}
+        () = Seldom::new(streams.none_for(settings.keep_alive_timeout)) => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
         result = &mut connection => result,
-        () = without_streams_for(FAREWELL, &mut streams) => Ok(()),
+        () = streams.none_for(FAREWELL) => Ok(()),
     }
 }
 
@@ -76,12 +85,28 @@ fn builder(settings: &ServerSettings, executor: StreamExecutor) -> Builder<Strea
     http2
 }
 
-/// Resolves once there was no stream for `quiet`.
-async fn without_streams_for(quiet: Duration, streams: &mut watch::Receiver<usize>) {
-    // A stream that came and went between two looks is a change as well, and starts the wait anew.
-    while streams.wait_for(|open| *open == 0).await.is_ok()
-        && timeout(quiet, streams.changed()).await.is_ok()
-    {}
+/// The streams of one connection. Who waits for their end is told of the first and of the last, and of none in between.
+#[derive(Debug, Default)]
+struct Streams {
+    open: AtomicUsize,
+    first_or_last: Notify,
+}
+
+impl Streams {
+    /// Resolves once there was no stream for `quiet`.
+    async fn none_for(&self, quiet: Duration) {
+        loop {
+            let mut moved = pin!(self.first_or_last.notified());
+            // Told from here on, so that a stream that comes and goes between two looks starts the wait anew.
+            moved.as_mut().enable();
+            if self.open.load(Ordering::SeqCst) > 0 {
+                moved.await;
+            } else if timeout(quiet, moved).await.is_err() && self.open.load(Ordering::SeqCst) == 0
+            {
+                return;
+            }
+        }
+    }
 }
 
 /// Runs each stream as a task that shutdown waits for, as long as its peer takes what comes, and counts them.
@@ -89,13 +114,13 @@ async fn without_streams_for(quiet: Duration, streams: &mut watch::Receiver<usiz
 struct StreamExecutor {
     tasks: TaskTracker,
     at_once: CancellationToken,
-    in_flight: watch::Sender<usize>,
+    streams: Arc<Streams>,
     send_clock: SendClock,
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
-        let counted = InFlight::count(self.in_flight.clone());
+        let counted = InFlight::count(Arc::clone(&self.streams));
         let (at_once, send_clock) = (self.at_once.clone(), self.send_clock.clone());
         self.tasks.spawn(async move {
             let _counted = counted;
@@ -106,17 +131,21 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for StreamExecutor {
 
 /// Counts a stream for as long as it is held.
 #[derive(Debug)]
-struct InFlight(watch::Sender<usize>);
+struct InFlight(Arc<Streams>);
 
 impl InFlight {
-    fn count(in_flight: watch::Sender<usize>) -> Self {
-        in_flight.send_modify(|open| *open += 1);
-        Self(in_flight)
+    fn count(streams: Arc<Streams>) -> Self {
+        if streams.open.fetch_add(1, Ordering::SeqCst) == 0 {
+            streams.first_or_last.notify_waiters();
+        }
+        Self(streams)
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.send_modify(|open| *open -= 1);
+        if self.0.open.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.first_or_last.notify_waiters();
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     convert::Infallible,
-    fmt,
+    fmt, future,
     net::SocketAddr,
     num::NonZeroUsize,
     pin::Pin,
@@ -17,7 +17,7 @@ use std::{
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use crate::{peers::NOWHERE, telemetry::Metrics};
 
@@ -125,27 +125,23 @@ where
         Poll::Ready(Ok(()))
     }
 
+    /// The service is a clone of one's own, and always ready.
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        Box::pin(self.clone().answer(request))
+        match self.limits.admit(&request) {
+            Ok(permit) => {
+                let answering = self.service.call(request);
+                Box::pin(async { Ok(kept(answering.await?, Some(permit))) })
+            }
+            Err(limit) => Box::pin(future::ready(Ok(kept((self.refuse)(limit, &request), None)))),
+        }
     }
 }
 
-impl<S, R> Limited<S, R> {
-    async fn answer<B>(
-        self,
-        request: Request<Incoming>,
-    ) -> Result<Response<LimitedBody<B>>, Infallible>
-    where
-        S: HttpService<B>,
-        R: Fn(Limit, &Request<Incoming>) -> Response<B>,
-    {
-        let Self { service, limits, refuse } = self;
-        let (response, permit) = match limits.admit(&request) {
-            Ok(permit) => (service.oneshot(request).await?, Some(permit)),
-            Err(limit) => (refuse(limit, &request), None),
-        };
-        Ok(response.map(|body| KeptBody::new(body, permit)))
-    }
+fn kept<B>(
+    response: Response<B>,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Response<LimitedBody<B>> {
+    response.map(|body| KeptBody::new(body, permit))
 }
 
 /// A response's body that keeps its request's place until it has been sent.

@@ -18,7 +18,7 @@
 //!
 //! - [`std::net::SocketAddr`], the peer: of the connection, or as a listed balancer announced it. An IPv4 peer of an IPv6
 //!   socket appears as IPv4, and a peer of a Unix domain socket is [`crate::peers::NOWHERE`];
-//! - [`http::uri::Scheme`]: `https` if the connection is secured here, else `http`.
+//! - [`http::uri::Scheme`]: `https` if the connection is secured here, else none.
 //!
 //! What goes on after an upgrade is the business of whoever upgraded; here the connection counts as open, and keeps its
 //! permit, for as long as anybody holds its stream.
@@ -39,6 +39,7 @@ mod listener;
 mod proxy_protocol;
 mod rate;
 mod readiness;
+mod seldom;
 mod send_clock;
 mod settings;
 mod signals;
@@ -61,6 +62,7 @@ use crate::telemetry::Metrics;
 use self::{
     accept::{Accept, Acceptor},
     connection::{Connection, HttpService, Open, Shared, Stop},
+    seldom::unless,
 };
 pub(crate) use self::{
     admin::{Admin, OwnPage, OwnPages},
@@ -140,8 +142,8 @@ impl Server {
         while let Some((io, peer, permit)) = acceptor.next().await {
             let open = Open::count(metrics.connections.clone(), permit);
             let connection = Connection::new(io, peer, open, Arc::clone(&shared));
-            let at_once = stop.at_once.clone();
-            tasks.spawn(at_once.run_until_cancelled_owned(connection.serve(service.clone())));
+            let at_once = stop.at_once.clone().cancelled_owned();
+            tasks.spawn(unless(at_once, connection.serve(service.clone())));
         }
 
         // Closes the listener: from here on the next connection is refused, not left waiting in the backlog.

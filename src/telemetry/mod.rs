@@ -7,7 +7,7 @@ use std::{
     fmt,
     ops::Deref,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -24,6 +24,7 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
+mod by_status;
 mod labels;
 mod log;
 mod page;
@@ -33,6 +34,7 @@ pub(crate) mod traces;
 pub(crate) use self::log::ACCESS;
 use self::process::Process;
 pub use self::{
+    by_status::ByStatus,
     labels::{
         AppleClientLabels, AppleRequestLabels, BrokenResponseLabels, BuildLabels,
         CertificateLabels, DeliveryLabels, DriftCheckLabels, DriftLabels, EvictionLabels,
@@ -94,9 +96,9 @@ pub struct Handles {
     /// Seconds that connecting to the application took, its name's lookup and TLS included.
     pub upstream_connect_seconds: Histogram,
     /// Seconds from a rebuilt request to the head of the application's response, by class of status.
-    pub upstream_first_byte_seconds: Family<StatusLabels, Histogram, fn() -> Histogram>,
+    pub upstream_first_byte_seconds: ByStatus,
     /// Seconds from a rebuilt request to the end of the application's response, by class of status.
-    pub upstream_total_seconds: Family<StatusLabels, Histogram, fn() -> Histogram>,
+    pub upstream_total_seconds: ByStatus,
     /// Responses of the application that ended before they were whole, by what ended them.
     pub upstream_broken_responses: Family<BrokenResponseLabels, Counter>,
     /// Requests sent again because the kept connection had ended before anything of them was sent.
@@ -161,6 +163,8 @@ pub struct Handles {
     pub config_last_reload_success: Gauge,
     /// Email claims that could not be a header field value and were left out.
     pub emails_left_out: Counter,
+    verdict_hits: OnceLock<Counter>,
+    verdict_misses: OnceLock<Counter>,
     jwks_state: Family<KeyStateLabels, Gauge>,
     jwks_age: Gauge,
     jwks_fetched_at: AtomicU64,
@@ -193,8 +197,8 @@ impl Default for Handles {
             requests_timed_out: add(r, "requests_timed_out", "Requests that took longer than the application may take in all", Counter::default()),
             spoofed_headers_stripped: add(r, "spoofed_headers_stripped", "Identity headers that clients sent and that were removed", Counter::default()),
             upstream_connect_seconds: seconds(r, "upstream_connect_duration", "Connecting to the application, name lookup and TLS included", Histogram::new(exponential_buckets(0.000_1, 2.5, 14))),
-            upstream_first_byte_seconds: seconds(r, "upstream_first_byte_duration", "From a rebuilt request to the head of the application's response, by class of status", Family::new_with_constructor(upstream_histogram as fn() -> Histogram)),
-            upstream_total_seconds: seconds(r, "upstream_response_duration", "From a rebuilt request to the end of the application's response, by class of status", Family::new_with_constructor(upstream_histogram as fn() -> Histogram)),
+            upstream_first_byte_seconds: ByStatus::of(seconds(r, "upstream_first_byte_duration", "From a rebuilt request to the head of the application's response, by class of status", Family::new_with_constructor(upstream_histogram as fn() -> Histogram))),
+            upstream_total_seconds: ByStatus::of(seconds(r, "upstream_response_duration", "From a rebuilt request to the end of the application's response, by class of status", Family::new_with_constructor(upstream_histogram as fn() -> Histogram))),
             upstream_broken_responses: add(r, "upstream_broken_responses", "Responses of the application that ended before they were whole, by what ended them", Family::default()),
             upstream_retries: add(r, "upstream_retries", "Requests sent again because the kept connection had ended before anything of them was sent", Counter::default()),
             upgraded_streams: add(r, "upgraded_streams", "Upgraded streams (WebSocket) open now", Gauge::default()),
@@ -230,12 +234,28 @@ impl Default for Handles {
             jwks_state: add(r, "jwks_state", "1 for how good the keys are, the worst if there are several sources", Family::default()),
             jwks_age: seconds(r, "jwks_age", "Since the last successful fetch of the key set, the oldest if there are several; -1 before the first", Gauge::default()),
             jwks_fetched_at: AtomicU64::new(0),
+            verdict_hits: OnceLock::new(),
+            verdict_misses: OnceLock::new(),
             registry,
         }
     }
 }
 
 impl Metrics {
+    /// Counts a token whose verdict was remembered.
+    pub fn verdict_hit(&self) {
+        self.verdict_hits.get_or_init(|| self.verdicts_of("hit")).inc();
+    }
+
+    /// Counts a token that is judged now.
+    pub fn verdict_miss(&self) {
+        self.verdict_misses.get_or_init(|| self.verdicts_of("miss")).inc();
+    }
+
+    fn verdicts_of(&self, cache: &'static str) -> Counter {
+        self.verdicts.get_or_create_owned(&VerdictLabels { cache })
+    }
+
     /// A fresh set of metrics, all at zero.
     #[must_use]
     pub fn new() -> Self {

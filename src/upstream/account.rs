@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{BodyFault, X_REQUEST_ID};
-use crate::telemetry::{BrokenResponseLabels, Metrics, StatusLabels, causes};
+use crate::telemetry::{BrokenResponseLabels, Metrics, causes};
 
 /// An exchange with the application, from the request that was sent to the end of the response.
 #[derive(Debug)]
@@ -27,10 +27,9 @@ impl Exchanged {
 
     /// The head of the response is here: `status`.
     pub(super) fn answered(self, status: StatusCode) -> Account {
-        let class = StatusLabels::of(status);
         let seconds = self.started.elapsed().as_secs_f64();
-        self.metrics.upstream_first_byte_seconds.get_or_create(&class).observe(seconds);
-        Account { exchange: self, class }
+        self.metrics.upstream_first_byte_seconds.observe(status, seconds);
+        Account { exchange: self, status }
     }
 }
 
@@ -38,7 +37,7 @@ impl Exchanged {
 #[derive(Debug)]
 pub(super) struct Account {
     exchange: Exchanged,
-    class: StatusLabels,
+    status: StatusCode,
 }
 
 impl Account {
@@ -72,6 +71,6 @@ impl Drop for Account {
     fn drop(&mut self) {
         let Exchanged { started, metrics, .. } = &self.exchange;
         let seconds = started.elapsed().as_secs_f64();
-        metrics.upstream_total_seconds.get_or_create(&self.class).observe(seconds);
+        metrics.upstream_total_seconds.observe(self.status, seconds);
     }
 }

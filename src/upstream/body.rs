@@ -3,12 +3,13 @@
 use std::{
     error::Error,
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -19,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
     account::Account,
-    pool::Lease,
+    line::Lease,
     request::{ForwardingRules, clean_trailers},
 };
 use crate::authn::{Standing, StandingEnd};
@@ -33,12 +34,17 @@ pub(crate) struct BodyLimits {
     pub(crate) max_bytes: Option<u64>,
 }
 
-/// A body that is passed on as it comes.
-pub(crate) struct StreamedBody {
+/// A body that is passed on as it comes; none if it is empty from the beginning, as most requests' are.
+pub(crate) struct StreamedBody(Option<Box<Streaming>>);
+
+/// In a box, as messages are handed on many times before their bodies are.
+struct Streaming {
     inner: Incoming,
     limits: BodyLimits,
     passed: u64,
     silence: Option<Pin<Box<Sleep>>>,
+    /// What it is about to break off for.
+    fault: Option<BodyFault>,
     /// Its head tells the length of a body that does not come.
     head_only: bool,
     /// When it has to be over, come what may.
@@ -47,79 +53,126 @@ pub(crate) struct StreamedBody {
     standing: Option<Standing>,
     /// Watches for that, once the body makes somebody wait: most never do.
     ended: Option<Pin<Box<dyn Future<Output = StandingEnd> + Send>>>,
-    activity: Activity,
+    /// Where it is waited for: a request's.
+    activity: Option<Activity>,
     /// What is told of its end.
     account: Option<Account>,
-    /// Gives the connection back that it comes from, when the body is dropped.
-    _lease: Option<Lease>,
+    /// The connection that it comes from, which goes back when the body is dropped.
+    lease: Option<Lease>,
     /// Trailers may carry identity headers like any header section.
     trailer_rules: Option<Arc<ForwardingRules>>,
 }
 
 impl StreamedBody {
     /// The body of a request: its trailers lose their identity headers.
+    ///
+    /// # Errors
+    ///
+    /// It broke off before it began: a stream of HTTP/2 that was ended by force is at its end, too.
     pub(crate) fn of_request(
-        inner: Incoming,
+        mut inner: Incoming,
         limits: BodyLimits,
         rules: &Arc<ForwardingRules>,
-    ) -> Self {
-        let activity = Activity::of(&inner);
-        let trailer_rules = Some(Arc::clone(rules));
-        Self { activity, trailer_rules, ..Self::of_response(inner, limits) }
+    ) -> Result<Self, BodyFault> {
+        if inner.is_end_stream() {
+            let mut nobody_waits = Context::from_waker(Waker::noop());
+            return match Pin::new(&mut inner).poll_frame(&mut nobody_waits) {
+                Poll::Ready(Some(Err(error))) => Err(BodyFault::Broken(error)),
+                Poll::Ready(_) | Poll::Pending => Ok(Self(None)),
+            };
+        }
+        let (activity, trailer_rules) = (Some(Activity::begun()), Some(Arc::clone(rules)));
+        Ok(Self::new(Streaming { activity, trailer_rules, ..Streaming::of(inner, limits) }))
+    }
+
+    /// The body, once it is certain that it is empty if its head says so: HTTP/2 tells the end of a body by itself, and what
+    /// comes in spite of its head makes the whole request none (RFC 9113 §8.1.1).
+    ///
+    /// # Errors
+    ///
+    /// Those of any body.
+    pub(crate) async fn settled(mut self) -> Result<Self, BodyFault> {
+        if self.is_end_stream() || self.size_hint().exact() != Some(0) {
+            return Ok(self);
+        }
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+            frame?;
+        }
+        Ok(Self(None))
     }
 
     /// The body of a response.
     pub(crate) fn of_response(inner: Incoming, limits: BodyLimits) -> Self {
-        Self {
-            inner,
-            limits,
-            passed: 0,
-            silence: None,
-            head_only: false,
-            deadline: None,
-            standing: None,
-            ended: None,
-            activity: Activity::none(),
-            account: None,
-            _lease: None,
-            trailer_rules: None,
-        }
+        Self::new(Streaming::of(inner, limits))
+    }
+
+    fn new(streaming: Streaming) -> Self {
+        Self(Some(Box::new(streaming)))
     }
 
     /// The body that a 304 has not. hyper would remove the `Content-Length` from before an end that it sees coming, though
     /// there it tells what a 200 would have (RFC 9110 §15.4.5, §8.6).
     pub(super) fn head_only(self) -> Self {
-        Self { head_only: true, ..self }
+        self.with(|body| body.head_only = true)
     }
 
     /// The body, broken off at `deadline`.
     pub(super) fn until(self, deadline: Option<Instant>) -> Self {
-        Self { deadline: deadline.map(|at| Box::pin(sleep_until(at))), ..self }
+        self.with(|body| body.deadline = deadline.map(|at| Box::pin(sleep_until(at))))
     }
 
     /// The body, broken off when `standing` ends.
     pub(crate) fn only_while(self, standing: Option<Standing>) -> Self {
-        Self { standing, ..self }
+        self.with(|body| body.standing = standing)
     }
 
     /// The body, with an account of its end.
     pub(super) fn told_by(self, account: Account) -> Self {
-        Self { account: Some(account), ..self }
+        self.with(|body| body.account = Some(account))
     }
 
     /// The body, which ends `lease` with its own end.
     pub(super) fn over(self, lease: Option<Lease>) -> Self {
-        Self { _lease: lease, ..self }
+        self.with(|body| body.lease = lease)
     }
 
-    /// Tells when a frame last passed.
-    pub(super) fn activity(&self) -> Activity {
-        self.activity.clone()
+    fn with(mut self, change: impl FnOnce(&mut Streaming)) -> Self {
+        if let Some(body) = &mut self.0 {
+            change(body);
+        }
+        self
+    }
+
+    /// Tells when a frame of a request's body last passed; none if there is nothing to pass.
+    pub(super) fn activity(&self) -> Option<Activity> {
+        self.0.as_ref()?.activity.clone()
+    }
+}
+
+impl Streaming {
+    fn of(inner: Incoming, limits: BodyLimits) -> Self {
+        Self {
+            inner,
+            limits,
+            passed: 0,
+            silence: None,
+            fault: None,
+            head_only: false,
+            deadline: None,
+            standing: None,
+            ended: None,
+            activity: None,
+            account: None,
+            lease: None,
+            trailer_rules: None,
+        }
     }
 
     fn pass(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
         self.silence = None;
-        self.activity.note();
+        if let Some(activity) = &self.activity {
+            activity.note();
+        }
         if let Some(data) = frame.data_ref() {
             self.passed = self.passed.saturating_add(data.len() as u64);
         }
@@ -139,7 +192,7 @@ impl StreamedBody {
         if let Some(Poll::Ready(end)) = self.ended.as_mut().map(|ended| ended.as_mut().poll(cx)) {
             return Poll::Ready(Some(Err(BodyFault::StandingEnded(end))));
         }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        match self.poll_inner(cx) {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.pass(frame))),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyFault::Broken(error)))),
@@ -154,6 +207,15 @@ impl StreamedBody {
                 Poll::Ready(Some(Err(BodyFault::TimedOut)))
             }
         }
+    }
+
+    /// What has come; if nothing has, what the connection brings now.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let here = Pin::new(&mut self.inner).poll_frame(cx);
+        if here.is_pending() && self.lease.as_mut().is_some_and(|lease| lease.drive(cx)) {
+            return Pin::new(&mut self.inner).poll_frame(cx);
+        }
+        here
     }
 
     /// Ready when nothing came for too long. The clock runs only while somebody waits: a slow reader is no silence.
@@ -171,25 +233,40 @@ impl Body for StreamedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let next = ready!(self.poll_next(cx));
-        if let (Some(Err(fault)), Some(account)) = (&next, &self.account) {
-            account.broke_off(fault);
+        let Some(body) = &mut self.0 else { return Poll::Ready(None) };
+        if let Some(fault) = body.fault.take() {
+            if let Some(account) = &body.account {
+                account.broke_off(&fault);
+            }
+            return Poll::Ready(Some(Err(fault)));
         }
-        Poll::Ready(next)
+        match ready!(body.poll_next(cx)) {
+            Some(Err(fault)) => {
+                // hyper drops what it has not written yet when it hears of a fault, but it writes when it has to wait.
+                body.fault = Some(fault);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            next => Poll::Ready(next),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        !self.head_only && self.inner.is_end_stream()
+        self.0.as_ref().is_none_or(|body| !body.head_only && body.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.head_only { SizeHint::default() } else { self.inner.size_hint() }
+        let empty = || SizeHint::with_exact(0);
+        self.0.as_ref().map_or_else(empty, |body| {
+            if body.head_only { SizeHint::default() } else { body.inner.size_hint() }
+        })
     }
 }
 
 impl fmt::Debug for StreamedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamedBody").field("passed", &self.passed).finish_non_exhaustive()
+        let passed = self.0.as_ref().map(|body| body.passed);
+        f.debug_struct("StreamedBody").field("passed", &passed).finish_non_exhaustive()
     }
 }
 
@@ -234,28 +311,25 @@ pub(super) fn causes<'a>(
 #[derive(Clone, Debug)]
 pub(super) struct Activity {
     since: Instant,
-    /// None for a body that nobody waits for, or that is at its end from the beginning.
-    last_millis: Option<Arc<AtomicU64>>,
+    last_millis: Arc<AtomicU64>,
 }
 
 impl Activity {
-    fn none() -> Self {
-        Self { since: Instant::now(), last_millis: None }
+    fn begun() -> Self {
+        Self { since: Instant::now(), last_millis: Arc::default() }
     }
 
-    fn of(body: &Incoming) -> Self {
-        let moves = !body.is_end_stream();
-        Self { last_millis: moves.then(Arc::default), ..Self::none() }
+    /// Whether somebody else has a part in it: whoever passes the body on has not let go of it.
+    pub(super) fn is_under_way(&self) -> bool {
+        Arc::strong_count(&self.last_millis) > 1
     }
 
     fn note(&self) {
-        let Some(last) = &self.last_millis else { return };
         let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        last.store(millis, Ordering::Relaxed);
+        self.last_millis.store(millis, Ordering::Relaxed);
     }
 
     pub(super) fn last(&self) -> Instant {
-        let millis = self.last_millis.as_ref().map_or(0, |last| last.load(Ordering::Relaxed));
-        self.since + Duration::from_millis(millis)
+        self.since + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
     }
 }

@@ -40,14 +40,21 @@ impl UpstreamError {
             Self::TookTooLong { limit } => Rejection::RequestTimedOut { limit: *limit },
             Self::Connect(error) if system_gave_up(error) => Rejection::UpstreamTimedOut,
             Self::Connect(_) | Self::UnaskedUpgrade => Rejection::UpstreamUnreachable,
-            Self::Exchange(error) => match BodyFault::behind(error) {
-                Some(BodyFault::TooLarge { limit }) => Rejection::BodyTooLarge { limit: *limit },
-                Some(BodyFault::TimedOut | BodyFault::TookTooLong) => Rejection::BodyTimedOut,
-                Some(BodyFault::Broken(_) | BodyFault::StandingEnded(_)) => {
-                    Rejection::BadRequest("the request's body broke off")
-                }
-                None => Rejection::UpstreamUnreachable,
-            },
+            Self::Exchange(error) => BodyFault::behind(error)
+                .map_or(Rejection::UpstreamUnreachable, BodyFault::rejection),
+        }
+    }
+}
+
+impl BodyFault {
+    /// The answer to a request whose body ended early.
+    pub(crate) const fn rejection(&self) -> Rejection {
+        match self {
+            Self::TooLarge { limit } => Rejection::BodyTooLarge { limit: *limit },
+            Self::TimedOut | Self::TookTooLong => Rejection::BodyTimedOut,
+            Self::Broken(_) | Self::StandingEnded(_) => {
+                Rejection::BadRequest("the request's body broke off")
+            }
         }
     }
 }

@@ -10,6 +10,9 @@ mod body;
 mod connect;
 mod error;
 mod frames;
+mod hop_by_hop;
+mod host;
+mod line;
 mod pool;
 mod request;
 mod settings;
@@ -21,8 +24,10 @@ mod upgrade;
 mod url;
 
 use std::{
+    future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
+    task::{Poll, ready},
     time::Duration,
 };
 
@@ -33,7 +38,7 @@ use http::{
 };
 use http_body::Body;
 use hyper::{body::Incoming, client::conn::TrySendError};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 pub use self::tls::TlsError;
@@ -41,6 +46,7 @@ use self::{
     account::Exchanged,
     body::Activity,
     connect::{ConnectError, Connector},
+    hop_by_hop::remove_hop_by_hop,
     pool::{Connection, Leased, Pool, PoolSettings},
     tasks::Tasks,
     tunnel::Tunnel,
@@ -49,10 +55,11 @@ pub(crate) use self::{
     arrival::{Arrival, X_REQUEST_ID},
     body::{BodyFault, BodyLimits, StreamedBody},
     error::UpstreamError,
+    host::{host_of, well_formed},
     pool::HeaderCase,
     request::{
         CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest,
-        check_shape, host_of, well_formed,
+        check_shape,
     },
     settings::{Upgrades, UpstreamSettings},
     tasks::Streams,
@@ -60,7 +67,7 @@ pub(crate) use self::{
     upgrade::UpgradeWish,
     url::{HttpVersion, UpstreamUrl},
 };
-use crate::{authn::Standing, telemetry::Metrics};
+use crate::{alarm::Alarms, authn::Standing, telemetry::Metrics};
 
 /// How long a request waited for a new connection: an extension of the response to one that had none.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +79,7 @@ pub(crate) struct Upstream {
     pool: Arc<Pool>,
     settings: Arc<UpstreamSettings>,
     streams: Streams,
+    alarms: Arc<Alarms>,
     metrics: Metrics,
 }
 
@@ -95,7 +103,8 @@ impl Upstream {
             header_case: settings.header_case,
         };
         let pool = Pool::new(connector, keeping, Tasks::new(tasks), metrics.clone());
-        Ok(Self { pool, settings: Arc::new(settings), streams, metrics })
+        let (settings, alarms) = (Arc::new(settings), Arc::default());
+        Ok(Self { pool, settings, streams, alarms, metrics })
     }
 
     /// The same application over the same connections, under timeouts of its own where there are some.
@@ -125,8 +134,8 @@ impl Upstream {
         let request = request.into_inner();
         let exchanged = Exchanged::begin(request.headers(), self.metrics.clone());
         let activity = request.body().activity();
-        let exchange = pin!(self.exchange(self.spelt(request)));
-        let (response, lease) = self.in_time(exchange, &activity, &exchanged).await?;
+        let exchange = pin!(self.exchange(self.spelt(request), activity.as_ref()));
+        let (response, lease) = self.in_time(exchange, activity.as_ref(), &exchanged).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::UnaskedUpgrade);
         }
@@ -154,7 +163,7 @@ impl Upstream {
             let mut sender = self.pool.to_upgrade().await?;
             Ok(sender.send_request(for_http1(self.spelt(request))).await?)
         };
-        let mut response = self.in_time(pin!(exchange), &activity, &exchanged).await?;
+        let mut response = self.in_time(pin!(exchange), activity.as_ref(), &exchanged).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(self.received(response, exchanged));
         }
@@ -184,10 +193,14 @@ impl Upstream {
         request
     }
 
-    async fn exchange(&self, mut request: Request<StreamedBody>) -> Result<Leased, UpstreamError> {
+    async fn exchange(
+        &self,
+        mut request: Request<StreamedBody>,
+        upload: Option<&Activity>,
+    ) -> Result<Leased, UpstreamError> {
         if let Some(kept) = self.pool.kept() {
             let attempt = self.addressed(request, &kept)?;
-            let mut failed = match kept.send(attempt, &self.pool).await {
+            let mut failed = match kept.send(attempt, upload, &self.pool).await {
                 Ok(leased) => return Ok(leased),
                 Err(failed) => failed,
             };
@@ -202,7 +215,7 @@ impl Upstream {
         let fresh = Box::pin(self.pool.fresh()).await?;
         let connected = Connected(dialled.elapsed());
         let request = self.addressed(request, &fresh)?;
-        let leased = fresh.send(request, &self.pool).await;
+        let leased = fresh.send(request, upload, &self.pool).await;
         let (mut response, lease) = leased.map_err(TrySendError::into_error)?;
         response.extensions_mut().insert(connected);
         Ok((response, lease))
@@ -240,21 +253,26 @@ impl Upstream {
     async fn in_time<T>(
         &self,
         mut response: Pin<&mut impl Future<Output = Result<T, UpstreamError>>>,
-        activity: &Activity,
+        activity: Option<&Activity>,
         exchanged: &Exchanged,
     ) -> Result<T, UpstreamError> {
         let at_the_latest = self.settings.total_timeout.map(|total| exchanged.started() + total);
         let deadline = || {
-            let silent_for_too_long = activity.last() + self.settings.response_timeout;
+            let last = activity.map_or_else(|| exchanged.started(), Activity::last);
+            let silent_for_too_long = last + self.settings.response_timeout;
             at_the_latest.map_or(silent_for_too_long, |at| at.min(silent_for_too_long))
         };
-        loop {
-            match timeout_at(deadline(), response.as_mut()).await {
-                Ok(outcome) => return outcome,
-                Err(_elapsed) if deadline() > Instant::now() => {}
-                Err(_elapsed) => return Err(self.no_response(exchanged)),
+        let mut alarm = self.alarms.take(deadline());
+        let outcome = poll_fn(|cx| {
+            if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
+                return Poll::Ready(outcome);
             }
-        }
+            ready!(alarm.poll(deadline(), cx));
+            Poll::Ready(Err(self.no_response(exchanged)))
+        });
+        let outcome = outcome.await;
+        self.alarms.give_back(alarm);
+        outcome
     }
 
     fn no_response(&self, exchanged: &Exchanged) -> UpstreamError {
@@ -275,7 +293,7 @@ impl Upstream {
     ) -> Response<StreamedBody> {
         let (mut parts, body) = response.into_parts();
         settle_length(&mut parts.headers);
-        request::remove_hop_by_hop(&mut parts.headers);
+        remove_hop_by_hop(&mut parts.headers);
         // Each hop has a version of its own (RFC 9110 §2.5).
         parts.version = Version::default();
         let limits = BodyLimits { idle_timeout: self.settings.idle_timeout, max_bytes: None };
@@ -293,7 +311,11 @@ fn settle_length(headers: &mut HeaderMap) {
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
-    let Some(told) = headers.get(CONTENT_LENGTH) else { return };
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(told) = lines.next() else { return };
+    if lines.next().is_none() && told.as_bytes().iter().all(u8::is_ascii_digit) {
+        return;
+    }
     // Those that differ do not get here: the answer was refused.
     let first = told.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default();
     if let Ok(length) = HeaderValue::from_bytes(first.trim_ascii()) {

@@ -5,7 +5,8 @@
 //! An application closes idle connections when it likes, and a request may be on its way just then. Whether the
 //! application took it up cannot be told from outside, so a request is sent again only if not one byte of it was sent:
 //!
-//! - before a kept connection is used, the kernel is asked whether the peer has closed it ([`Pulse`]), so that what has
+//! - before a kept connection is used, the kernel is asked whether the peer has closed it
+//!   ([`Pulse`](super::socket::Pulse)), so that what has
 //!   arrived here already is known, whether or not the runtime has looked at the socket since;
 //! - hyper hands a request back that its connection's task did not begin to write
 //!   ([`TrySendError::take_message`](hyper::client::conn::TrySendError::take_message)), with its body not once polled,
@@ -17,7 +18,7 @@
 use std::{
     fmt, mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -31,14 +32,14 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     sync::Semaphore,
+    task::yield_now,
     time::{Instant, sleep},
 };
-use tracing::debug;
 
 use super::{
-    body::StreamedBody,
-    connect::{ConnectError, Connector, Link},
-    socket::Pulse,
+    body::{Activity, StreamedBody},
+    connect::{ConnectError, Connector, Link, Wire},
+    line::{Driver, Lease, Line, note_end},
     tasks::Tasks,
     url::HttpVersion,
 };
@@ -106,8 +107,7 @@ struct Kept {
 }
 
 struct Idle {
-    sender: http1::SendRequest<StreamedBody>,
-    pulse: Pulse,
+    line: Line,
     since: Instant,
 }
 
@@ -117,48 +117,30 @@ struct Shared {
 }
 
 impl Kept {
-    /// An open connection whose last exchange is over.
-    fn take_idle(&mut self, idle_timeout: Duration) -> Option<Idle> {
+    /// A connection whose last exchange is over. Those that are over themselves are left out.
+    fn take_idle(&mut self, idle_timeout: Duration) -> Option<Line> {
         // The one used last is the one most likely still open.
         let mut at = self.idle.len();
         while let Some(last) = at.checked_sub(1) {
             at = last;
-            let idle = &self.idle[at];
-            let is_over = idle.sender.is_closed() || idle.since.elapsed() >= idle_timeout;
-            // Until its task has seen the end of the response (or of an upload that was answered early), it is not ready.
-            if !is_over && !idle.sender.is_ready() {
+            let Idle { line, since } = &self.idle[at];
+            let is_over = line.is_closed() || since.elapsed() >= idle_timeout;
+            // Until the end of the response (or of an upload that was answered early) has been seen, it is not ready.
+            if !is_over && !line.is_ready() {
                 continue;
             }
-            let idle = self.idle.remove(at);
-            if !is_over && idle.pulse.is_open_and_silent() {
-                return Some(idle);
+            let Idle { line, .. } = self.idle.remove(at);
+            if !is_over {
+                return Some(line);
             }
         }
         None
     }
 }
 
-/// An HTTP/1.1 connection that carries an exchange, and is kept for the next one when this is dropped.
-pub(super) struct Lease {
-    connection: Option<(http1::SendRequest<StreamedBody>, Pulse)>,
-    pool: Weak<Pool>,
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some((sender, pulse)) = self.connection.take() else { return };
-        if let Some(pool) = self.pool.upgrade()
-            && !sender.is_closed()
-        {
-            pool.lock().idle.push(Idle { sender, pulse, since: Instant::now() });
-            pool.start_reaping();
-        }
-    }
-}
-
 /// A connection that a request may be sent on.
 pub(super) enum Connection {
-    Http1(http1::SendRequest<StreamedBody>, Pulse),
+    Http1(Line),
     Http2(http2::SendRequest<StreamedBody>),
 }
 
@@ -180,16 +162,34 @@ impl Pool {
 
     /// A connection that is kept and, as far as can be told from here, open.
     pub(super) fn kept(&self) -> Option<Connection> {
-        let mut kept = self.lock();
-        if let Some(shared) = &mut kept.shared {
-            if shared.sender.is_ready() {
-                shared.last_used = Instant::now();
-                return Some(Connection::Http2(shared.sender.clone()));
+        loop {
+            let mut kept = self.lock();
+            if let Some(shared) = &mut kept.shared {
+                if shared.sender.is_ready() {
+                    shared.last_used = Instant::now();
+                    return Some(Connection::Http2(shared.sender.clone()));
+                }
+                kept.shared = None;
             }
-            kept.shared = None;
+            let line = kept.take_idle(self.settings.idle_timeout)?;
+            // Nobody else has to wait for the kernel's word.
+            drop(kept);
+            if line.is_open_and_silent() {
+                return Some(Connection::Http1(line));
+            }
         }
-        let Idle { sender, pulse, .. } = kept.take_idle(self.settings.idle_timeout)?;
-        Some(Connection::Http1(sender, pulse))
+    }
+
+    /// Keeps `line` for the next request.
+    pub(super) fn keep(self: &Arc<Self>, line: Line) {
+        let mut kept = self.lock();
+        kept.idle.push(Idle { line, since: Instant::now() });
+        self.start_reaping(kept);
+    }
+
+    /// Runs what nobody waits for, for as long as there is a client.
+    pub(super) fn run(&self, driver: Box<Driver>) {
+        self.tasks.spawn(async move { note_end(driver.await) });
     }
 
     /// A connection on which no request was sent yet, or the one that all share.
@@ -212,7 +212,10 @@ impl Pool {
         let started = Instant::now();
         let link = self.connector.connect_http1().await?;
         self.metrics.upstream_connect_seconds.observe(started.elapsed().as_secs_f64());
-        self.begin_http1(link).await
+        let (sender, connection) = self.begin_http1(link.wire).await?;
+        let connection = connection.with_upgrades();
+        self.tasks.spawn(async move { note_end(connection.await) });
+        Ok(sender)
     }
 
     async fn dial(self: &Arc<Self>) -> Result<Connection, ConnectError> {
@@ -222,15 +225,16 @@ impl Pool {
         match link.version {
             HttpVersion::Http1 => {
                 self.shares.store(false, Ordering::Relaxed);
-                let pulse = link.pulse.clone();
-                Ok(Connection::Http1(self.begin_http1(link).await?, pulse))
+                let (sender, driver) = self.begin_http1(link.wire).await?;
+                Ok(Connection::Http1(Line::new(sender, driver, link.pulse)))
             }
             HttpVersion::Http2 => {
                 self.shares.store(true, Ordering::Relaxed);
                 let sender = self.begin_http2(link).await?;
                 let last_used = Instant::now();
-                self.lock().shared = Some(Shared { sender: sender.clone(), last_used });
-                self.start_reaping();
+                let mut kept = self.lock();
+                kept.shared = Some(Shared { sender: sender.clone(), last_used });
+                self.start_reaping(kept);
                 Ok(Connection::Http2(sender))
             }
         }
@@ -238,18 +242,14 @@ impl Pool {
 
     async fn begin_http1(
         &self,
-        link: Link,
-    ) -> Result<http1::SendRequest<StreamedBody>, ConnectError> {
+        wire: Box<dyn Wire>,
+    ) -> Result<(http1::SendRequest<StreamedBody>, Driver), ConnectError> {
         let mut http1 = http1::Builder::new();
         http1
             .title_case_headers(self.settings.header_case == HeaderCase::Title)
             .preserve_header_case(self.settings.header_case == HeaderCase::Preserve)
             .max_buf_size(HTTP1_BUFFER);
-        let handshake = http1.handshake(TokioIo::new(link.wire)).await;
-        let (sender, connection) = handshake.map_err(ConnectError::Http)?;
-        let connection = connection.with_upgrades();
-        self.tasks.spawn(async move { note_end(connection.await) });
-        Ok(sender)
+        http1.handshake(TokioIo::new(wire)).await.map_err(ConnectError::Http)
     }
 
     async fn begin_http2(
@@ -270,10 +270,11 @@ impl Pool {
     }
 
     /// Closes what nobody has used for too long, until there is nothing left to close.
-    fn start_reaping(self: &Arc<Self>) {
-        if mem::replace(&mut self.lock().reaping, true) {
+    fn start_reaping(self: &Arc<Self>, mut kept: MutexGuard<'_, Kept>) {
+        if mem::replace(&mut kept.reaping, true) {
             return;
         }
+        drop(kept);
         let (pool, idle_timeout) = (Arc::downgrade(self), self.settings.idle_timeout);
         self.tasks.spawn(async move {
             loop {
@@ -288,8 +289,11 @@ impl Pool {
     /// Whether there is anything left.
     fn reap(&self) -> bool {
         let mut kept = self.lock();
-        kept.idle.retain(|idle| {
-            idle.since.elapsed() < self.settings.idle_timeout && !idle.sender.is_closed()
+        // A connection that nobody uses is polled by nobody, so that only the kernel knows of its end.
+        kept.idle.retain(|Idle { line, since }| {
+            since.elapsed() < self.settings.idle_timeout
+                && !line.is_closed()
+                && (!line.is_ready() || line.is_open_and_silent())
         });
         kept.shared = kept
             .shared
@@ -308,12 +312,20 @@ impl Pool {
 impl Connection {
     /// Sends `request`; the connection goes back to `pool` with the end of the lease, which is the end of the response. A
     /// request of which nothing was sent is in the error.
-    pub(super) async fn send(self, request: Request<StreamedBody>, pool: &Arc<Pool>) -> Sent {
+    pub(super) async fn send(
+        self,
+        request: Request<StreamedBody>,
+        upload: Option<&Activity>,
+        pool: &Arc<Pool>,
+    ) -> Sent {
         match self {
-            Self::Http1(mut sender, pulse) => {
-                let response = sender.try_send_request(request).await?;
-                let connection = Some((sender, pulse));
-                Ok((response, Some(Lease { connection, pool: Arc::downgrade(pool) })))
+            Self::Http1(mut line) => {
+                let response = line.send(request).await?;
+                if upload.is_some() {
+                    // If the upload broke off, its server is to see that before the response's head.
+                    yield_now().await;
+                }
+                Ok((response, Some(Lease::new(line, pool, upload))))
             }
             Self::Http2(mut sender) => Ok((sender.try_send_request(request).await?, None)),
         }
@@ -321,7 +333,7 @@ impl Connection {
 
     pub(super) const fn version(&self) -> HttpVersion {
         match self {
-            Self::Http1(..) => HttpVersion::Http1,
+            Self::Http1(_) => HttpVersion::Http1,
             Self::Http2(_) => HttpVersion::Http2,
         }
     }
@@ -330,11 +342,5 @@ impl Connection {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("connector", &self.connector).finish_non_exhaustive()
-    }
-}
-
-fn note_end(result: hyper::Result<()>) {
-    if let Err(error) = result {
-        debug!(error = &error as &dyn std::error::Error, "a connection to the application ended");
     }
 }

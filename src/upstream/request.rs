@@ -5,15 +5,18 @@ use std::{fmt, net::SocketAddr};
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+        AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, TE, TRANSFER_ENCODING, VIA,
     },
     request::Parts,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{PathAndQuery, Scheme},
 };
 use hyper::upgrade::OnUpgrade;
 
-use super::arrival::{self, Arrival};
+use super::{
+    arrival::{self, Arrival},
+    hop_by_hop::remove_hop_by_hop,
+    host::host_of,
+};
 use crate::{
     authn::{IdentityHeaders, Rejection, reads_as},
     verify::Identity,
@@ -44,13 +47,28 @@ pub(crate) enum HostForwarding {
 
 /// What a proxy calls itself in `Via` (RFC 9110 §7.6.3): a token, so that it looks like no host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pseudonym(String);
+pub(crate) struct Pseudonym {
+    http10: HeaderValue,
+    http11: HeaderValue,
+    http2: HeaderValue,
+}
 
 impl Pseudonym {
     /// Takes `text` if it is a token (RFC 9110 §5.6.2).
     pub(crate) fn new(text: &str) -> Option<Self> {
         // A field name is a token, too.
-        text.parse::<HeaderName>().is_ok().then(|| Self(text.to_owned()))
+        text.parse::<HeaderName>().ok()?;
+        let element = |version: &str| HeaderValue::try_from(format!("{version} {text}")).ok();
+        Some(Self { http10: element("1.0")?, http11: element("1.1")?, http2: element("2.0")? })
+    }
+
+    /// What we add to `Via` of a request that came in `version`.
+    const fn after(&self, version: Version) -> &HeaderValue {
+        match version {
+            Version::HTTP_10 => &self.http10,
+            Version::HTTP_2 => &self.http2,
+            _ => &self.http11,
+        }
     }
 }
 
@@ -107,22 +125,14 @@ impl<B> UpstreamRequest<B> {
         let path = path_of(&parts.method, &parts.uri)?;
         check_shape(parts.version, &parts.headers)?;
         let headers = &mut parts.headers;
+        headers.reserve(MOST_SET);
         // Hop-by-hop first, so that `Connection` cannot name what we insert.
         remove_hop_by_hop(headers);
-        // The body's length is told by the body: two opinions about it are how requests are smuggled.
-        headers.remove(CONTENT_LENGTH);
-        arrival::remove(headers, tells_framing);
-        // Whoever takes the body's first byte from us invites the client to send it (RFC 9110 §10.1.1): the server answers
-        // 100 when the connection to the application asks for the body, so that the application has nothing to invite.
-        headers.remove(EXPECT);
-        // CGI (RFC 3875 §4.1.18) would make the variable HTTP_PROXY of it, and the application's own client believe it.
-        headers.remove("proxy");
-        join_cookies(headers);
-        if rules.credential == CredentialForwarding::Remove {
-            remove_our_cookies(headers);
-        }
         if credential == CredentialForwarding::Remove {
             headers.remove(AUTHORIZATION);
+        }
+        if headers.keys().any(is_ours_to_undo) {
+            undo_the_last_hop(headers, rules.credential);
         }
         let names = headers.keys_len();
         rules.identity_headers.strip(headers);
@@ -161,10 +171,38 @@ impl HostForwarding {
     }
 }
 
+/// Room for what is set: who it is, and how it came.
+const MOST_SET: usize = 12;
+
+/// Whether [`undo_the_last_hop`] has anything to do about the header `name`.
+fn is_ours_to_undo(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "expect" | "proxy" | "cookie") || tells_framing(name)
+}
+
+/// Undoes what the last hop's protocol made of the request, and what ends here.
+fn undo_the_last_hop(headers: &mut HeaderMap, credential: CredentialForwarding) {
+    // The body's length is told by the body: two opinions about it are how requests are smuggled.
+    headers.remove(CONTENT_LENGTH);
+    arrival::remove(headers, tells_framing);
+    // Whoever takes the body's first byte from us invites the client to send it (RFC 9110 §10.1.1): the server answers
+    // 100 when the connection to the application asks for the body, so that the application has nothing to invite.
+    headers.remove(EXPECT);
+    // CGI (RFC 3875 §4.1.18) would make the variable HTTP_PROXY of it, and the application's own client believe it.
+    headers.remove("proxy");
+    join_cookies(headers);
+    if credential == CredentialForwarding::Remove {
+        remove_our_cookies(headers);
+    }
+}
+
 /// Of what the connection noted of a request, only how its header names were spelt goes on, under a type that hyper keeps to
 /// itself; and not even that if its caller poses as us, whose names it could spell so that an application which compares
 /// them byte for byte does not find them.
 fn keep_spelling_alone(extensions: &mut Extensions, nobody_poses: bool) {
+    if extensions.is_empty() {
+        return;
+    }
     if nobody_poses {
         extensions.remove::<SocketAddr>();
         extensions.remove::<Scheme>();
@@ -176,61 +214,23 @@ fn keep_spelling_alone(extensions: &mut Extensions, nobody_poses: bool) {
 
 /// Adds us to `Via` with the protocol that the request came in (RFC 9110 §7.6.3). What earlier proxies wrote stays.
 fn say_we_were_here(parts: &mut Parts, pseudonym: Option<&Pseudonym>) {
-    let Some(Pseudonym(name)) = pseudonym else { return };
-    let version = match parts.version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2.0",
-        _ => "1.1",
-    };
-    append_to_list(&mut parts.headers, VIA, format!("{version} {name}"));
+    if let Some(pseudonym) = pseudonym {
+        append_to_list(&mut parts.headers, VIA, pseudonym.after(parts.version).clone());
+    }
 }
 
 /// One value for the whole list, so that an application that reads one line only reads all of it.
-pub(super) fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: String) {
-    let mut earlier = headers.get_all(&name).iter().filter_map(|line| line.to_str().ok());
-    let whole = match earlier.next() {
-        None => element,
-        Some(first) => {
-            [first].into_iter().chain(earlier).chain([&*element]).collect::<Vec<_>>().join(", ")
+pub(super) fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(none) => drop(none.insert(element)),
+        Entry::Occupied(mut earlier) => {
+            let lines = earlier.iter().chain([&element]).filter_map(|line| line.to_str().ok());
+            let whole = lines.collect::<Vec<_>>().join(", ");
+            if let Ok(whole) = HeaderValue::try_from(whole) {
+                earlier.insert(whole);
+            }
         }
-    };
-    if let Ok(whole) = HeaderValue::try_from(whole) {
-        headers.insert(name, whole);
     }
-}
-
-/// The host that the client asked for: of the target if it has one (RFC 9112 §3.2.2; HTTP/2's `:authority`), else of the
-/// one `Host` line.
-pub(crate) fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Rejection> {
-    let mut lines = headers.get_all(HOST).iter();
-    let (first, second) = (lines.next(), lines.next());
-    if second.is_some() {
-        return Err(Rejection::BadRequest("the request names more than one host"));
-    }
-    let host = match uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => first.cloned(),
-    };
-    // A host line beside a target that names another one is looked at, too: somebody behind us may read it.
-    if uri.authority().is_some() && !first.is_none_or(is_host_and_port) {
-        return Err(NO_HOST_AND_PORT);
-    }
-    well_formed(host.ok_or(Rejection::BadRequest("the request names no host"))?)
-}
-
-const NO_HOST_AND_PORT: Rejection = Rejection::BadRequest("the host is no host and port");
-
-/// `host`, if it is one, with or without a port (RFC 9110 §7.2).
-pub(crate) fn well_formed(host: HeaderValue) -> Result<HeaderValue, Rejection> {
-    if is_host_and_port(&host) { Ok(host) } else { Err(NO_HOST_AND_PORT) }
-}
-
-/// Whether `host` is a host, and its port a port or nothing (RFC 3986 §3.2).
-fn is_host_and_port(host: &HeaderValue) -> bool {
-    Authority::try_from(host.as_bytes()).is_ok_and(|authority| {
-        let port = authority.as_str().strip_prefix(authority.host());
-        port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
-    })
 }
 
 /// The target as the client wrote it, byte for byte: path and query, or `*`.
@@ -244,36 +244,6 @@ fn path_of(method: &Method, uri: &Uri) -> Result<PathAndQuery, Rejection> {
         return Err(Rejection::BadRequest("`*` is nothing that this can be asked of"));
     }
     uri.path_and_query().cloned().ok_or(Rejection::BadRequest("the request names no path"))
-}
-
-/// Headers that concern one connection only: RFC 9110 §7.6.1, and the older names of RFC 2616 §13.5.1.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
-
-/// Removes what every line of `Connection` names, and what always concerns one connection only. `TE: trailers` stays: it
-/// is a promise about trailers, which we forward.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let takes_trailers = headers.get_all(TE).iter().any(names_trailers);
-    // Byte by byte: a line that is no text still names what it names.
-    let names =
-        headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    let nominated: Vec<HeaderName> =
-        names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
-    for name in nominated.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
-    headers.remove(TE);
-    if takes_trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
 }
 
 /// Refuses what another program may take for another request: a framing that is not ours to undo, and an HTTP/1.1 request
@@ -299,7 +269,7 @@ pub(crate) fn check_shape(version: Version, headers: &HeaderMap) -> Result<(), R
 
 /// Whether an application that reads `_` as `-` takes `name` for a second opinion about where the body ends.
 fn tells_framing(name: &str) -> bool {
-    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|known| reads_as(name, known.as_str()))
+    reads_as(name, "content-length") || reads_as(name, "transfer-encoding")
 }
 
 /// HTTP/2 may send a cookie a line; HTTP/1 has one line for all (RFC 9113 §8.2.3).
@@ -343,11 +313,6 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap, identity_headers: &Identi
     identity_headers.strip(trailers);
 }
 
-fn names_trailers(line: &HeaderValue) -> bool {
-    let codings = line.to_str().unwrap_or_default().split(',');
-    codings.into_iter().any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,29 +328,6 @@ mod tests {
         map
     }
 
-    fn names(map: &HeaderMap) -> Vec<&str> {
-        let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        names
-    }
-
-    #[test]
-    fn every_connection_line_is_heard() {
-        let mut map = headers(&[
-            ("connection", "close, X-One"),
-            ("connection", "x-two"),
-            ("x-one", "1"),
-            ("x-two", "2"),
-            ("keep-alive", "timeout=5"),
-            ("upgrade", "h2c"),
-            ("http2-settings", "x"),
-            ("transfer-encoding", "chunked"),
-            ("accept", "*/*"),
-        ]);
-        remove_hop_by_hop(&mut map);
-        assert_eq!(names(&map), ["accept"]);
-    }
-
     #[test]
     fn our_own_cookies_are_not_the_applications() {
         for (sent, left) in [
@@ -399,38 +341,6 @@ mod tests {
             remove_our_cookies(&mut map);
             let found = map.get(COOKIE).map(|value| value.to_str().unwrap());
             assert_eq!(found, left, "{sent}");
-        }
-    }
-
-    #[test]
-    fn of_te_only_trailers_goes_on() {
-        let mut map = headers(&[("te", "gzip;q=0.5, Trailers"), ("connection", "te")]);
-        remove_hop_by_hop(&mut map);
-        assert_eq!(map[TE], "trailers");
-        let mut map = headers(&[("te", "gzip")]);
-        remove_hop_by_hop(&mut map);
-        assert!(map.is_empty());
-    }
-
-    #[test]
-    fn the_host_is_the_targets_else_the_one_host_line() {
-        let host =
-            |uri: &str, lines: &[(&str, &str)]| host_of(&uri.parse().unwrap(), &headers(lines));
-        assert_eq!(host("/", &[("host", "a")]).unwrap(), "a");
-        assert_eq!(host("http://b/", &[("host", "a")]).unwrap(), "b");
-        assert!(host("/", &[]).is_err());
-        assert!(host("/", &[("host", "a"), ("host", "a")]).is_err());
-        assert!(host("http://u@b/", &[]).is_err());
-        assert!(host("http://b/", &[("host", "a b")]).is_err());
-    }
-
-    #[test]
-    fn a_port_is_a_port_or_nothing() {
-        for good in ["a", "a:", "a:0", "a:65535", "[::1]", "[::1]:80"] {
-            assert!(is_host_and_port(&HeaderValue::from_static(good)), "{good}");
-        }
-        for bad in ["", "a:b", "a:65536", "a:-1", "a:80:80", "[::1]80", "[::1", "u@a", "a/b"] {
-            assert!(!is_host_and_port(&HeaderValue::from_static(bad)), "{bad}");
         }
     }
 }

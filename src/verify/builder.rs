@@ -15,6 +15,7 @@ use super::{
     },
     revocations::Revocations,
     session::Sessions,
+    turnstile::Turnstile,
     verdicts::VerdictCache,
 };
 use crate::{
@@ -192,6 +193,7 @@ impl VerifierBuilder {
             rules: Arc::new(rules),
             verdicts: VerdictCache::new(self.verdict_capacity, &self.metrics)
                 .map_err(|error| BuildError::Randomness(error.into()))?,
+            turnstile: Turnstile::new(),
             revocations: self.revocations,
             sessions: self.sessions,
             issuer: self.issuer,

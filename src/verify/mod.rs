@@ -30,6 +30,7 @@ mod seal;
 mod secret;
 mod session;
 mod token;
+mod turnstile;
 mod verdicts;
 
 use std::{sync::Arc, time::Duration};
@@ -65,6 +66,7 @@ pub use self::{
 use self::{
     claims::{ClaimRules, SignedClaims},
     jwks::{JwksCache, VerifyingKey},
+    turnstile::Turnstile,
     verdicts::{TokenDigest, VerdictCache},
 };
 pub(crate) use self::{
@@ -76,7 +78,7 @@ pub(crate) use self::{
 };
 use crate::{
     clock::{Clock, UnixTime},
-    telemetry::{Metrics, VerdictLabels},
+    telemetry::Metrics,
 };
 
 /// Judges tokens. Clones share keys and verdicts; the keys are kept fresh until the last clone is dropped.
@@ -85,6 +87,7 @@ pub struct Verifier {
     keys: JwksCache,
     rules: Arc<ClaimRules>,
     verdicts: VerdictCache,
+    turnstile: Turnstile,
     revocations: Option<Revocations>,
     /// The second way to an identity.
     sessions: Option<Sessions>,
@@ -109,17 +112,20 @@ impl Verifier {
     /// may retry.
     pub async fn verify(&self, token: &UnverifiedToken<'_>) -> Result<Arc<Identity>, VerifyError> {
         let now = self.clock.now();
-        let digest = self.verdicts.digest(token);
-        let remembered = self.verdicts.get(&digest);
-        self.count_verdict(if remembered.is_some() { "hit" } else { "miss" });
-        let identity = match remembered {
-            Some(identity) => identity,
-            None => self.judge(token, digest, now).await?,
+        let digest = self.verdicts.digest(token).ok();
+        let remembered = digest.as_ref().and_then(|digest| self.verdicts.get(digest));
+        let (identity, now) = if let Some(identity) = remembered {
+            self.metrics.verdict_hit();
+            (identity, now)
+        } else {
+            self.metrics.verdict_miss();
+            // Rare, and much larger than everything else. Time passes while a key is waited for.
+            (Box::pin(self.judge(token, digest, now)).await?, self.clock.now())
         };
 
-        // A remembered verdict says the token was good once. Whether it still is depends on the time, which has passed while
-        // a key was waited for, and on what Apple told us since.
-        self.rules.check_time(&identity, self.clock.now())?;
+        // A remembered verdict says the token was good once. Whether it still is depends on the time, and on what Apple told
+        // us since.
+        self.rules.check_time(&identity, now)?;
         if let Some(revocations) = &self.revocations {
             revocations.check(&identity)?;
         }
@@ -169,7 +175,7 @@ impl Verifier {
     async fn judge(
         &self,
         token: &UnverifiedToken<'_>,
-        digest: TokenDigest,
+        digest: Option<TokenDigest>,
         now: UnixTime,
     ) -> Result<Arc<Identity>, VerifyError> {
         let started = Instant::now();
@@ -181,8 +187,10 @@ impl Verifier {
         let (key, identity) = judged?;
         let identity = Arc::new(identity);
 
-        let lives_for = self.rules.refused_from(&identity).saturating_since(now);
-        self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);
+        if let Some(digest) = digest {
+            let lives_for = self.rules.refused_from(&identity).saturating_since(now);
+            self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);
+        }
         Ok(identity)
     }
 
@@ -195,7 +203,8 @@ impl Verifier {
     ) -> Result<(Arc<VerifyingKey>, T), VerifyError> {
         let key_id = token.key_id()?;
         let keys = self.keys.find(key_id).await?;
-        let fault = match try_each(token, &keys, accept) {
+        let judged = self.turnstile.pass(|| try_each(token, &keys, accept)).await;
+        let fault = match judged {
             Err(fault) if fault.is_about_the_key() => fault,
             decided => return Ok(decided?),
         };
@@ -203,7 +212,7 @@ impl Verifier {
         if keys.is_empty() {
             return Err(fault.into());
         }
-        Ok(try_each(token, &keys, accept)?)
+        Ok(self.turnstile.pass(|| try_each(token, &keys, accept)).await?)
     }
 
     /// How long `identity` will still be taken for unexpired, leeway included.
@@ -215,10 +224,6 @@ impl Verifier {
     /// Waits until tokens can be judged: until every key source has had a first usable set.
     pub async fn ready(&self) {
         self.keys.ready().await;
-    }
-
-    fn count_verdict(&self, cache: &'static str) {
-        self.metrics.verdicts.get_or_create(&VerdictLabels { cache }).inc();
     }
 }
 

@@ -16,7 +16,7 @@
 mod ambiguity;
 mod pattern;
 
-use std::sync::Arc;
+use std::{cell::LazyCell, ops::Deref, sync::Arc};
 
 use http::Method;
 
@@ -133,7 +133,8 @@ impl<D> Routes<D> {
         host: &str,
         path: &str,
     ) -> Result<&Route<D>, Rejection> {
-        let host = Host::of(host);
+        // Few rules ask for it.
+        let host = LazyCell::new(|| Host::of(host));
         let found = self.rules.iter().find(|(rule, _)| rule.matches(method, &host, path));
         let route = found.map_or(&self.fallback, |(_, route)| route);
         if self.differ && route.ambiguous_paths == AmbiguousPaths::Refuse {
@@ -178,9 +179,9 @@ impl<D> Routes<D> {
 }
 
 impl Rule {
-    fn matches(&self, method: &Method, host: &Host, path: &str) -> bool {
+    fn matches(&self, method: &Method, host: &impl Deref<Target = Host>, path: &str) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
-            && (self.hosts.is_empty() || self.hosts.contains(host))
+            && (self.hosts.is_empty() || self.hosts.contains(&**host))
             && self.path.matches(path)
     }
 

@@ -70,3 +70,34 @@ fn a_signature_without_the_null_of_its_algorithm_is_refused_though_it_would_be_a
     });
     assert_eq!(acceptable, SETS.len());
 }
+
+/// A prepared key is checked by another function than jsonwebtoken's, and must not differ from it in anything.
+#[test]
+fn a_prepared_key_judges_every_vector_and_every_broken_one_as_jsonwebtoken_does() {
+    let mut rng = fastrand::Rng::with_seed(20_261_121);
+    check_each(|key, test| {
+        let other = key.unprepared();
+        let signature = BASE64_URL_SAFE_NO_PAD.encode(&test.sig);
+        let mut variants = vec![signature.clone(), String::new(), format!("{signature}=")];
+        variants.extend((0..8).map(|_| broken(&signature, &mut rng)));
+        for variant in variants {
+            let [ours, theirs] =
+                [key.verify(&test.msg, &variant), other.verify(&test.msg, &variant)]
+                    .map(|judged| judged.map_err(|fault| fault.to_string()));
+            assert_eq!(ours, theirs, "{}: {variant}", test.tc_id);
+        }
+    });
+}
+
+/// `signature` with one character changed, taken away or added.
+fn broken(signature: &str, rng: &mut fastrand::Rng) -> String {
+    let mut bytes = signature.as_bytes().to_vec();
+    let at = rng.usize(..=bytes.len());
+    let other = b"Az09-_+/=. "[rng.usize(..11)];
+    match rng.u8(..3) {
+        0 if at < bytes.len() => bytes[at] = other,
+        1 if at < bytes.len() => drop(bytes.remove(at)),
+        _ => bytes.insert(at, other),
+    }
+    String::from_utf8(bytes).unwrap()
+}

@@ -1,0 +1,106 @@
+//! Headers that concern one connection only: RFC 9110 §7.6.1.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONNECTION, TE},
+};
+
+/// Whether a header concerns one connection only: RFC 9110 §7.6.1 (§18.4 for `Close`), and the older names of RFC 2616
+/// §13.5.1.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "close"
+            | "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Removes what every line of `Connection` names, and what always concerns one connection only. `TE: trailers` stays: it
+/// is a promise about trailers, which we forward.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
+    let takes_trailers = headers.get_all(TE).iter().any(names_trailers);
+    for name in nominated_in(headers) {
+        headers.remove(name);
+    }
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
+        headers.remove(name);
+    }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// What the lines of `Connection` name. Byte by byte: a line that is no text still names what it names.
+fn nominated_in(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    // The two words that nearly every line consists of name nothing, or what goes anyway.
+    let is_common = |name: &&[u8]| matches!(*name, b"close" | b"keep-alive");
+    let names = names.map(<[u8]>::trim_ascii).filter(|name| !is_common(name));
+    names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+}
+
+fn names_trailers(line: &HeaderValue) -> bool {
+    let codings = line.to_str().unwrap_or_default().split(',');
+    codings.into_iter().any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let line = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
+        };
+        let mut map = HeaderMap::new();
+        for (name, value) in lines.iter().map(line) {
+            map.append(name, value);
+        }
+        map
+    }
+
+    fn names(map: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn every_connection_line_is_heard() {
+        let mut map = headers(&[
+            ("connection", "close, X-One"),
+            ("connection", "x-two"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("keep-alive", "timeout=5"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+            ("transfer-encoding", "chunked"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut map);
+        assert_eq!(names(&map), ["accept"]);
+    }
+
+    #[test]
+    fn of_te_only_trailers_goes_on() {
+        let mut map = headers(&[("te", "gzip;q=0.5, Trailers"), ("connection", "te")]);
+        remove_hop_by_hop(&mut map);
+        assert_eq!(map[TE], "trailers");
+        let mut map = headers(&[("te", "gzip")]);
+        remove_hop_by_hop(&mut map);
+        assert!(map.is_empty());
+    }
+}

@@ -1,0 +1,86 @@
+//! Which host a request is for.
+
+use http::{HeaderMap, HeaderValue, Uri, header::HOST, uri::Authority};
+
+use crate::authn::Rejection;
+
+/// The host that the client asked for: of the target if it has one (RFC 9112 §3.2.2; HTTP/2's `:authority`), else of the
+/// one `Host` line.
+pub(crate) fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Rejection> {
+    let mut lines = headers.get_all(HOST).iter();
+    let (first, second) = (lines.next(), lines.next());
+    if second.is_some() {
+        return Err(Rejection::BadRequest("the request names more than one host"));
+    }
+    let host = match uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => first.cloned(),
+    };
+    // A host line beside a target that names another one is looked at, too: somebody behind us may read it.
+    if uri.authority().is_some() && !first.is_none_or(is_host_and_port) {
+        return Err(NO_HOST_AND_PORT);
+    }
+    well_formed(host.ok_or(Rejection::BadRequest("the request names no host"))?)
+}
+
+const NO_HOST_AND_PORT: Rejection = Rejection::BadRequest("the host is no host and port");
+
+/// `host`, if it is one, with or without a port (RFC 9110 §7.2).
+pub(crate) fn well_formed(host: HeaderValue) -> Result<HeaderValue, Rejection> {
+    if is_host_and_port(&host) { Ok(host) } else { Err(NO_HOST_AND_PORT) }
+}
+
+/// Whether `host` is a host, and its port a port or nothing (RFC 3986 §3.2).
+fn is_host_and_port(host: &HeaderValue) -> bool {
+    is_plain_host(host.as_bytes()) || is_odd_host_and_port(host)
+}
+
+/// Whether `host` is a name of letters, digits, hyphens and dots, or an IPv4 address: nearly all are.
+fn is_plain_host(host: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    !host.is_empty() && host.iter().all(is_plain)
+}
+
+fn is_odd_host_and_port(host: &HeaderValue) -> bool {
+    Authority::try_from(host.as_bytes()).is_ok_and(|authority| {
+        let port = authority.as_str().strip_prefix(authority.host());
+        port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn the_host_is_the_targets_else_the_one_host_line() {
+        let host =
+            |uri: &str, lines: &[(&str, &str)]| host_of(&uri.parse().unwrap(), &headers(lines));
+        assert_eq!(host("/", &[("host", "a")]).unwrap(), "a");
+        assert_eq!(host("http://b/", &[("host", "a")]).unwrap(), "b");
+        assert!(host("/", &[]).is_err());
+        assert!(host("/", &[("host", "a"), ("host", "a")]).is_err());
+        assert!(host("http://u@b/", &[]).is_err());
+        assert!(host("http://b/", &[("host", "a b")]).is_err());
+    }
+
+    #[test]
+    fn a_port_is_a_port_or_nothing() {
+        for good in ["a", "a:", "a:0", "a:65535", "[::1]", "[::1]:80"] {
+            assert!(is_host_and_port(&HeaderValue::from_static(good)), "{good}");
+        }
+        for bad in ["", "a:b", "a:65536", "a:-1", "a:80:80", "[::1]80", "[::1", "u@a", "a/b"] {
+            assert!(!is_host_and_port(&HeaderValue::from_static(bad)), "{bad}");
+        }
+    }
+}
