@@ -1,5 +1,7 @@
 //! `siwa-proxy demo`: a toy Apple, an application that echoes what reaches it, and the proxy between them.
 
+mod web;
+
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -16,6 +18,7 @@ use siwa_proxy::{
         echo::Echo,
         presets,
         sign_in::{SignIn, SignedIn},
+        site::Site,
         token::TokenTemplate,
     },
     telemetry,
@@ -38,7 +41,8 @@ pub(crate) struct DemoOptions {
 pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let apple = Apple::start(Arc::new(SystemClock)).await?;
     let application = Echo::start().await?;
-    let settings = settings(&options, &apple, &application)?;
+    let page = web::start(&apple).await?;
+    let settings = settings(&options, &apple, &application, &page)?;
     telemetry::init_log(settings.log())?;
     let app = App::bind(settings).await?;
     let place = Place { proxy: app.address()?, admin: app.admin_address()? };
@@ -48,7 +52,12 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
 }
 
 /// What an operator would write for this application, with the simulator in Apple's place.
-fn settings(options: &DemoOptions, apple: &Apple, application: &Echo) -> anyhow::Result<Settings> {
+fn settings(
+    options: &DemoOptions,
+    apple: &Apple,
+    application: &Echo,
+    page: &Site,
+) -> anyhow::Result<Settings> {
     let DemoOptions { listen, admin_listen } = options;
     let settings = Settings::from_toml(&format!(
         r#"
@@ -56,17 +65,20 @@ fn settings(options: &DemoOptions, apple: &Apple, application: &Echo) -> anyhow:
         server.admin_listen = "{admin_listen}"
         server.drain_timeout = "1s"
         upstream.url = "{upstream}"
-        apple.client_ids = ["{client_id}"]
+        apple.client_ids = ["{client_id}", "{web}"]
         jwks.url = "{jwks_url}"
         sign_in.path = "/auth/apple"
         notifications.path = "/auth/apple/notifications"
         revocations.keep = "180days"
+        {page}
         "#,
         upstream = application.url(),
         client_id = presets::CLIENT_ID,
+        web = web::CLIENT_ID,
         jwks_url = apple.jwks_url(),
+        page = web::settings(page),
     ))?;
-    let key = apple.issue_team_key("DEF123GHIJ", &[presets::CLIENT_ID]);
+    let key = apple.issue_team_key("DEF123GHIJ", &[presets::CLIENT_ID, web::CLIENT_ID]);
     let mut api =
         AppleApiSettings::new(TeamKey::from_pem(&key.team_id, &key.key_id, key.text.as_bytes())?);
     api.url = TrustedUrl::new(apple.url().parse()?).context("Apple is not on this machine")?;
@@ -106,7 +118,8 @@ async fn greet(apple: &Apple, application: &Echo, place: Place) -> anyhow::Resul
         .send()
         .await?;
     let session: Session = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
-    println!("{}", Page { apple, application, place, visitors, session });
+    // Nothing after its last line: whoever reads that may have gone.
+    print!("{}", Page { apple, application, place, visitors, session });
     Ok(())
 }
 
@@ -184,6 +197,7 @@ A toy Apple, an application and siwa-proxy between them, all on this machine.
   Apple        {apple}   keys at /auth/keys; POST /sim/token makes tokens
   application  {application}   echoes what reaches it
   siwa-proxy   http://{proxy}   GET http://{admin}/readyz, /metrics
+  web page     http://{proxy}/   signs in, calls, refreshes, signs out and deletes, in a browser
 
 ",
             apple = apple.url(),

@@ -73,10 +73,10 @@
 //!
 //! # Invariants, above all what is absent
 //!
-//! 1. Only a [`Verifier`] hands out an [`Identity`], made from claims that were signed. It names its issuer: a subject
-//!    is unique for one alone. ([`verify::explain`] lends one to the caller's last check, and takes it back.) Key sets,
-//!    keys, signed claims and the rules for them are private to [`verify`]: nobody else can put them together in
-//!    another order.
+//! 1. Only a [`Verifier`] hands out an [`Identity`], made from claims that were signed, or from what we sealed ourselves when
+//!    they had been (`verify/session/`). It names its issuer: a subject is unique for one alone. ([`verify::explain`] lends
+//!    one to the caller's last check, and takes it back.) Key sets, keys, signed claims and the rules for them are private
+//!    to [`verify`]: nobody else can put them together in another order.
 //! 2. [`UnverifiedToken`] has no accessor for claims: to read them, `verify` must open it with a key, and the `iss`
 //!    inside must be the issuer to whom that key belongs. Only [`verify::explain`] reads unverified claims, by a
 //!    decoder of its own that nothing else can name, and all it does with them is to show them.
@@ -95,9 +95,9 @@
 //! 9. Apple's discovery document decides nothing: issuer, key endpoint and algorithm are pinned. The canary compares, and warns.
 //! 10. Nothing that a request lent us is kept in a cache: it would pin the connection's buffer.
 //! 11. A notification of Apple's is answered 200 only when what it says is stored. A request waits for no store: the list of
-//!     revocations is in memory, and until it has been read once nobody is let in by a token.
-//! 12. A revocation is remembered for as long as any token that it refuses could be accepted; tokens older than that are
-//!     refused for their age.
+//!     revocations and that of ended sessions are in memory, and until they have been read once nobody is let in by a token.
+//! 12. A revocation is remembered for as long as any token or session that it refuses could be accepted; tokens older than
+//!     that are refused for their age. A refresh token is used up before the next one is made.
 //! 13. A browser is sent to Apple's page and to origins that the operator wrote, and gets no cookie under any other host. Whoever
 //!     is let in by one is asked where the request comes from.
 //! 14. What is good for one sign-in, a nonce or a token, is stored as used before anything comes of that sign-in; who it is
@@ -112,7 +112,8 @@
 //!    routes differ in who may pass, a path that two programs may read differently is refused;
 //! 3. **credential** (`authn/credential.rs`): at most one, on routes that look at it;
 //! 4. **verify** ([`Verifier::verify`]): a remembered verdict, or key → signature → claims; then, remembered or not, is it
-//!    unexpired *now*, not too old, and not revoked? Then [`Policy`]: may they, everywhere and here?
+//!    unexpired *now*, not too old, and not revoked? Or [`Verifier::reopen`]: a session of ours, by its seal, and then the
+//!    same questions. Then [`Policy`]: may they, everywhere and here?
 //! 5. **rebuild** (`upstream/request.rs`): hop-by-hop headers off, credential off, `Forwarded` set, identity headers
 //!    stripped, identity headers set;
 //! 6. **upstream** (`upstream/mod.rs`): bodies stream both ways under timeouts, on a connection that is kept, made or, after

@@ -14,14 +14,15 @@ use tempfile::NamedTempFile;
 use crate::support::{Reply, exchange, program::command};
 
 /// A running demonstration, the curl lines that it printed, and its log.
-struct Demo {
+pub(crate) struct Demo {
     child: Child,
     curl_lines: Vec<String>,
+    page: String,
     log: NamedTempFile,
 }
 
 impl Demo {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let log = NamedTempFile::new().unwrap();
         let mut child = command()
             .args(["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
@@ -31,8 +32,15 @@ impl Demo {
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let printed: Vec<_> = output.take_while(|line| !line.starts_with("ready")).collect();
+        let place = printed.iter().find_map(|line| line.trim().strip_prefix("web page"));
+        let page = place.unwrap().split_whitespace().next().unwrap().to_owned();
         let curl_lines = printed.into_iter().filter(|line| line.starts_with("curl ")).collect();
-        Self { child, curl_lines, log }
+        Self { child, curl_lines, page, log }
+    }
+
+    /// Where the page is that it names.
+    pub(crate) fn page(&self) -> &str {
+        &self.page
     }
 
     /// Does what curl would do with the line of this number: GET, or POST if there is a body (`-d`).

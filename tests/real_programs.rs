@@ -9,6 +9,7 @@ mod haproxy;
 mod nginx;
 mod sign_in_page;
 mod swift;
+mod web_page;
 
 use std::{
     net::SocketAddr,

@@ -1,6 +1,9 @@
 //! Sessions of our own: taken wherever Apple's tokens are, by whoever has the key, until they end.
 
 mod keyring;
+mod life;
+mod real_programs;
+mod told;
 
 use std::time::Duration;
 

@@ -198,7 +198,7 @@ impl App {
         let _none_outlives_this_future = streams.end_on_drop();
         let stop_admin = CancellationToken::new();
         let recorder = build_recorder(&settings, &clock, &metrics, &tasks)?;
-        let sessions = build_sessions(&settings, recorder.as_ref(), &clock, &metrics);
+        let sessions = build_sessions(&settings, recorder.as_ref(), &clock, &metrics, &tasks);
         let admin_token = settings.admin_token.clone();
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),

@@ -23,6 +23,7 @@ pub(super) fn build_sessions(
     recorder: Option<&Recorder>,
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
+    tasks: &TaskTracker,
 ) -> Option<Sessions> {
     let (entry, recorder) = settings.sessions.clone().zip(recorder)?;
     let surroundings = SessionSurroundings {
@@ -30,6 +31,7 @@ pub(super) fn build_sessions(
         max_staleness: settings.revocations.max_staleness,
         clock: Arc::clone(clock),
         metrics: metrics.clone(),
+        tasks: tasks.clone(),
     };
     Some(Sessions::following(entry.keys, entry.settings, surroundings))
 }

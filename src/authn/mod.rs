@@ -113,6 +113,14 @@ impl Authenticator {
         token.key_id().ok().cloned()
     }
 
+    /// The token of a session that `Authorization` presents, if it presents one.
+    pub(crate) fn session_bearer(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
+        Ok(match Credential::find(headers, None)? {
+            Some(Credential::Session(text)) => Some(text),
+            Some(Credential::Token(_)) | None => None,
+        })
+    }
+
     /// How long `identity` will still be taken for unexpired.
     #[must_use]
     pub fn remaining(&self, identity: &Identity) -> Duration {

@@ -12,15 +12,12 @@ use tracing::{info, warn};
 
 use super::{
     super::{exchange::Exchange, notifications::Told},
-    Parts, SignInParts, UNSEALED,
+    Parts, SignInParts,
     answer::Answer,
     posted::refresh_token_of,
+    refresh::not_renewed,
 };
-use crate::{
-    authn::Rejection,
-    telemetry::causes,
-    verify::{AppleGrant, RenewError},
-};
+use crate::{authn::Rejection, telemetry::causes, verify::AppleGrant};
 
 /// What came of a deletion, side by side.
 #[derive(Serialize)]
@@ -61,7 +58,7 @@ impl Parts {
         let identity = session.identity();
         exchange.proves(identity);
         // One that was used before is somebody else's, or lost: it must not end what its owner goes on using.
-        sessions.check_unused(&session).await.map_err(rejection_of)?;
+        sessions.check_unused(&session).await.map_err(not_renewed)?;
 
         let apple = self.revoke(session.grant()).await?;
         let told = recorder.end_account(identity, clock.now()).await.map_err(|error| {
@@ -87,13 +84,5 @@ impl Parts {
             Err(fault) if fault.is_invalid_grant() => Ok(AtApple::Revoked),
             Err(fault) => Err(fault.into()),
         }
-    }
-}
-
-fn rejection_of(error: RenewError) -> Rejection {
-    match error {
-        RenewError::Refused(fault) => Rejection::Token(fault.into()),
-        RenewError::Unavailable(_) => Rejection::StoreUnavailable,
-        RenewError::Seal(_) => UNSEALED,
     }
 }

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `POST {path}` | [an identity token](posted), JSON or a form | 200 and who it is; a session, if we keep any |
 //! | `POST {path}/nonce` | | 200 and a [nonce](nonce) to start a sign-in with |
+//! | `POST {path}/refresh` | a refresh token | 200 and the [next tokens](refresh) |
+//! | `POST {path}/logout` | an access or a refresh token | 200: the session [has ended](logout) |
 //! | `DELETE {path}/account` | a refresh token of ours | 200 and what became of [the account](account) |
 //!
 //! What happens to a token, step by step, is in [`steps`].
@@ -13,11 +15,13 @@
 mod account;
 mod answer;
 mod grant;
+mod logout;
 mod name;
 mod nonce;
 mod once;
 mod place;
 mod posted;
+mod refresh;
 mod steps;
 mod tree;
 
@@ -202,8 +206,15 @@ impl Parts {
         match place {
             Place::SignIn => self.sign_in(Posted::parse(&head.headers, &body)?, exchange).await,
             Place::Nonce => self.issue_nonce(),
+            Place::Refresh => self.refresh(&head.headers, &body, exchange).await,
+            Place::Logout => self.log_out(&head.headers, &body, exchange).await,
             Place::Account => self.delete_account(&head.headers, &body, exchange).await,
         }
+    }
+
+    /// The sessions, where there are any.
+    fn sessions(&self) -> Result<&Sessions, Rejection> {
+        self.house.sessions.as_ref().ok_or(Rejection::NotFound)
     }
 
     /// A nonce to start a sign-in with. There are none without a key to seal them.

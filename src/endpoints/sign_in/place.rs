@@ -7,12 +7,16 @@ pub(crate) enum Place {
     SignIn,
     /// It asks for a nonce to start with.
     Nonce,
+    /// It asks for the next tokens of its session.
+    Refresh,
+    /// It signs out.
+    Logout,
     /// Somebody deletes their account.
     Account,
 }
 
 impl Place {
-    const ALL: [Self; 3] = [Self::SignIn, Self::Nonce, Self::Account];
+    const ALL: [Self; 5] = [Self::SignIn, Self::Nonce, Self::Refresh, Self::Logout, Self::Account];
 
     /// The place at `path`, if it is `base` or one of ours below.
     pub(super) fn find(base: &str, path: &str) -> Option<Self> {
@@ -29,6 +33,8 @@ impl Place {
         match self {
             Self::SignIn => "",
             Self::Nonce => "/nonce",
+            Self::Refresh => "/refresh",
+            Self::Logout => "/logout",
             Self::Account => "/account",
         }
     }
@@ -36,7 +42,7 @@ impl Place {
     /// The one method that it takes.
     pub(super) const fn method(self) -> &'static str {
         match self {
-            Self::SignIn | Self::Nonce => "POST",
+            Self::SignIn | Self::Nonce | Self::Refresh | Self::Logout => "POST",
             Self::Account => "DELETE",
         }
     }

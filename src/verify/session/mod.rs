@@ -19,6 +19,8 @@ mod rotation;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio_util::task::TaskTracker;
+
 use self::{
     content::{Content, Grant, Who},
     ended::EndedSessions,
@@ -85,6 +87,7 @@ struct Parts {
     ended: EndedSessions,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    tasks: TaskTracker,
 }
 
 /// What the sessions of a fleet share.
@@ -98,6 +101,8 @@ pub(crate) struct SessionSurroundings {
     pub(crate) clock: Arc<dyn Clock>,
     /// Where to count.
     pub(crate) metrics: Metrics,
+    /// Which tracker stores run on that nobody may wait for.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// A pair of tokens, for whoever signed in. They do not print.
@@ -139,6 +144,7 @@ impl Sessions {
             max_staleness: None,
             clock,
             metrics: Metrics::new(),
+            tasks: TaskTracker::new(),
         };
         let sessions = Self::following(keys, settings, surroundings);
         sessions.0.ended.rely();
@@ -151,9 +157,9 @@ impl Sessions {
         settings: SessionSettings,
         surroundings: SessionSurroundings,
     ) -> Self {
-        let SessionSurroundings { store, max_staleness, clock, metrics } = surroundings;
+        let SessionSurroundings { store, max_staleness, clock, metrics, tasks } = surroundings;
         let ended = EndedSessions::new(max_staleness, Arc::clone(&clock), metrics.clone());
-        Self(Arc::new(Parts { keys, settings, store, ended, clock, metrics }))
+        Self(Arc::new(Parts { keys, settings, store, ended, clock, metrics, tasks }))
     }
 
     /// Begins a session of `identity`, whom Apple's token has just proved.
@@ -189,7 +195,8 @@ impl Sessions {
         Ok(cookie)
     }
 
-    /// Ends the session `id`, here at once, and on every replica once it is stored.
+    /// Ends the session `id`, here at once, and on every replica once it is stored: even if whoever asked hangs up meanwhile,
+    /// and this future is dropped. Must be called on a tokio runtime.
     ///
     /// # Errors
     ///
@@ -197,15 +204,18 @@ impl Sessions {
     pub async fn end(&self, id: &SessionId) -> Result<(), StoreError> {
         let expires_at = self.end_of_any();
         let is_news = !self.0.ended.contains(id);
-        // Before it is stored: whoever asked may hang up meanwhile, and this future goes no further.
         self.0.ended.add(*id, expires_at);
-        let record = self.0.ended.record_of(id, expires_at);
-        // What is raised is never there already.
-        let _done = self.0.store.apply(vec![Write::Raise(Space::EndedSessions, record)]).await?;
         if is_news {
             self.count("ended");
         }
-        Ok(())
+        let record = self.0.ended.record_of(id, expires_at);
+        let store = Arc::clone(&self.0.store);
+        let storing = self.0.tasks.spawn(async move {
+            store.apply(vec![Write::Raise(Space::EndedSessions, record)]).await
+        });
+        let stored = storing.await.unwrap_or_else(|panic| Err(StoreError::Failed(panic.into())));
+        // What is raised is never there already.
+        stored.map(|_done| ())
     }
 
     /// How long sessions live, and how they are checked on.

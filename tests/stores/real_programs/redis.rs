@@ -82,7 +82,7 @@ impl Redis {
     }
 
     /// Sends a command by hand, and returns what comes back.
-    pub(super) async fn command(&self, words: &[&str]) -> String {
+    pub(crate) async fn command(&self, words: &[&str]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let words: Vec<_> =
             words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();

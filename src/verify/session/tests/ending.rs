@@ -68,6 +68,7 @@ async fn no_session_opens_before_it_is_known_which_were_ended() {
         max_staleness: None,
         clock: Arc::new(scene.clock.clone()),
         metrics: Metrics::new(),
+        tasks: TaskTracker::new(),
     };
     let unread = Sessions::following(keys(&[1]), SessionSettings::default(), surroundings);
     let verifier = Verifier::builder(ClientIds::new(["com.example.app"]).unwrap())

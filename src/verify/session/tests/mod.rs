@@ -53,6 +53,7 @@ impl Scene {
             max_staleness: None,
             clock: Arc::new(clock.clone()),
             metrics: metrics.clone(),
+            tasks: TaskTracker::new(),
         };
         let sessions = Sessions::following(keys(numbers), settings, surroundings);
         let listed = store.list(Space::EndedSessions).await.unwrap();

@@ -1,0 +1,60 @@
+//! The end of a session, on every replica: by its access token, or by its refresh token, which lives longer.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::Serialize;
+use tracing::warn;
+
+use super::{super::exchange::Exchange, Parts, answer::Answer, posted::refresh_token_of};
+use crate::{
+    authn::{Authenticator, Rejection},
+    telemetry::causes,
+    verify::{SessionFault, SessionId, TokenFault},
+};
+
+/// The answer to whoever has signed out.
+#[derive(Serialize)]
+struct SignedOut {
+    success: bool,
+}
+
+impl Parts {
+    /// Ends the session that the request presents a token of. One that has ended already has ended.
+    pub(super) async fn log_out(
+        &self,
+        headers: &HeaderMap,
+        body: &Bytes,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Rejection> {
+        let sessions = self.sessions()?;
+        match self.presented(headers, body, exchange) {
+            Ok(id) => sessions.end(&id).await.map_err(|error| {
+                warn!(cause = causes(&error), "the end of a session could not be stored");
+                Rejection::StoreUnavailable
+            })?,
+            Err(Rejection::Token(TokenFault::Session(SessionFault::Ended))) => {}
+            Err(rejection) => return Err(rejection),
+        }
+        Ok(Answer::json("signed_out", &SignedOut { success: true }))
+    }
+
+    /// The session that the request is about: that of the bearer token, or of the refresh token in its body.
+    fn presented(
+        &self,
+        headers: &HeaderMap,
+        body: &Bytes,
+        exchange: &mut Exchange,
+    ) -> Result<SessionId, Rejection> {
+        let verifier = &self.house.verifier;
+        let identity = match Authenticator::session_bearer(headers)? {
+            Some(text) => verifier.reopen(text)?,
+            None if body.is_empty() => return Err(Rejection::NoCredential),
+            None => {
+                let session = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
+                session.identity().clone()
+            }
+        };
+        exchange.proves(&identity);
+        identity.session_id().copied().ok_or(Rejection::NoCredential)
+    }
+}

@@ -1,0 +1,42 @@
+//! The next tokens of a session (RFC 6749 §6). Each refresh token is good once.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tracing::warn;
+
+use super::{
+    super::exchange::Exchange,
+    Parts, UNSEALED,
+    answer::{Answer, Tokens},
+    posted::refresh_token_of,
+};
+use crate::{authn::Rejection, telemetry::causes, verify::RenewError};
+
+impl Parts {
+    /// Renews the session whose refresh token is in `body`, if whom it is of may still pass.
+    pub(super) async fn refresh(
+        &self,
+        headers: &HeaderMap,
+        body: &Bytes,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Rejection> {
+        let sessions = self.sessions()?;
+        let session = self.house.verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
+        exchange.proves(session.identity());
+        self.house.policy.check(session.identity())?;
+        let tokens = sessions.renew(session).await.map_err(not_renewed)?;
+        Ok(Answer::json("renewed", &Tokens::of(&tokens)))
+    }
+}
+
+/// What the caller is told. Why the store cannot be asked is told in the log.
+pub(super) fn not_renewed(error: RenewError) -> Rejection {
+    match error {
+        RenewError::Refused(fault) => Rejection::Token(fault.into()),
+        RenewError::Unavailable(error) => {
+            warn!(cause = causes(&error), "a session could not be renewed");
+            Rejection::StoreUnavailable
+        }
+        RenewError::Seal(_) => UNSEALED,
+    }
+}
