@@ -98,6 +98,7 @@ struct Place {
 #[derive(Deserialize)]
 struct Session {
     access_token: String,
+    refresh_token: String,
 }
 
 /// Waits for the proxy, signs in as an app does, and tells the visitor what there is to try.
@@ -144,11 +145,12 @@ struct Page<'a> {
 
 impl Page<'_> {
     /// What happens, and the line that has it happen.
-    fn steps(&self) -> [(&'static str, String); 7] {
+    fn steps(&self) -> [(&'static str, String); 8] {
         let Self { apple, place: Place { proxy, .. }, visitors, session, .. } = self;
         let hello = format!("curl -i http://{proxy}/hello");
         let json = "-H 'Content-Type: application/json'";
         let token = format!("-H 'Authorization: Bearer {}'", apple.mint(&TokenTemplate::native()));
+        let refresh = json!({ "refresh_token": session.refresh_token });
         let session = format!("-H 'Authorization: Bearer {}'", session.access_token);
         let event = json!({
             "type": "consent-revoked", "sub": presets::SUBJECT,
@@ -173,6 +175,10 @@ impl Page<'_> {
             (
                 "With a session (of an app that signed in a moment ago): 200, and the application is told the same.",
                 format!("{hello} {session}"),
+            ),
+            (
+                "The app renews its session: new tokens, and the old refresh token is used up.",
+                format!("curl -i http://{proxy}/auth/apple/refresh {json} -d '{refresh}'"),
             ),
             (
                 "The user stops using the app, and Apple tells the proxy.",

@@ -87,7 +87,7 @@ fn is_refused(reply: &Reply, code: &str) {
 #[tokio::test]
 async fn the_curl_lines_show_a_whole_life_as_they_say() {
     let demo = Demo::start();
-    assert_eq!(demo.curl_lines.len(), 7);
+    assert_eq!(demo.curl_lines.len(), 8);
     is_welcome(&demo.send(1).await);
     is_refused(&demo.send(2).await, "no_credential");
     is_welcome(&demo.send(3).await);
@@ -102,9 +102,13 @@ async fn the_curl_lines_show_a_whole_life_as_they_say() {
     is_refused(&again, "apple_invalid_grant");
 
     is_welcome(&demo.send(5).await);
-    let notified = demo.send(6).await;
+    let renewed = demo.send(6).await;
+    assert_eq!(renewed.status, 200, "{renewed:?}");
+    assert!(renewed.json()["access_token"].as_str().unwrap().starts_with("siwa_a."));
+    let notified = demo.send(7).await;
     assert_eq!((notified.status, &notified.json()["statuses"]), (200, &json!([200])));
-    is_refused(&demo.send(7).await, "token_revoked");
+    is_refused(&demo.send(8).await, "token_revoked");
+    is_refused(&demo.send(6).await, "token_revoked");
     is_refused(&demo.send(1).await, "token_revoked");
 }
 
