@@ -19,7 +19,6 @@
 //! Nothing that a request says leads anywhere but to [origins](origin) that the operator wrote.
 
 mod android;
-mod apple_check;
 mod callback;
 mod cookies;
 mod form;
@@ -50,7 +49,6 @@ use tracing::Instrument;
 pub(in crate::endpoints) use self::keeper::ForBrowser;
 pub(crate) use self::{
     android::AndroidApp,
-    apple_check::AppleCheck,
     keeper::{BrowserKeeper, SESSION_COOKIE},
     origin::{Origin as BrowserOrigin, Origins},
     place::Place as BrowserPlace,
