@@ -55,8 +55,8 @@ impl Parts {
         body: &Bytes,
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
-        let SignInParts { verifier, sessions, recorder, clock, .. } = &self.house;
-        let sessions = sessions.as_ref().ok_or(Rejection::NotFound)?;
+        let SignInParts { verifier, recorder, clock, .. } = &self.house;
+        let sessions = self.sessions()?;
         let session = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
         let identity = session.identity();
         exchange.proves(identity);
