@@ -109,9 +109,8 @@ async fn a_deleted_account_has_no_consent_at_apple_and_no_session_here() {
     assert_eq!(reply.json(), expected);
     assert_eq!(reply.header("cache-control"), ["no-store"]);
     assert!(scene.apple.sign_in(&SignIn::to(APP)).user.is_some(), "the next is a first sign-in");
-    for session in [&here, &elsewhere] {
-        assert_eq!(scene.code_of(&session.access).await, "token_revoked");
-    }
+    assert_eq!(scene.code_of(&here.access).await, "session_ended");
+    assert_eq!(scene.code_of(&elsewhere.access).await, "token_revoked");
     let again = scene.delete(&elsewhere.refresh).await;
     assert_eq!((again.status, again.json()["code"].as_str()), (401, Some("token_revoked")));
     let counted = r#"siwa_requests_total{door="sign_in",route="none",outcome="account_deleted",fault="none"}"#;
@@ -199,7 +198,7 @@ async fn without_a_grant_of_apples_it_is_said_that_apple_was_not_asked() {
     let reply = scene.delete(&session.refresh).await;
     assert_eq!((reply.status, &reply.json()["apple"]), (200, &json!("not_asked")));
     assert_eq!(scene.revoked(), 0);
-    assert_eq!(scene.code_of(&session.access).await, "token_revoked");
+    assert_eq!(scene.code_of(&session.access).await, "session_ended");
 }
 
 #[tokio::test]
