@@ -16,9 +16,10 @@ use crate::{
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate, NotificationSettings,
-        NotificationSurroundings, Notifications, Page, Pages, Proxy, ProxyBody, ProxyParts,
-        Recorder, Router, SESSION_COOKIE, SharedRouter, SignIn, SignInParts, SignInSettings,
+        BodyReaders, Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate,
+        NotificationSettings, NotificationSurroundings, Notifications, Page, Pages, Proxy,
+        ProxyBody, ProxyParts, Recorder, Router, SESSION_COOKIE, SharedRouter, SignIn, SignInParts,
+        SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
@@ -233,6 +234,7 @@ fn build_sign_in(
         cors: settings.cors.clone(),
         realm: settings.realm.clone(),
         metrics: surroundings.metrics.clone(),
+        readers: BodyReaders::of_people(settings.limits.max_requests.get()),
     };
     Some(SignIn::new(surroundings.sign_in.clone()?, house))
 }

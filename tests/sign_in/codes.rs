@@ -102,8 +102,8 @@ async fn a_code_that_did_not_come_with_the_token_is_not_spent() {
 
 #[tokio::test]
 async fn a_code_from_the_web_is_redeemed_with_the_address_that_it_was_sent_to() {
-    let house = house("").await;
     let callback = "https://app.example/callback";
+    let house = house(&format!("sign_in.redirect_uris = ['{callback}']")).await;
     let signed_in = house.apple.sign_in(&SignIn::to(WEB).sent_to(callback));
     let authorization = json!({ "id_token": signed_in.identity_token, "code": signed_in.code });
     let body = json!({ "authorization": authorization, "redirectURI": callback });
@@ -111,6 +111,21 @@ async fn a_code_from_the_web_is_redeemed_with_the_address_that_it_was_sent_to() 
     assert_eq!(house.apple.asked()[0].field("redirect_uri"), Some(callback));
     let body = json!({ "authorization": authorization, "redirectURI": "http://app.example/" });
     assert_eq!(sign_in(house.address, &body).await.json()["code"], "bad_request");
+}
+
+#[tokio::test]
+async fn a_redirect_uri_that_nobody_configured_is_400_and_apple_is_not_asked() {
+    for configured in ["[]", "['https://app.example/callback', 'https://app.example/other']"] {
+        let house = house(&format!("sign_in.redirect_uris = {configured}")).await;
+        let SignedIn { identity_token, code, .. } = house.apple.sign_in(&SignIn::to(APP));
+        let mut body = json!({ "identityToken": identity_token, "authorizationCode": code });
+        body["redirectURI"] = json!("https://app.example/strange");
+        let refusal = sign_in(house.address, &body).await;
+        assert_eq!((refusal.status, &refusal.json()["code"]), (400, &json!("bad_request")));
+        assert!(house.apple.asked().is_empty(), "what it would say alarms the operator");
+        body["redirectURI"] = Value::Null;
+        assert_eq!(sign_in(house.address, &body).await.status, 200, "the code is not spent");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ use super::super::{
     own_paths::{OwnPaths, is_plain, not_plain},
     problems::Problems,
 };
-use crate::endpoints::{NonceRule, Place, SignInSettings};
+use crate::{
+    apple::RedirectUri,
+    endpoints::{NonceRule, Place, SignInSettings},
+};
 
 /// `[sign_in]`: where apps sign in with Apple's token, on the public listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +29,11 @@ pub(super) struct SignInSection {
 
     /// Whether a token is good for one sign-in; default `false`, as clients try again when an answer is lost.
     single_use: bool,
+
+    /// The addresses to which Apple's page sends browsers that sign in by a script of yours, to the letter as they are
+    /// registered; none by default. A code from the web is redeemed only with one of them beside it, in `redirectURI`: to
+    /// Apple any other looks like a wrong key.
+    redirect_uris: Vec<String>,
 
     /// Whether `webhooks.urls` are told of each sign-in, with the name at the first one; default `false`.
     webhook: bool,
@@ -53,6 +61,7 @@ impl Default for SignInSection {
             path: None,
             nonce: Nonce::default(),
             single_use: false,
+            redirect_uris: Vec::new(),
             webhook: false,
             rate_per_second: const { NonZeroU32::MIN.saturating_add(9) },
             rate_burst: const { NonZeroU32::MIN.saturating_add(49) },
@@ -67,12 +76,14 @@ impl SignInSection {
         own: &mut OwnPaths<'_>,
         has_sessions: bool,
     ) -> Option<SignInSettings> {
-        let Self { path, nonce, single_use, webhook, rate_per_second, rate_burst } = self;
+        let Self { path, nonce, single_use, redirect_uris, webhook, rate_per_second, rate_burst } =
+            self;
 
         let Some(path) = path else {
             let alone = [
                 ("sign_in.nonce", nonce != Nonce::default()),
                 ("sign_in.single_use", single_use),
+                ("sign_in.redirect_uris", !redirect_uris.is_empty()),
                 ("sign_in.webhook", webhook),
             ];
             for (key, _) in alone.iter().filter(|(_, is_set)| *is_set) {
@@ -100,7 +111,16 @@ impl SignInSection {
                 Nonce::Required => NonceRule::Required,
             },
             single_use,
+            redirect_uris: check_redirect_uris(problems, &redirect_uris),
             webhook,
         })
     }
+}
+
+fn check_redirect_uris(problems: &mut Problems, uris: &[String]) -> Box<[RedirectUri]> {
+    let check = |uri: &String| {
+        let checked = RedirectUri::new(uri);
+        checked.map_err(|invalid| problems.note("sign_in.redirect_uris", invalid.to_string())).ok()
+    };
+    uris.iter().filter_map(check).collect()
 }

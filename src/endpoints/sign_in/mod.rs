@@ -43,10 +43,10 @@ use super::{
     exchange::Exchange,
     notifications::Recorder,
     rate::Rate,
-    whole_body,
+    whole_body::Readers,
 };
 use crate::{
-    apple::TokenEndpoint,
+    apple::{RedirectUri, TokenEndpoint},
     authn::{Policy, Realm, Rejection},
     clock::Clock,
     peers::Peers,
@@ -68,6 +68,9 @@ pub(crate) struct SignInSettings {
     pub(crate) nonce: NonceRule,
     /// Whether a token is good for one sign-in.
     pub(crate) single_use: bool,
+    /// Which redirect URIs a code from the web may have been sent to. Of any other, Apple says that it does not know the app:
+    /// no caller is to have it say so.
+    pub(crate) redirect_uris: Box<[RedirectUri]>,
     /// Whether applications are told of sign-ins.
     pub(crate) webhook: bool,
 }
@@ -99,6 +102,8 @@ pub(crate) struct SignInParts {
     pub(crate) realm: Realm,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// Whose bodies are on their way.
+    pub(crate) readers: Readers,
 }
 
 #[derive(Debug)]
@@ -202,7 +207,8 @@ impl Parts {
         }
         let client = exchange.arrival().client();
         self.rate.take(client).map_err(|retry_after| Rejection::RateLimited { retry_after })?;
-        let body = whole_body::read(body, SignIn::MAX_BYTES, SignIn::PATIENCE).await?;
+        let (limit, patience) = (SignIn::MAX_BYTES, SignIn::PATIENCE);
+        let body = self.house.readers.read(body, limit, patience).await?;
         match place {
             Place::SignIn => self.sign_in(Posted::parse(&head.headers, &body)?, exchange).await,
             Place::Nonce => self.issue_nonce(),

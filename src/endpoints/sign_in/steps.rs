@@ -16,6 +16,7 @@ use super::{
     posted::{Code, Posted},
 };
 use crate::{
+    apple::RedirectUri,
     authn::{Rejection, SignInFault},
     clock::UnixTime,
     telemetry::causes,
@@ -100,10 +101,18 @@ impl Parts {
         if house.token_endpoint.is_none() || house.sessions.is_none() {
             return Ok(None);
         }
-        if let Some(Code { code, .. }) = &code {
+        if let Some(Code { code, redirect_uri }) = &code {
             identity.check_code(code.expose())?;
+            self.check_redirect_uri(redirect_uri.as_ref())?;
         }
         Ok(code)
+    }
+
+    fn check_redirect_uri(&self, posted: Option<&RedirectUri>) -> Result<(), Rejection> {
+        if posted.is_none_or(|posted| self.settings.redirect_uris.contains(posted)) {
+            return Ok(());
+        }
+        Err(Rejection::BadRequest("the redirect URI is none of sign_in.redirect_uris"))
     }
 
     async fn redeem(
