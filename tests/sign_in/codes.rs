@@ -17,8 +17,8 @@ use siwa_proxy::{
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 
-use super::{key_file, refused, sign_in, with_key};
-use crate::support::{House, Reply, application, read_head};
+use super::{ON, PATH, key_file, refused, sign_in, told::telling, with_key};
+use crate::support::{House, Recorder, Reply, application, eventually, open, read_head};
 
 const APP: &str = "com.example.app";
 const WEB: &str = "com.example.web";
@@ -205,9 +205,24 @@ async fn a_sign_in_that_failed_for_want_of_apple_may_be_repeated_with_its_token_
 }
 
 #[tokio::test]
+async fn a_sign_in_comes_to_its_end_even_if_whoever_asked_hangs_up() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), Recorder::start().await);
+    let house = house(&telling(&target, &folder).replace(ON, "")).await;
+    let SignedIn { identity_token, code, .. } = house.apple.sign_in(&SignIn::to(APP));
+    let body = json!({ "identityToken": identity_token, "authorizationCode": code }).to_string();
+    house.apple.fail_api_times(Fault::Slow(Duration::from_millis(500)), 1);
+    let mut stream = open(house.address).await;
+    let head = format!("POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: {}", body.len());
+    stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+    eventually("Apple has been asked", async || !house.apple.asked().is_empty()).await;
+    drop(stream);
+    target.received(1).await;
+}
+
+#[tokio::test]
 async fn without_a_team_key_or_without_sessions_a_code_is_none_of_our_business() {
     let key = key_file(1);
-    for settings in [super::ON.to_owned(), with_key(&key, "")] {
+    for settings in [ON.to_owned(), with_key(&key, "")] {
         let house = House::with(&settings).await;
         let token = house.apple.mint(&TokenTemplate::native());
         let body = json!({ "identityToken": token, "authorizationCode": "another.code" });

@@ -452,6 +452,8 @@ mod tests {
             ("[notifications]\nrate_per_second = 0", "notifications.rate_per_second"),
             ("[sign_in]\npath = 'auth'", "sign_in.path"),
             ("[sign_in]\nrate_burst = 0", "sign_in.rate_burst"),
+            ("[sign_in]\nmax_token_age = '1h'", "sign_in.max_token_age"),
+            ("[sign_in]\npath = '/auth'\nmax_token_age = '0s'", "sign_in.max_token_age"),
             ("[sign_in]\nredirect_uris = ['https://app.example/']", "sign_in.redirect_uris"),
             ("[sign_in]\npath = '/auth'\nredirect_uris = ['app.example']", "sign_in.redirect_uris"),
             ("[revocations]\ngroups = [['com.example.other']]", "revocations.groups"),

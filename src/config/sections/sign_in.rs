@@ -1,12 +1,15 @@
 //! `[sign_in]`.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{
-    own_paths::{OwnPaths, is_plain, not_plain},
-    problems::Problems,
+use super::{
+    super::{
+        own_paths::{OwnPaths, is_plain, not_plain},
+        problems::Problems,
+    },
+    check_positive,
 };
 use crate::{
     apple::RedirectUri,
@@ -21,6 +24,11 @@ pub(super) struct SignInSection {
     /// signs in here. It is ours from then on, and not the application's.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+
+    /// How long ago Apple may have issued a token that signs in; default 10 min. Shorter leaves less time to whoever finds
+    /// one; longer lets apps sign in late that could not reach us.
+    #[serde(with = "humantime_serde")]
+    max_token_age: Duration,
 
     /// Which nonces are asked for. `optional`, the default: none; one that is sent must be the token's, verbatim or as its
     /// SHA-256, and one of ours is good for one sign-in. `required`: one that `POST {path}/nonce` issued in the last ten
@@ -59,6 +67,7 @@ impl Default for SignInSection {
     fn default() -> Self {
         Self {
             path: None,
+            max_token_age: Self::MAX_TOKEN_AGE,
             nonce: Nonce::default(),
             single_use: false,
             redirect_uris: Vec::new(),
@@ -70,17 +79,28 @@ impl Default for SignInSection {
 }
 
 impl SignInSection {
+    const MAX_TOKEN_AGE: Duration = Duration::from_mins(10);
+
     pub(super) fn check(
         self,
         problems: &mut Problems,
         own: &mut OwnPaths<'_>,
         has_sessions: bool,
     ) -> Option<SignInSettings> {
-        let Self { path, nonce, single_use, redirect_uris, webhook, rate_per_second, rate_burst } =
-            self;
+        let Self {
+            path,
+            max_token_age,
+            nonce,
+            single_use,
+            redirect_uris,
+            webhook,
+            rate_per_second,
+            rate_burst,
+        } = self;
 
         let Some(path) = path else {
             let alone = [
+                ("sign_in.max_token_age", max_token_age != Self::MAX_TOKEN_AGE),
                 ("sign_in.nonce", nonce != Nonce::default()),
                 ("sign_in.single_use", single_use),
                 ("sign_in.redirect_uris", !redirect_uris.is_empty()),
@@ -91,6 +111,7 @@ impl SignInSection {
             }
             return None;
         };
+        check_positive(problems, "sign_in.max_token_age", max_token_age);
         if nonce == Nonce::Required && !has_sessions {
             let what = "needs sessions.key_files: nonces are sealed with them";
             problems.note_clash("sign_in.nonce", "sessions.key_files", what);
@@ -106,6 +127,7 @@ impl SignInSection {
             path: path.into_boxed_str(),
             per_second: rate_per_second,
             burst: rate_burst,
+            max_token_age,
             nonce: match nonce {
                 Nonce::Optional => NonceRule::Optional,
                 Nonce::Required => NonceRule::Required,

@@ -64,12 +64,14 @@ pub(crate) struct SignInSettings {
     pub(crate) per_second: NonZeroU32,
     /// How many at once, after a silence.
     pub(crate) burst: NonZeroU32,
+    /// How long ago Apple may have issued a token that signs in.
+    pub(crate) max_token_age: Duration,
     /// Which nonces are asked for.
     pub(crate) nonce: NonceRule,
     /// Whether a token is good for one sign-in.
     pub(crate) single_use: bool,
-    /// Which redirect URIs a code from the web may have been sent to. Of any other, Apple says that it does not know the app:
-    /// no caller is to have it say so.
+    /// Which redirect URIs a code from the web may have been sent to. At any other, Apple says that it does not know the
+    /// app: no caller is to have it say so.
     pub(crate) redirect_uris: Box<[RedirectUri]>,
     /// Whether applications are told of sign-ins.
     pub(crate) webhook: bool,
@@ -193,7 +195,7 @@ impl SignIn {
 
 impl Parts {
     async fn respond(
-        &self,
+        self: &Arc<Self>,
         place: Place,
         head: &Head,
         body: Incoming,
