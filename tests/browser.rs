@@ -6,6 +6,7 @@ mod doors;
 mod jar;
 mod pages;
 mod real_programs;
+mod told;
 
 use std::{io::Write, time::Duration};
 

@@ -52,6 +52,7 @@ const REACHED: &[Row] = &[
     ("sessions.replicas", &["several_replicas_need_a_store_that_they_share"]),
     ("sign_in.rate_per_second", &["a_client_that_signs_in_too_often_is_429_and_others_are_not"]),
     ("sign_in.rate_burst", &["a_client_that_signs_in_too_often_is_429_and_others_are_not"]),
+    ("browser.sign_in_timeout", &["a_sign_in_ends_in_time"]),
     ("notifications.rate_per_second", &["a_sender_who_posts_too_often_is_429_and_its_tokens_cost_nothing"]),
     ("notifications.rate_burst", &["a_sender_who_posts_too_often_is_429_and_its_tokens_cost_nothing", "each_sender_has_a_bucket_of_its_own"]),
     ("revocations.keep", &["an_entry_outlives_every_token_that_it_refuses_and_no_longer", "a_token_older_than_revocations_are_remembered_is_refused"]),

@@ -1,5 +1,7 @@
 //! Apps sign in with the token that Apple gave them.
 
+#[path = "sign_in/apple_check.rs"]
+mod apple_check;
 #[path = "sign_in/clients.rs"]
 mod clients;
 #[path = "sign_in/codes.rs"]

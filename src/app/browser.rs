@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::build::Surroundings;
 use crate::{
     config::Settings,
-    endpoints::{AppleCheck, BodyReaders, Browser, BrowserKeeper, BrowserParts, Gate},
+    endpoints::{BodyReaders, Browser, BrowserKeeper, BrowserParts, Gate},
     verify::Verifier,
 };
 
@@ -20,7 +20,7 @@ pub(super) fn build_keeper(
         settings: settings.browser.clone()?,
         sessions: surroundings.sessions.clone()?,
         verifier: verifier.clone(),
-        apple_check: AppleCheck::new(surroundings.token_endpoint.clone(), Arc::clone(&clock)),
+        apple_check: surroundings.apple_check.clone(),
         clock,
     })
 }
@@ -37,7 +37,7 @@ pub(super) fn build_browser(
         gate: Arc::clone(gate),
         verifier: verifier.clone(),
         sessions: surroundings.sessions.clone()?,
-        store: Arc::clone(&surroundings.recorder.as_ref()?.store),
+        recorder: surroundings.recorder.clone()?,
         token_endpoint: surroundings.token_endpoint.clone(),
         clock: Arc::clone(&surroundings.clock),
         trusted_peers: settings.trusted_peers.clone(),

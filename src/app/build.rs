@@ -7,7 +7,10 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use super::browser::{build_browser, build_keeper};
+use super::{
+    browser::{build_browser, build_keeper},
+    sign_in::build_sign_in,
+};
 use crate::{
     apple::TokenEndpoint,
     authn::{
@@ -16,10 +19,9 @@ use crate::{
     clock::Clock,
     config::{AdditionalKeys, AssertionSettings, JwksFrom, Published, Settings, UpstreamEntry},
     endpoints::{
-        BodyReaders, Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate,
+        AppleCheck, Destination, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, Gate,
         NotificationSettings, NotificationSurroundings, Notifications, Page, Pages, Proxy,
-        ProxyBody, ProxyParts, Recorder, Router, SESSION_COOKIE, SharedRouter, SignIn, SignInParts,
-        SignInSettings,
+        ProxyBody, ProxyParts, Recorder, Router, SESSION_COOKIE, SharedRouter, SignInSettings,
     },
     server::{Limit, Readiness},
     telemetry::Metrics,
@@ -144,6 +146,8 @@ pub(super) struct Surroundings {
     pub(super) sign_in: Option<SignInSettings>,
     /// Where Apple is asked in our apps' names, if we have a key to sign with; as the process was started with.
     pub(super) token_endpoint: Option<TokenEndpoint>,
+    /// Asks there whether consents still stand.
+    pub(super) apple_check: AppleCheck,
 }
 
 /// The clients of all applications. Where an application is spoken to as by the `earlier` settings, its connections stay: by
@@ -215,28 +219,6 @@ pub(super) fn build_router(
         .with_sign_in(build_sign_in(settings, &verifier, surroundings))
         .with_notifications(build_notifications(settings, verifier, surroundings))
         .share()
-}
-
-/// The door at which apps sign in, if there is to be one.
-fn build_sign_in(
-    settings: &Settings,
-    verifier: &Verifier,
-    surroundings: &Surroundings,
-) -> Option<SignIn> {
-    let house = SignInParts {
-        verifier: verifier.clone(),
-        sessions: surroundings.sessions.clone(),
-        token_endpoint: surroundings.token_endpoint.clone(),
-        recorder: surroundings.recorder.clone()?,
-        clock: Arc::clone(&surroundings.clock),
-        policy: settings.policy.clone(),
-        trusted_peers: settings.trusted_peers.clone(),
-        cors: settings.cors.clone(),
-        realm: settings.realm.clone(),
-        metrics: surroundings.metrics.clone(),
-        readers: BodyReaders::of_people(settings.limits.max_requests.get()),
-    };
-    Some(SignIn::new(surroundings.sign_in.clone()?, house))
 }
 
 /// The door for Apple's notifications, if there is to be one.

@@ -9,6 +9,7 @@ mod reload;
 mod revocation;
 mod rooms;
 mod sessions;
+mod sign_in;
 mod swappable;
 mod watching;
 
@@ -33,7 +34,7 @@ use crate::{
     apple::TokenEndpoint,
     clock::{Clock, SystemClock},
     config::{Flags, Settings},
-    endpoints::RevocationsView,
+    endpoints::{AppleCheck, RevocationsView},
     server::{
         Admin, Drained, Hangups, Inherited, ListenOn, Listener, Readiness, Server, ServerSettings,
         Signals, Tls,
@@ -199,6 +200,7 @@ impl App {
         let stop_admin = CancellationToken::new();
         let recorder = build_recorder(&settings, &clock, &metrics, &tasks)?;
         let sessions = build_sessions(&settings, recorder.as_ref(), &clock, &metrics, &tasks);
+        let token_endpoint = token_endpoint(&settings, &clock, &metrics)?;
         let admin_token = settings.admin_token.clone();
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),
@@ -210,7 +212,8 @@ impl App {
             sessions: sessions.clone(),
             notifications: settings.notifications.clone(),
             sign_in: settings.sign_in.clone(),
-            token_endpoint: token_endpoint(&settings, &clock, &metrics)?,
+            apple_check: AppleCheck::new(token_endpoint.clone(), Arc::clone(&clock)),
+            token_endpoint,
         };
         let (server, drain_delay) = (settings.server.clone(), settings.drain_delay);
         let rooms = Rooms::new(settings, &surroundings)?;

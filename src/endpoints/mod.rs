@@ -1,5 +1,6 @@
 //! The doors; each renders the same decision in its own way.
 
+mod apple_check;
 mod browser;
 mod cors;
 mod doors;
@@ -29,8 +30,9 @@ use hyper::body::Incoming;
 use tower::Service;
 
 pub(crate) use self::{
+    apple_check::AppleCheck,
     browser::{
-        AndroidApp, AppleCheck, Browser, BrowserKeeper, BrowserOrigin, BrowserParts, BrowserPlace,
+        AndroidApp, Browser, BrowserKeeper, BrowserOrigin, BrowserParts, BrowserPlace,
         BrowserSettings, CrossOrigin, Login, Origins, SESSION_COOKIE,
     },
     cors::{AllowOrigins, Cors, Credentials, Preflight},

@@ -162,5 +162,7 @@ async fn while_apple_is_out_of_reach_a_session_goes_on_for_a_week_and_then_it_ca
     assert_eq!((reply.status, reply.header("retry-after")), (503, vec!["5"]), "{reply:?}");
     assert!(browser.cookie(SESSION).is_some(), "it may be as good as ever");
     scene.house.apple.recover_api();
+    // It is asked again after a minute, and not by every request of a page.
+    scene.clock.advance(Duration::from_mins(1));
     assert_eq!(browser.open("/a").await.status, 200);
 }

@@ -223,7 +223,7 @@ class Image:
         self.assertEqual(config["Labels"]["org.opencontainers.image.revision"], "0123456789ab")
         self.assertEqual(config["Labels"]["org.opencontainers.image.version"], "0.1.0")
         version = self.container.once("--version").stdout
-        self.assertIn("commit 0123456789ab, features ext-authz,otlp", version)
+        self.assertIn("commit 0123456789ab, features ext-authz,mimalloc,otlp", version)
 
     def test_there_is_no_other_program_in_it(self):
         programs = [path for path in self.files if path.parent.name in ("bin", "sbin")]

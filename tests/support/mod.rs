@@ -102,6 +102,15 @@ impl House {
         house
     }
 
+    /// Likewise, that lives by `clock`.
+    pub(crate) async fn with_apple_at(clock: ManualClock, apple: Arc<Apple>, extra: &str) -> Self {
+        let application = Recorder::start().await;
+        let settings = settings(&apple.jwks_url(), application.address, extra);
+        let house = Self::run(settings, Arc::new(clock), apple, application).await;
+        house.ready().await;
+        house
+    }
+
     /// A house whose Apple was there before, as its settings name it, and whose application they name if there is one; ready.
     pub(crate) async fn beside(apple: Arc<Apple>, extra: &str) -> Self {
         let application = Recorder::start().await;

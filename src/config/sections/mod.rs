@@ -194,8 +194,13 @@ impl Sections {
         let browser = browser.check(problems, &mut own, &mut doors.paths, &known);
         let revocations =
             revocations.check(problems, client_ids, store.as_ref(), sessions.as_ref());
-        let webhooks =
-            webhooks.check(problems, notifications.as_ref(), sign_in.as_ref(), sessions.as_ref());
+        let webhooks = webhooks.check(
+            problems,
+            notifications.as_ref(),
+            sign_in.as_ref(),
+            browser.as_deref(),
+            sessions.as_ref(),
+        );
         let log = log.check(problems);
         let watch_every = reload.check(problems);
 

@@ -11,7 +11,7 @@ use super::{
     store::read,
 };
 use crate::{
-    endpoints::{NotificationSettings, SignInSettings},
+    endpoints::{BrowserSettings, NotificationSettings, SignInSettings},
     webhooks::{Target, WebhookSecret, WebhookSettings},
 };
 
@@ -56,6 +56,7 @@ impl WebhooksSection {
         problems: &mut Problems,
         notifications: Option<&NotificationSettings>,
         sign_in: Option<&SignInSettings>,
+        browser: Option<&BrowserSettings>,
         sessions: Option<&SessionsEntry>,
     ) -> WebhookSettings {
         let Self { urls, secret_files, keep, timeout } = self;
@@ -72,14 +73,19 @@ impl WebhooksSection {
                 format!("there are {secrets} for {urls} urls: name one for all, or one each");
             problems.note_clash("webhooks.secret_files", "webhooks.urls", what);
         }
-        let tells_sign_ins = sign_in.is_some_and(|sign_in| sign_in.webhook);
-        if tells_sign_ins && urls.is_empty() {
-            let what = "is missing, so that sign_in.webhook tells nobody";
-            problems.note_clash("webhooks.urls", "sign_in.webhook", what);
+        let tellers = [
+            ("sign_in.webhook", sign_in.is_some_and(|sign_in| sign_in.webhook)),
+            ("browser.webhook", browser.is_some_and(|browser| browser.webhook)),
+        ];
+        let mut tellers = tellers.into_iter().filter(|(_, tells)| *tells).map(|(key, _)| key);
+        let teller = tellers.next();
+        if let Some(key) = teller.filter(|_| urls.is_empty()) {
+            let what = format!("is missing, so that {key} tells nobody");
+            problems.note_clash("webhooks.urls", key, what);
         }
         // With both, people can delete their accounts.
         let tells_deletions = sign_in.is_some() && sessions.is_some();
-        let is_told = notifications.is_some() || tells_sign_ins || tells_deletions;
+        let is_told = notifications.is_some() || teller.is_some() || tells_deletions;
         if !is_told && !urls.is_empty() {
             let what = "are told nothing without notifications.path, sign_in.webhook or sessions.key_files: set one, or remove them";
             problems.note("webhooks.urls", what);

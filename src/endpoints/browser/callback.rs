@@ -10,7 +10,7 @@ use http::{Response, header::SET_COOKIE, request::Parts as Head};
 use tracing::warn;
 
 use super::{
-    super::exchange::Exchange,
+    super::{Recorder, exchange::Exchange, sign_in::UnverifiedName},
     Answer, BrowserParts, Outcome,
     form::AppleForm,
     keeper::session_cookie,
@@ -26,6 +26,7 @@ use crate::{
         AppleGrant, ExpectedNonce, Fault, Identity, Mismatch, Printable, TokenFault,
         UnverifiedToken,
     },
+    webhooks::Event,
 };
 
 /// How a sign-in ended.
@@ -108,7 +109,9 @@ impl BrowserParts {
             Some(endpoint) => self.redeem(endpoint, sign_in, &code, &identity).await?,
             None => None,
         };
-        self.begin_session(sign_in, &identity, grant.as_ref()).map(Ended::SignedIn)
+        let response = self.begin_session(sign_in, &identity, grant.as_ref())?;
+        self.tell(&identity, form).await?;
+        Ok(Ended::SignedIn(response))
     }
 
     fn begin_session(
@@ -152,6 +155,25 @@ impl BrowserParts {
         Err(TokenFault::Audience { found: Printable::new(identity.client_id().as_str()) })
     }
 
+    /// Tells the application, if it is to be told: from here on it will be. The name that Apple has the browser post at the
+    /// first sign-in is told as what it is, nobody's word; the address beside it is not told at all.
+    async fn tell(&self, identity: &Identity, form: &AppleForm) -> Result<(), Rejection> {
+        if !self.settings.webhook {
+            return Ok(());
+        }
+        let (Recorder { store, webhooks, .. }, now) = (&self.recorder, self.clock.now());
+        let name = form.get("user").and_then(UnverifiedName::of_user);
+        let event = Event::of_sign_in(identity, name.as_ref(), now);
+        let storing = store.apply(webhooks.deliveries_of(&event));
+        // An event of its own is never there already.
+        let _done = storing.await.map_err(|error| {
+            warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
+            Rejection::StoreUnavailable
+        })?;
+        webhooks.wake();
+        Ok(())
+    }
+
     /// Each sign-in ends once, whichever replica is asked.
     async fn spend(&self, sign_in: &SignIn) -> Result<Applied, Rejection> {
         let record = Record {
@@ -159,7 +181,7 @@ impl BrowserParts {
             value: String::new(),
             expires_at: self.clock.now().saturating_add(self.settings.sign_in_timeout),
         };
-        let spending = self.store.apply(vec![Write::Insert(Space::SpentNonces, record)]);
+        let spending = self.recorder.store.apply(vec![Write::Insert(Space::SpentNonces, record)]);
         spending.await.map_err(|error| {
             warn!(cause = causes(&error), "that a sign-in is over could not be stored");
             Rejection::StoreUnavailable

@@ -10,8 +10,7 @@ use http::{
 };
 
 use super::{
-    super::original::OriginalRequest,
-    apple_check::AppleCheck,
+    super::{apple_check::AppleCheck, original::OriginalRequest},
     cookies::{self, SameSite, SetCookie},
     navigation::is_navigation,
     place::Place,

@@ -19,7 +19,6 @@
 //! Nothing that a request says leads anywhere but to [origins](origin) that the operator wrote.
 
 mod android;
-mod apple_check;
 mod callback;
 mod cookies;
 mod form;
@@ -50,20 +49,18 @@ use tracing::Instrument;
 pub(in crate::endpoints) use self::keeper::ForBrowser;
 pub(crate) use self::{
     android::AndroidApp,
-    apple_check::AppleCheck,
     keeper::{BrowserKeeper, SESSION_COOKIE},
     origin::{Origin as BrowserOrigin, Origins},
     place::Place as BrowserPlace,
     settings::{BrowserSettings, CrossOrigin, Login},
 };
 use self::{cookies::SetCookie, form::AppleForm, origin::Origin};
-use super::{exchange::Exchange, gate::Gate, whole_body::Readers};
+use super::{Recorder, exchange::Exchange, gate::Gate, whole_body::Readers};
 use crate::{
     apple::TokenEndpoint,
     authn::Rejection,
     clock::Clock,
     peers::Peers,
-    store::Store,
     telemetry::{Metrics, RouteLabel},
     upstream::{Arrival, X_REQUEST_ID, host_of},
     verify::{Sessions, Verifier},
@@ -85,8 +82,8 @@ pub(crate) struct BrowserParts {
     pub(crate) verifier: Verifier,
     /// Makes sessions, and ends them.
     pub(crate) sessions: Sessions,
-    /// Remembers which sign-ins are over.
-    pub(crate) store: Arc<dyn Store>,
+    /// Remembers which sign-ins are over, and whom to tell of them.
+    pub(crate) recorder: Recorder,
     /// Redeems codes, if we have a key to sign with.
     pub(crate) token_endpoint: Option<TokenEndpoint>,
     /// Says what time it is.

@@ -29,6 +29,8 @@ pub(crate) struct BrowserSettings {
     pub(crate) sign_in_timeout: Duration,
     /// How long a session may lie idle.
     pub(crate) session_lifetime: Duration,
+    /// Whether the application is told of sign-ins, by webhook.
+    pub(crate) webhook: bool,
     /// Where they are sent when they have signed out; to a page of ours unless it is said.
     pub(crate) after_logout: Option<Box<str>>,
     /// What other sites' pages may have them do.

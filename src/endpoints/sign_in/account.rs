@@ -58,8 +58,8 @@ impl Parts {
         body: &Bytes,
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
-        let SignInParts { verifier, sessions, .. } = &self.house;
-        let sessions = sessions.as_ref().ok_or(Rejection::NotFound)?;
+        let verifier = &self.house.verifier;
+        let sessions = self.sessions()?;
         let session = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
         let identity = session.identity();
         exchange.proves(identity);

@@ -36,9 +36,11 @@ use http::{
 use hyper::body::Incoming;
 use tracing::Instrument;
 
+pub(in crate::endpoints) use self::name::UnverifiedName;
 use self::{answer::Answer, nonce::Nonces, posted::Posted};
 pub(crate) use self::{nonce::NonceRule, place::Place};
 use super::{
+    apple_check::AppleCheck,
     cors::{Cors, is_preflight},
     exchange::Exchange,
     notifications::Recorder,
@@ -92,6 +94,8 @@ pub(crate) struct SignInParts {
     pub(crate) token_endpoint: Option<TokenEndpoint>,
     /// Remembers what was used, and tells applications.
     pub(crate) recorder: Recorder,
+    /// Asks Apple whether consents still stand.
+    pub(crate) apple_check: AppleCheck,
     /// Says what time it is.
     pub(crate) clock: Arc<dyn Clock>,
     /// Who may pass, wherever they go: nobody else need sign in.

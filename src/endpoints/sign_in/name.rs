@@ -8,7 +8,7 @@ use super::tree::Tree;
 /// (<https://openid.net/specs/openid-connect-core-1_0.html#StandardClaims>) where it has them.
 #[derive(Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(Debug))]
-pub(super) struct UnverifiedName {
+pub(in crate::endpoints) struct UnverifiedName {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,6 +28,11 @@ pub(super) struct UnverifiedName {
 impl UnverifiedName {
     /// The longest part of a name that is handed on, in characters.
     const LONGEST: usize = 100;
+
+    /// The name in `user`, the JSON text that Apple has a browser post beside the token.
+    pub(in crate::endpoints) fn of_user(user: &str) -> Option<Self> {
+        Tree::of_json(user.as_bytes())?.below("name").next().and_then(Self::of)
+    }
 
     /// What is below `tree`: the parts of a name, by the names that clients give them, or the whole of it as one text.
     pub(super) fn of(tree: &Tree) -> Option<Self> {

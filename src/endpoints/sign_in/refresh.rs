@@ -24,6 +24,9 @@ impl Parts {
         let session = self.house.verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
         exchange.proves(session.identity());
         self.house.policy.check(session.identity())?;
+        // One that was used before has Apple asked no more than us.
+        sessions.check_unused(&session).await.map_err(not_renewed)?;
+        let session = self.house.apple_check.check(session, sessions).await?;
         let tokens = sessions.renew(session).await.map_err(not_renewed)?;
         Ok(Answer::json("renewed", &Tokens::of(&tokens)))
     }

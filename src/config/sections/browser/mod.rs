@@ -66,6 +66,9 @@ pub(super) struct BrowserSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     after_logout: Option<String>,
 
+    /// Whether `webhooks.urls` are told of each sign-in, with the name at the first one; default `false`.
+    webhook: bool,
+
     /// What becomes of requests that change something (any method but `GET`, `HEAD` and `OPTIONS`, and `WebSocket`s) and come
     /// from another site's page with the session's cookie. `refuse`, the default: 403. `forward`: the application tells
     /// forged requests from others itself.
@@ -128,6 +131,7 @@ impl Default for BrowserSection {
             sign_in_timeout: Duration::from_mins(10),
             session_lifetime: Duration::from_hours(7 * 24),
             after_logout: None,
+            webhook: false,
             cross_origin: CrossOriginKey::default(),
             cross_origin_trusted: Vec::new(),
             authorize_url,
@@ -170,6 +174,7 @@ impl BrowserSection {
             sign_in_timeout,
             session_lifetime,
             after_logout,
+            webhook,
             cross_origin,
             cross_origin_trusted,
             authorize_url,
@@ -205,6 +210,7 @@ impl BrowserSection {
             sign_in_timeout,
             session_lifetime,
             after_logout: after_logout.map(Into::into),
+            webhook,
             cross_origin: match cross_origin {
                 CrossOriginKey::Refuse => CrossOrigin::RefuseBut(trusted),
                 CrossOriginKey::Forward => CrossOrigin::Forward,

@@ -1,7 +1,7 @@
 //! Once a day Apple is asked whether a session's consent still stands
 //! (<https://developer.apple.com/documentation/signinwithapple/verifying-a-user>): what it withdrew without a word to us ends.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use tracing::{info, warn};
@@ -11,7 +11,7 @@ use crate::{
     authn::Rejection,
     clock::{Clock, UnixTime},
     telemetry::causes,
-    verify::{AppleGrant, Fault, RefreshToken, SessionFault, SessionId, Sessions},
+    verify::{AppleGrant, RefreshToken, SessionFault, SessionId, Sessions},
 };
 
 /// Asks Apple. Clones share what was asked of late.
@@ -19,8 +19,17 @@ use crate::{
 pub(crate) struct AppleCheck {
     endpoint: Option<TokenEndpoint>,
     clock: Arc<dyn Clock>,
-    /// When Apple was last asked about a session here: a page loads in many requests, and all of them bring the old cookie.
-    asked: Cache<SessionId, UnixTime>,
+    /// What came of asking about a session here: a page loads in many requests, and all of them bring the old cookie.
+    asked: Cache<SessionId, Asked>,
+}
+
+/// What came of asking about a session.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// When it may be asked about again.
+    again_at: UnixTime,
+    /// Whether Apple has answered; not while an answer is waited for.
+    is_answered: bool,
 }
 
 impl fmt::Debug for AppleCheck {
@@ -32,6 +41,9 @@ impl fmt::Debug for AppleCheck {
 impl AppleCheck {
     /// Sessions about which it is remembered that Apple was asked.
     const REMEMBERED: u64 = 100_000;
+    /// Time until Apple is asked again about a session after it did not answer: else each request of everybody whose turn
+    /// it is would wait for it.
+    const RETRY_AFTER: Duration = Duration::from_mins(1);
 
     /// Asks at `endpoint`; nobody, if there is none.
     pub(crate) fn new(endpoint: Option<TokenEndpoint>, clock: Arc<dyn Clock>) -> Self {
@@ -52,38 +64,37 @@ impl AppleCheck {
         let Some((endpoint, grant)) = self.endpoint.as_ref().zip(session.grant().cloned()) else {
             return Ok(session);
         };
-        let id = *session.session_id();
-        if !self.is_due(&id, grant.checked_at, sessions) {
+        let (id, settings) = (*session.session_id(), sessions.settings());
+        let now = self.clock.now();
+        if now.saturating_since(grant.checked_at) < settings.apple_check_every {
             return Ok(session);
         }
+        if let Some(asked) = self.asked.get(&id).filter(|asked| now < asked.again_at) {
+            if !asked.is_answered {
+                self.check_grace(grant.checked_at, sessions)?;
+            }
+            return Ok(session);
+        }
+        // Nobody else asks meanwhile.
+        let again_at = now.saturating_add(Self::RETRY_AFTER);
+        self.asked.insert(id, Asked { again_at, is_answered: false });
         match endpoint.validate(&grant.client_id, &grant.refresh_token).await {
             Ok(_still_stands) => {
                 let checked_at = self.clock.now();
+                let again_at = checked_at.saturating_add(settings.apple_check_every);
+                self.asked.insert(id, Asked { again_at, is_answered: true });
                 Ok(session.with_grant(Some(AppleGrant { checked_at, ..grant })))
             }
-            Err(fault) if fault.fault() == Fault::Caller => {
+            Err(fault) if fault.is_invalid_grant() => {
                 info!(code = fault.code(), "Apple has ended a consent: its session ends");
                 end(&id, sessions).await;
                 Err(Rejection::Token(SessionFault::Ended.into()))
             }
             Err(fault) => {
                 warn!(code = fault.code(), "Apple cannot be asked whether a consent stands");
-                self.asked.invalidate(&id);
-                self.check_grace(grant.checked_at, sessions)?;
-                Ok(session)
+                self.check_grace(grant.checked_at, sessions).map(|()| session)
             }
         }
-    }
-
-    /// Whether it is time to ask about the session `id`, whose answer is of `checked_at`; then nobody else asks meanwhile.
-    fn is_due(&self, id: &SessionId, checked_at: UnixTime, sessions: &Sessions) -> bool {
-        let (now, every) = (self.clock.now(), sessions.settings().apple_check_every);
-        let is_recent = |at: UnixTime| now.saturating_since(at) < every;
-        if is_recent(checked_at) || self.asked.get(id).is_some_and(is_recent) {
-            return false;
-        }
-        self.asked.insert(*id, now);
-        true
     }
 
     fn check_grace(&self, checked_at: UnixTime, sessions: &Sessions) -> Result<(), Rejection> {
