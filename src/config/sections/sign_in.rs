@@ -146,3 +146,28 @@ fn check_redirect_uris(problems: &mut Problems, uris: &[String]) -> Box<[Redirec
     };
     uris.iter().filter_map(check).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Settings;
+
+    #[test]
+    fn ages_and_redirect_uris_are_checked_and_say_nothing_without_a_path() {
+        let path = "sign_in.path = '/auth'";
+        for (path, setting, said) in [
+            (path, "max_token_age = '0s'", "must be more than zero"),
+            (path, "redirect_uris = ['app.example']", "must be an https:// address"),
+            ("", "max_token_age = '1h'", "says nothing without sign_in.path"),
+            ("", "redirect_uris = ['https://app.example/']", "says nothing without sign_in.path"),
+        ] {
+            let text = format!(
+                "upstream.url = 'http://app'\napple.client_ids = ['a.b']\n{path}\nsign_in.{setting}"
+            );
+            let problem = Settings::from_toml(&text).unwrap_err().to_string();
+            let (key, _) = setting.split_once(' ').unwrap();
+            let expected = format!("sign_in.{key}: {said}");
+            assert!(problem.contains(&expected), "{setting}: {problem}");
+            assert!(problem.contains("config.toml:4"), "{setting}: {problem}");
+        }
+    }
+}
