@@ -14,8 +14,10 @@ use crate::verify::UnverifiedToken;
 pub(crate) enum Credential<'a> {
     /// `Authorization: Bearer …` (RFC 6750 §2.1) with something in the shape of a token of Apple's.
     Token(UnverifiedToken<'a>),
-    /// A token of a session of ours: as a bearer token, or in a browser's cookie.
+    /// A bearer token that begins as ours do: it should be the access token of a session.
     Session(&'a str),
+    /// What a browser's cookie holds, which is good there alone: who keeps browsers' sessions looks for it in cookies.
+    Cookie(&'a str),
 }
 
 /// The name of the cookie that holds a browser's session (RFC 6265 §4.1.1).
@@ -73,7 +75,7 @@ impl<'a> Credential<'a> {
             return Err(Rejection::SeveralCredentials);
         }
         if let Some(session) = session {
-            return Ok(Some(Self::Session(text_of(session))));
+            return Ok(Some(Self::Cookie(text_of(session))));
         }
         let Some(token) = line.and_then(|line| bearer(line.as_bytes())) else { return Ok(None) };
         let text = text_of(token);
@@ -89,6 +91,7 @@ impl fmt::Debug for Credential<'_> {
         match self {
             Self::Token(token) => token.fmt(f),
             Self::Session(_) => f.write_str("Session(..)"),
+            Self::Cookie(_) => f.write_str("Cookie(..)"),
         }
     }
 }
@@ -128,13 +131,14 @@ mod tests {
             Ok(None) => "none".into(),
             Ok(Some(credential @ Credential::Token(_))) => format!("{credential:?}"),
             Ok(Some(Credential::Session(text))) => format!("session {text}"),
+            Ok(Some(Credential::Cookie(text))) => format!("cookie {text}"),
             Err(rejection) => rejection.code().into(),
         }
     }
 
     #[test]
     fn a_bearer_that_begins_as_ours_is_of_a_session_whatever_it_is() {
-        for text in ["siwa_a.AQ", "siwa_r.AQ", "siwa_", "siwa_x.a.b"] {
+        for text in ["siwa_a.AQ", "siwa_c.AQ", "siwa_r.AQ", "siwa_", "siwa_x.a.b"] {
             assert_eq!(find(&[format!("Bearer {text}").as_bytes()]), format!("session {text}"));
         }
         assert_eq!(find(&[b"Bearer Siwa_a.AQ"]), "token_malformed");
@@ -145,8 +149,9 @@ mod tests {
         for cookies in
             [&[&b"s=siwa_c.A"[..]][..], &[b"a=1; s=siwa_c.A ;b=2"], &[b"a=1", b"s=siwa_c.A"]]
         {
-            assert_eq!(find_beside(&[], cookies), "session siwa_c.A");
+            assert_eq!(find_beside(&[], cookies), "cookie siwa_c.A");
         }
+        assert_eq!(find_beside(&[], &[b"s=siwa_a.A"]), "cookie siwa_a.A", "whatever it is");
         for cookies in [&b"S=siwa_c.A"[..], b"ss=siwa_c.A", b"a=s=siwa_c.A", b"s", b""] {
             assert_eq!(find_beside(&[], &[cookies]), "none");
         }
@@ -170,6 +175,7 @@ mod tests {
             assert!(SessionCookieName::new(name).is_none(), "{name}");
         }
         assert_eq!(format!("{:?}", Credential::Session("siwa_a.AQ")), "Session(..)");
+        assert_eq!(format!("{:?}", Credential::Cookie("siwa_c.AQ")), "Cookie(..)");
     }
 
     #[test]

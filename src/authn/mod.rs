@@ -98,6 +98,9 @@ impl Authenticator {
                 pin!(self.verifier.verify(&token)).instrument(spans::verify()).await?
             }
             Some(Credential::Session(text)) => self.verifier.reopen(text)?,
+            Some(Credential::Cookie(text)) => {
+                Arc::clone(self.verifier.reopen_cookie(text)?.identity())
+            }
         };
         self.policy.check(&identity)?;
         here.check(&identity)?;
@@ -117,7 +120,7 @@ impl Authenticator {
     pub(crate) fn session_bearer(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
         Ok(match Credential::find(headers, None)? {
             Some(Credential::Session(text)) => Some(text),
-            Some(Credential::Token(_)) | None => None,
+            Some(Credential::Token(_) | Credential::Cookie(_)) | None => None,
         })
     }
 

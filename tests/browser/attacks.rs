@@ -430,3 +430,24 @@ async fn what_could_not_be_judged_is_no_session_and_is_said_to_be_worth_another_
     assert_eq!((reply.status, reply.header("retry-after")), (503, vec!["5"]));
     assert!(reply.body.contains("return_to=%2Fa"), "{}", reply.body);
 }
+
+#[tokio::test]
+async fn a_sessions_cookie_is_no_bearer_token_at_any_door_and_a_bearer_token_is_no_cookie() {
+    let house = house("[server]\ntrusted_peers = ['127.0.0.1']").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let session = browser.cookie(SESSION).unwrap().value.clone();
+    let bearer = format!("Bearer {session}");
+    for path in ["/", "/auth/apple/userinfo", "/auth/apple/verify", "/auth/apple/forward-auth"] {
+        let reply = house.get(path, &[("Authorization", &bearer)]).await;
+        let refused = (reply.status, reply.json()["code"].clone());
+        assert_eq!(refused, (401, "session_wrong_kind".into()), "{path}");
+    }
+    // What would be an access token is refused by what it is for, before anybody looks inside.
+    let access = session.replacen("siwa_c.", "siwa_a.", 1);
+    let reply = house.get("/", &[("Cookie", &format!("{SESSION}={access}"))]).await;
+    assert_eq!(reply.json()["code"], "session_wrong_kind");
+    assert!(house.application.requests().is_empty());
+    let reply = house.get("/", &[("Cookie", &format!("{SESSION}={session}"))]).await;
+    assert_eq!(reply.status, 200, "the cookie itself is good");
+}

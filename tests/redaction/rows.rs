@@ -143,6 +143,7 @@ pub(super) const SIGNING_IN: &[Row] = &[
     ("a nonce of the client's",    Some("signed_in"),            |s| { let nonce = s.secret(); let t = s.token(|it| it.nonce(&nonce)); s.sign_in(&t, &format!(",\"nonce\":\"{nonce}\"")) }),
     ("a nonce that is wrong",      Some("token_nonce"),          |s| { let (t, nonce) = (s.good(), s.secret()); s.sign_in(&t, &format!(",\"rawNonce\":\"{nonce}\"")) }),
     ("a nonce that poses as ours", Some("nonce_unknown"),        |s| { let (t, nonce) = (s.good(), s.secret()); s.sign_in(&t, &format!(",\"nonce\":\"siwa_n.{nonce}\"")) }),
+    ("a cookie as a bearer",       Some("session_wrong_kind"),   |s| { let word = s.secret(); s.request("GET /", &[&format!("Authorization: Bearer siwa_c.{word}")]) }),
     ("an Apple that fails",        Some("apple_html"),           |s| { s.apple.fail_api_times(Fault::Html200, 1); s.redeem() }),
 ];
 

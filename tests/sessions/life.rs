@@ -154,6 +154,20 @@ async fn a_refresh_token_signs_out_when_the_access_token_has_expired() {
 }
 
 #[tokio::test]
+async fn the_refresh_token_signs_out_as_the_bearer_too() {
+    let keyring = Keyring::new(&[1]);
+    let house = house(&keyring, "").await;
+    let tokens = begin(&house).await;
+    let line = format!("Authorization: Bearer {}\r\n", tokens["refresh_token"].as_str().unwrap());
+    for time in ["the first time", "when it has ended already"] {
+        let reply = post(house.address, &format!("{PATH}/logout"), &line, "").await;
+        assert_eq!(reply.status, 200, "{time}");
+        assert_eq!(call(&house, &tokens).await, "session_ended");
+        assert_eq!(code(&renew(&house, &tokens).await), "session_ended");
+    }
+}
+
+#[tokio::test]
 async fn nobody_signs_out_without_a_token_of_a_session() {
     let keyring = Keyring::new(&[1]);
     let house = house(&keyring, "").await;
@@ -162,6 +176,8 @@ async fn nobody_signs_out_without_a_token_of_a_session() {
         (String::new(), "no_credential"),
         (format!("Authorization: {apples}\r\n"), "no_credential"),
         ("Authorization: Bearer siwa_a.AAAA\r\n".to_owned(), "session_malformed"),
+        ("Authorization: Bearer siwa_r.AAAA\r\n".to_owned(), "session_malformed"),
+        ("Authorization: Bearer siwa_c.AAAA\r\n".to_owned(), "session_wrong_kind"),
     ] {
         let reply = post(house.address, &format!("{PATH}/logout"), &line, "").await;
         assert_eq!((reply.status, code(&reply).as_str()), (401, expected));

@@ -1,5 +1,7 @@
 //! The end of a session, on every replica: by its access token, or by its refresh token, which lives longer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
@@ -9,7 +11,7 @@ use super::{super::exchange::Exchange, Parts, answer::Answer, posted::refresh_to
 use crate::{
     authn::{Authenticator, Rejection},
     telemetry::causes,
-    verify::{SessionFault, SessionId, TokenFault},
+    verify::{Purpose, SessionFault, SessionId, TokenFault},
 };
 
 /// The answer to whoever has signed out.
@@ -38,7 +40,8 @@ impl Parts {
         Ok(Answer::json("signed_out", &SignedOut { success: true }))
     }
 
-    /// The session that the request is about: that of the bearer token, or of the refresh token in its body.
+    /// The session that the request is about: that of the bearer token, whose access token may have expired and whose refresh
+    /// token may have not, or of the refresh token in its body.
     fn presented(
         &self,
         headers: &HeaderMap,
@@ -47,11 +50,14 @@ impl Parts {
     ) -> Result<SessionId, Rejection> {
         let verifier = &self.house.verifier;
         let identity = match Authenticator::session_bearer(headers)? {
+            Some(text) if Purpose::of(text) == Some(Purpose::Refresh) => {
+                Arc::clone(verifier.reopen_refresh(text)?.identity())
+            }
             Some(text) => verifier.reopen(text)?,
             None if body.is_empty() => return Err(Rejection::NoCredential),
             None => {
                 let session = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
-                session.identity().clone()
+                Arc::clone(session.identity())
             }
         };
         exchange.proves(&identity);

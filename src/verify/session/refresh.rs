@@ -78,19 +78,15 @@ impl fmt::Debug for RefreshToken {
 }
 
 impl Sessions {
-    /// Opens an access token or a browser's session. Whether it is still good is another question.
+    /// Opens an access token. Whether it is still good is another question.
     pub(super) fn open(&self, text: &str) -> Result<Identity, SessionFault> {
-        let purpose = match Purpose::of(text) {
-            Some(Purpose::Cookie) => Purpose::Cookie,
-            _ => Purpose::Access,
-        };
-        let content: Content = self.0.keys.open(purpose, text)?;
-        let expires_at = self.expiry_of(&content, purpose);
+        let content: Content = self.0.keys.open(Purpose::Access, text)?;
+        let expires_at = self.expiry_of(&content, Purpose::Access);
         let id = SessionId::parse(&content.sid).ok_or(SessionFault::Malformed)?;
         content.who.identity(id, expires_at).ok_or(SessionFault::Malformed)
     }
 
-    /// Opens a refresh token, or a browser's session for the sake of its grant.
+    /// Opens a refresh token, or a browser's session, with the grant that it holds.
     pub(super) fn open_whole(
         &self,
         purpose: Purpose,

@@ -14,7 +14,7 @@ use super::{
 };
 
 impl Verifier {
-    /// Says whose session `text` is of: an access token (`siwa_a.…`) or a browser's (`siwa_c.…`), at this moment.
+    /// Says whose session the access token `text` (`siwa_a.…`) is of, at this moment.
     ///
     /// What is asked of Apple's tokens is asked of it, too: whether its app and its issuer are still accepted, whether it has
     /// expired, and whether its subject was revoked since Apple's token of the sign-in was issued. Not how old that is, as
@@ -40,7 +40,8 @@ impl Verifier {
         self.reopen_whole(Purpose::Refresh, text)
     }
 
-    /// Says whose session a browser's cookie is of, as [`reopen`](Self::reopen) does, and what Apple granted with it.
+    /// Says whose session a browser's cookie (`siwa_c.…`) is of, as [`reopen`](Self::reopen) does, and what Apple granted with
+    /// it. It lives for long, so that whoever takes it asks Apple from time to time, and nobody takes one as a bearer token.
     ///
     /// # Errors
     ///

@@ -78,6 +78,11 @@ impl Scene {
         code_of(self.verifier.reopen(text.as_str()).map(drop))
     }
 
+    /// What the browser is answered whose cookie is `text`.
+    fn code_in_browser(&self, text: &Sealed) -> &'static str {
+        code_of(self.verifier.reopen_cookie(text.as_str()).map(drop))
+    }
+
     /// Uses the refresh token `text`.
     async fn renew(&self, text: &Sealed) -> Result<SessionTokens, &'static str> {
         let opened = self.verifier.reopen_refresh(text.as_str());
@@ -111,13 +116,12 @@ async fn who_signed_in_is_who_the_session_is_of() {
         "email_verified": true, "is_private_email": "true", "real_user_status": 2,
         "transfer_sub": "001999.r0001", "org_id": "o", "nonce": "n", "c_hash": "h",
     }));
-    let sessions = &scene.sessions;
-    let [by_token, by_cookie] = [
-        sessions.begin(&identity, None).unwrap().access,
-        sessions.begin_in_browser(&identity, None, Duration::from_hours(1)).unwrap().value,
-    ]
-    .map(|text| scene.sessions.open(text.as_str()).unwrap());
-    for reopened in [by_token, by_cookie] {
+    let (sessions, verifier) = (&scene.sessions, &scene.verifier);
+    let token = sessions.begin(&identity, None).unwrap().access;
+    let cookie = sessions.begin_in_browser(&identity, None, Duration::from_hours(1)).unwrap();
+    let by_token = verifier.reopen(token.as_str()).unwrap();
+    let by_cookie = verifier.reopen_cookie(cookie.value.as_str()).unwrap();
+    for reopened in [&by_token, by_cookie.identity()] {
         assert_eq!(reopened.issuer(), identity.issuer());
         assert_eq!(reopened.subject(), identity.subject());
         assert!(reopened.audience().eq(identity.audience()));
@@ -197,12 +201,14 @@ async fn each_kind_of_token_is_good_for_one_thing() {
         .begin_in_browser(&identity_with(json!({})), None, Duration::from_hours(1))
         .unwrap();
     assert_eq!(scene.code(&tokens.refresh), "session_wrong_kind");
-    assert_eq!(scene.code(&cookie.value), "good");
+    assert_eq!(scene.code(&cookie.value), "session_wrong_kind", "a cookie is no bearer token");
+    assert_eq!(scene.code_in_browser(&cookie.value), "good");
+    for text in [&tokens.access, &tokens.refresh] {
+        assert_eq!(scene.code_in_browser(text), "session_wrong_kind");
+    }
     for text in [&tokens.access, &cookie.value] {
         assert_eq!(scene.renew(text).await.unwrap_err(), "session_wrong_kind");
     }
-    let refresh = scene.verifier.reopen_cookie(tokens.refresh.as_str());
-    assert_eq!(code_of(refresh.map(drop)), "session_wrong_kind");
 }
 
 /// Apple's refresh token, and when Apple last said that it holds.
@@ -229,7 +235,7 @@ async fn a_browsers_session_is_renewed_with_all_that_it_holds() {
     let renewed = scene.sessions.renew_in_browser(opened, hour).unwrap();
     assert_eq!(renewed.session_id, cookie.session_id);
     scene.clock.advance(Duration::from_mins(20));
-    assert_eq!(scene.code(&cookie.value), "session_expired");
+    assert_eq!(scene.code_in_browser(&cookie.value), "session_expired");
     let opened = scene.verifier.reopen_cookie(renewed.value.as_str()).unwrap();
     assert_eq!(told(&opened), Some(("r.0.secret", NOW - 5)));
     assert!(!format!("{opened:?} {grant:?} {cookie:?}").contains("secret"));
