@@ -40,7 +40,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, LOCATION, SET_COOKIE},
+    header::{CACHE_CONTROL, LOCATION, ORIGIN, SET_COOKIE},
     request::Parts as Head,
 };
 use hyper::body::Incoming;
@@ -179,10 +179,23 @@ impl BrowserParts {
             }
             Place::Logout => self.log_out(head, exchange).await,
             Place::Android => {
+                self.check_sender(head)?;
                 let form = AppleForm::read(&head.headers, body, &self.readers).await?;
                 self.hand_on(&form)
             }
         }
+    }
+
+    /// Refuses what another page than Apple's posts: an app that does not check `state` would sign its user in as whoever that
+    /// page pleases. Browsers say where a POST comes from.
+    fn check_sender(&self, head: &Head) -> Result<(), Rejection> {
+        self.origin_of(head)?;
+        let apple = self.settings.authorize_url.origin().ascii_serialization();
+        let is_apples = |origin: &HeaderValue| origin.as_bytes() == apple.as_bytes();
+        if head.headers.get_all(ORIGIN).iter().all(is_apples) {
+            return Ok(());
+        }
+        Err(Rejection::CrossOrigin)
     }
 
     fn hand_on(&self, form: &AppleForm) -> Result<Answer, Rejection> {
