@@ -89,6 +89,8 @@ async fn what_a_store_lost_is_written_there_again() {
     scene.sessions.end(&other.session_id).await.unwrap();
     let there = vec![scene.sessions.0.ended.record_of(&other.session_id, scene.sessions.now())];
     let missing = crate::store::Follower::load(&scene.sessions.0.ended, there);
-    let [Write::Raise(Space::EndedSessions, record)] = &missing[..] else { panic!("{missing:?}") };
+    let [crate::store::Write::Raise(Space::EndedSessions, record)] = &missing[..] else {
+        panic!("{missing:?}")
+    };
     assert_eq!(record.key, tokens.session_id.to_text());
 }
