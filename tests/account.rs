@@ -1,6 +1,6 @@
 //! People delete their accounts: the consent at Apple ends, their sessions do, and the application hears of it.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use siwa_proxy::{
@@ -8,8 +8,11 @@ use siwa_proxy::{
     sim::{Apple, faults::Fault, people::Person, sign_in::SignIn},
 };
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 
-use crate::support::{House, PATIENCE, Recorder, Reply, exchange, notifying::post};
+use crate::support::{
+    House, PATIENCE, Recorder, Reply, eventually, exchange, notifying::post, open,
+};
 
 const APP: &str = "com.example.app";
 
@@ -115,6 +118,24 @@ async fn a_deleted_account_has_no_consent_at_apple_and_no_session_here() {
     assert_eq!((again.status, again.json()["code"].as_str()), (401, Some("token_revoked")));
     let counted = r#"siwa_requests_total{door="sign_in",route="none",outcome="account_deleted",fault="none"}"#;
     assert_eq!(scene.house.metric(counted).await, 1);
+}
+
+#[tokio::test]
+async fn a_deletion_comes_to_its_end_even_if_whoever_asked_hangs_up() {
+    let scene = Scene::with("").await;
+    let session = scene.sign_in().await;
+    scene.apple.fail_api_times(Fault::Slow(Duration::from_millis(500)), 1);
+    let body = json!({ "refresh_token": session.refresh }).to_string();
+    let mut stream = open(scene.house.address).await;
+    let head = "DELETE /auth/apple/account HTTP/1.1\r\nHost: a\r\nContent-Length";
+    let request = format!("{head}: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    eventually("Apple has been asked", async || scene.revoked() == 1).await;
+    drop(stream);
+    eventually("the session has ended", async || {
+        scene.code_of(&session.access).await == "token_revoked"
+    })
+    .await;
 }
 
 #[tokio::test]

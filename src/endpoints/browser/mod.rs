@@ -55,7 +55,7 @@ pub(crate) use self::{
     settings::{BrowserSettings, CrossOrigin, Login},
 };
 use self::{cookies::SetCookie, form::AppleForm, origin::Origin};
-use super::{Recorder, exchange::Exchange, gate::Gate};
+use super::{Recorder, exchange::Exchange, gate::Gate, whole_body::Readers};
 use crate::{
     apple::TokenEndpoint,
     authn::Rejection,
@@ -92,6 +92,8 @@ pub(crate) struct BrowserParts {
     pub(crate) trusted_peers: Peers,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// Whose forms are on their way.
+    pub(crate) readers: Readers,
 }
 
 /// An answer, and what the log and the metrics are told of it.
@@ -172,13 +174,13 @@ impl BrowserParts {
             Place::Login => self.login(head, exchange).await,
             Place::Start => self.start(head),
             Place::Callback => {
-                let form = AppleForm::read(&head.headers, body).await?;
+                let form = AppleForm::read(&head.headers, body, &self.readers).await?;
                 self.take_answer(head, &form, exchange).await
             }
             Place::Logout => self.log_out(head, exchange).await,
             Place::Android => {
                 self.check_sender(head)?;
-                let form = AppleForm::read(&head.headers, body).await?;
+                let form = AppleForm::read(&head.headers, body, &self.readers).await?;
                 self.hand_on(&form)
             }
         }
