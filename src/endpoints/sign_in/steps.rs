@@ -54,7 +54,7 @@ impl Parts {
             }
         };
         let session = self.begin(&identity, grant.as_ref())?;
-        self.tell(&identity, name.as_ref()).await?;
+        self.tell(&token, &identity, name.as_ref()).await?;
         let signed_in = SignedIn::new(&identity, name.as_ref(), session.as_ref());
         Ok(Answer::json("signed_in", &signed_in))
     }
@@ -130,24 +130,18 @@ impl Parts {
     /// Tells applications, if they are to be told: from here on it will be delivered.
     async fn tell(
         &self,
+        token: &str,
         identity: &Identity,
         name: Option<&UnverifiedName>,
     ) -> Result<(), Rejection> {
         if !self.settings.webhook {
             return Ok(());
         }
-        let webhooks = &self.house.recorder.webhooks;
-        let event = Event::of_sign_in(identity, name, self.house.clock.now());
-        match self.house.recorder.store.apply(webhooks.deliveries_of(&event)).await {
-            Ok(_applied) => {
-                webhooks.wake();
-                Ok(())
-            }
-            Err(error) => {
-                warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
-                Err(Rejection::StoreUnavailable)
-            }
-        }
+        let event = Event::of_sign_in(token, identity, name, self.house.clock.now());
+        self.house.recorder.webhooks.queue_sign_in(&event).await.map_err(|error| {
+            warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
+            Rejection::StoreUnavailable
+        })
     }
 
     /// When the token of `identity` is refused for its age by everybody.
