@@ -2,7 +2,12 @@
 
 mod web;
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use reqwest::{Client, StatusCode};
@@ -37,11 +42,23 @@ pub(crate) struct DemoOptions {
     admin_listen: SocketAddr,
 }
 
+impl DemoOptions {
+    /// With a port that is known before anybody listens, as the page is known to the proxy by its address.
+    fn with_port(self) -> io::Result<Self> {
+        if self.listen.port() != 0 {
+            return Ok(self);
+        }
+        let listen = TcpListener::bind(self.listen)?.local_addr()?;
+        Ok(Self { listen, ..self })
+    }
+}
+
 /// Runs everything until a signal ends it.
 pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let apple = Apple::start(Arc::new(SystemClock)).await?;
     let application = Echo::start().await?;
     let page = web::start(&apple).await?;
+    let options = options.with_port()?;
     let settings = settings(&options, &apple, &application, &page)?;
     telemetry::init_log(settings.log())?;
     let app = App::bind(settings).await?;
@@ -68,6 +85,7 @@ fn settings(
         apple.client_ids = ["{client_id}", "{web}"]
         jwks.url = "{jwks_url}"
         sign_in.path = "/auth/apple"
+        sign_in.redirect_uris = {addresses:?}
         notifications.path = "/auth/apple/notifications"
         revocations.keep = "180days"
         {page}
@@ -76,6 +94,7 @@ fn settings(
         client_id = presets::CLIENT_ID,
         web = web::CLIENT_ID,
         jwks_url = apple.jwks_url(),
+        addresses = web::addresses(listen.port()),
         page = web::settings(page),
     ))?;
     let key = apple.issue_team_key("DEF123GHIJ", &[presets::CLIENT_ID, web::CLIENT_ID]);

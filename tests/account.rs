@@ -9,8 +9,11 @@ use siwa_proxy::{
     verify::Issuer,
 };
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 
-use crate::support::{House, PATIENCE, Recorder, Reply, exchange, notifying::post};
+use crate::support::{
+    House, PATIENCE, Recorder, Reply, eventually, exchange, notifying::post, open,
+};
 
 const APP: &str = "com.example.app";
 
@@ -152,6 +155,24 @@ async fn somebody_of_the_same_name_at_another_issuer_ends_their_own_session_alon
     assert_eq!((reply.status, &reply.json()["sessions"]), (200, &json!("this_one_ended")));
     assert_eq!(scene.code_of(&theirs.access).await, "session_ended");
     assert_eq!(scene.code_of(&jane.access).await, 200, "she is somebody else");
+}
+
+#[tokio::test]
+async fn a_deletion_comes_to_its_end_even_if_whoever_asked_hangs_up() {
+    let scene = Scene::with("").await;
+    let session = scene.sign_in().await;
+    scene.apple.fail_api_times(Fault::Slow(Duration::from_millis(500)), 1);
+    let body = json!({ "refresh_token": session.refresh }).to_string();
+    let mut stream = open(scene.house.address).await;
+    let head = "DELETE /auth/apple/account HTTP/1.1\r\nHost: a\r\nContent-Length";
+    let request = format!("{head}: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    eventually("Apple has been asked", async || scene.revoked() == 1).await;
+    drop(stream);
+    eventually("the session has ended", async || {
+        scene.code_of(&session.access).await == "session_ended"
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -330,6 +330,9 @@ async fn an_android_app_is_told_what_apple_said_and_nobody_else_is() {
     assert_eq!(told, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert!(reply.header("set-cookie").is_empty());
 
+    let reply = browser.post("/auth/apple/android-callback", &form, From::Evil).await;
+    assert_eq!(reply.status, 403, "somebody else's page signs nobody in");
+
     let without = self::house("").await;
     let reply =
         Browser::new(&without).post("/auth/apple/android-callback", &form, From::Apple).await;

@@ -50,6 +50,7 @@ const REACHED: &[Row] = &[
     ("sessions.access_lifetime", &["an_access_token_lives_for_minutes_and_leeway_and_a_refresh_token_for_days"]),
     ("sessions.refresh_reuse_grace", &["a_refresh_token_is_good_once_and_a_lost_answer_is_forgiven_for_a_while"]),
     ("sessions.replicas", &["several_replicas_need_a_store_that_they_share"]),
+    ("sign_in.max_token_age", &["a_token_that_apple_issued_long_ago_signs_nobody_in_and_goes_on_being_a_credential"]),
     ("sign_in.rate_per_second", &["a_client_that_signs_in_too_often_is_429_and_others_are_not"]),
     ("sign_in.rate_burst", &["a_client_that_signs_in_too_often_is_429_and_others_are_not"]),
     ("browser.sign_in_timeout", &["a_sign_in_ends_in_time"]),

@@ -1,7 +1,7 @@
 // Signs in with Apple at siwa-proxy, and calls the application behind it. No build step, no library but Apple's.
 //
-// The proxy needs `sign_in.path = "/auth/apple"`, `[sessions]`, and this Services ID in `apple.client_ids`; Apple needs to
-// know this page's address as a return URL of it. A page of another origin needs `[cors]` besides, and full addresses here.
+// The proxy needs `sign_in.path = "/auth/apple"`, `[sessions]`, this Services ID in `apple.client_ids`, and this page's address
+// in `sign_in.redirect_uris`; Apple needs to know that address as a return URL of it. A page of another origin needs `[cors]` besides, and full addresses here.
 
 const CLIENT_ID = 'com.example.web';
 const SIGN_IN = '/auth/apple';

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::build::Surroundings;
 use crate::{
     config::Settings,
-    endpoints::{Browser, BrowserKeeper, BrowserParts, Gate},
+    endpoints::{BodyReaders, Browser, BrowserKeeper, BrowserParts, Gate},
     verify::Verifier,
 };
 
@@ -42,5 +42,6 @@ pub(super) fn build_browser(
         clock: Arc::clone(&surroundings.clock),
         trusted_peers: settings.trusted_peers.clone(),
         metrics: surroundings.metrics.clone(),
+        readers: BodyReaders::of_people(settings.limits.max_requests.get()),
     }))
 }

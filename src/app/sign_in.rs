@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::build::Surroundings;
 use crate::{
     config::Settings,
-    endpoints::{SignIn, SignInParts},
+    endpoints::{BodyReaders, SignIn, SignInParts},
     verify::Verifier,
 };
 
@@ -27,6 +27,7 @@ pub(super) fn build_sign_in(
         cors: settings.cors.clone(),
         realm: settings.realm.clone(),
         metrics: surroundings.metrics.clone(),
+        readers: BodyReaders::of_people(settings.limits.max_requests.get()),
     };
     Some(SignIn::new(surroundings.sign_in.clone()?, house))
 }

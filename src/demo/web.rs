@@ -30,6 +30,11 @@ pub(super) async fn start(apple: &Apple) -> Result<Site, StartError> {
     .await
 }
 
+/// Where browsers on this machine see the page, and where Apple's sends them back to, if the proxy listens at `port`.
+pub(super) fn addresses(port: u16) -> [String; 3] {
+    ["127.0.0.1", "[::1]", "localhost"].map(|host| format!("http://{host}:{port}/"))
+}
+
 /// What an operator writes for a page that anybody may see, before an application that asks who they are.
 pub(super) fn settings(site: &Site) -> String {
     let route =

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, header::ORIGIN};
 use tokio::time::Instant;
 
 use super::{
@@ -135,7 +135,10 @@ impl Gate {
         let strictest = self.routes.reachable().map(|route| route.access).min();
         let fallback = self.routes.fallback();
         let strictest = strictest.unwrap_or_default();
-        let admitted = self.admit(strictest, headers, fallback, exchange).await?;
+        let admitted = self.admit(strictest, headers, fallback, exchange).await;
+        // A page that asks for more than to read says where it comes from.
+        let worst = if headers.contains_key(ORIGIN) { Method::POST } else { Method::GET };
+        let admitted = self.keep(admitted, &worst, headers, exchange).await?;
         if let Admitted::As(identity) = &admitted {
             for route in self.routes.reachable() {
                 route.policy.check(identity)?;

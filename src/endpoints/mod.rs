@@ -46,6 +46,7 @@ pub(crate) use self::{
     revocations::{AdminToken, RevocationsView},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
     sign_in::{NonceRule, Place, SignIn, SignInParts, SignInSettings},
+    whole_body::Readers as BodyReaders,
 };
 use crate::authn::Rejection;
 

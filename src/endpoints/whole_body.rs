@@ -35,7 +35,7 @@ where
 /// The bodies that anybody may send and that are on their way: so many at once. Who comes then takes the place of the one
 /// that has been waited for longest, so that those who send slowly keep out neither others nor requests of other kinds.
 #[derive(Debug)]
-pub(super) struct Readers {
+pub(crate) struct Readers {
     most: usize,
     reading: Mutex<Reading>,
 }
@@ -56,8 +56,17 @@ struct Place<'a> {
 
 impl Readers {
     /// As many as an eighth of all requests that may be in flight, and no more than a crowd of senders needs.
-    pub(super) fn among(max_requests: usize) -> Self {
-        Self { most: (max_requests / 8).clamp(1, 64), reading: Mutex::default() }
+    pub(super) fn of_senders(max_requests: usize) -> Self {
+        Self::at_most((max_requests / 8).clamp(1, 64))
+    }
+
+    /// A quarter, and up to 1,024: people sign in from slow networks, many at a time.
+    pub(crate) fn of_people(max_requests: usize) -> Self {
+        Self::at_most((max_requests / 4).clamp(1, 1024))
+    }
+
+    fn at_most(most: usize) -> Self {
+        Self { most, reading: Mutex::default() }
     }
 
     /// Like [`read`], for as long as nobody needs the place.

@@ -50,6 +50,11 @@ impl fmt::Debug for ExpectedNonce {
 }
 
 impl Identity {
+    /// The nonce as the token echoes it: verbatim, or hashed by the client.
+    pub(crate) fn nonce(&self) -> Option<&str> {
+        self.nonce.as_deref()
+    }
+
     /// Checks that the token was issued for the sign-in that `expected` started.
     ///
     /// A token without a nonce passes only if Apple says in it that the nonce could not be carried (`nonce_supported` is

@@ -227,7 +227,16 @@ impl ClaimRules {
 
     /// The age by `iat`, the only time that Apple documents as the time of issue.
     fn check_age(&self, identity: &Identity, now: UnixTime) -> Result<(), TokenFault> {
-        let Some(limit) = self.max_token_age else { return Ok(()) };
+        self.max_token_age.map_or(Ok(()), |limit| self.check_within(identity, limit, now))
+    }
+
+    /// Likewise, with `limit` as the greatest age, leeway not included.
+    pub(super) fn check_within(
+        &self,
+        identity: &Identity,
+        limit: Duration,
+        now: UnixTime,
+    ) -> Result<(), TokenFault> {
         let issued_at = identity.issued_at;
         if now < issued_at.saturating_add(limit).saturating_add(self.leeway) {
             Ok(())

@@ -220,6 +220,12 @@ impl Verifier {
         Ok(self.turnstile.pass(|| try_each(token, &keys, accept)).await?)
     }
 
+    /// Checks that the token of `identity` was issued no longer ago than `limit`, leeway not included: for whoever asks for
+    /// younger ones than are taken elsewhere.
+    pub(crate) fn check_age(&self, identity: &Identity, limit: Duration) -> Result<(), TokenFault> {
+        self.rules.check_within(identity, limit, self.clock.now())
+    }
+
     /// How long `identity` will still be taken for unexpired, leeway included.
     #[must_use]
     pub fn remaining(&self, identity: &Identity) -> Duration {

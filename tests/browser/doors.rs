@@ -80,6 +80,9 @@ async fn a_session_is_good_at_every_door_and_no_other_sites_page_can_use_it_ther
         let reply = ask(&house, door, "POST", &format!("{SCRIPT}{cookie}{evil}")).await;
         assert_eq!(reply.status, 403, "{door}");
         assert!(reply.header("x-apple-sub").is_empty(), "{door}");
+        // nginx asks about a WebSocket without its `Upgrade`.
+        let socket = format!("{cookie}Sec-WebSocket-Version: 13\r\n{evil}");
+        assert_eq!(ask(&house, door, "GET", &socket).await.status, 403, "{door}");
         let own = "Sec-Fetch-Site: same-origin\r\nOrigin: https://app.example\r\n";
         let reply = ask(&house, door, "POST", &format!("{SCRIPT}{cookie}{own}")).await;
         assert_eq!(reply.status, 200, "{door}");
@@ -91,4 +94,18 @@ async fn a_session_is_good_at_every_door_and_no_other_sites_page_can_use_it_ther
     browser.post("/auth/apple/logout", "", From::Own).await;
     let reply = ask(&house, "/auth/apple/verify", "GET", &format!("{WINDOW}{cookie}")).await;
     assert_eq!((reply.status, reply.header("location")), (401, vec![LOGIN]));
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_listed_lets_no_other_sites_page_use_a_session_either() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let cookie = format!("Cookie: {SESSION}={}\r\n", browser.cookie(SESSION).unwrap().value);
+    for door in ["/auth/apple/verify", "/auth/apple/forward-auth"] {
+        assert_eq!(ask(&house, door, "GET", &cookie).await.status, 200, "{door}");
+        let evil = "Sec-Fetch-Site: same-site\r\nOrigin: https://evil.app.example\r\n";
+        let reply = ask(&house, door, "POST", &format!("{cookie}{evil}")).await;
+        assert_eq!(reply.status, 403, "{door}");
+    }
 }

@@ -17,8 +17,8 @@ use siwa_proxy::{
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 
-use super::{key_file, refused, sign_in, with_key};
-use crate::support::{House, Reply, application, read_head};
+use super::{ON, PATH, key_file, refused, sign_in, told::telling, with_key};
+use crate::support::{House, Recorder, Reply, application, eventually, open, read_head};
 
 const APP: &str = "com.example.app";
 const WEB: &str = "com.example.web";
@@ -102,8 +102,8 @@ async fn a_code_that_did_not_come_with_the_token_is_not_spent() {
 
 #[tokio::test]
 async fn a_code_from_the_web_is_redeemed_with_the_address_that_it_was_sent_to() {
-    let house = house("").await;
     let callback = "https://app.example/callback";
+    let house = house(&format!("sign_in.redirect_uris = ['{callback}']")).await;
     let signed_in = house.apple.sign_in(&SignIn::to(WEB).sent_to(callback));
     let authorization = json!({ "id_token": signed_in.identity_token, "code": signed_in.code });
     let body = json!({ "authorization": authorization, "redirectURI": callback });
@@ -111,6 +111,21 @@ async fn a_code_from_the_web_is_redeemed_with_the_address_that_it_was_sent_to() 
     assert_eq!(house.apple.asked()[0].field("redirect_uri"), Some(callback));
     let body = json!({ "authorization": authorization, "redirectURI": "http://app.example/" });
     assert_eq!(sign_in(house.address, &body).await.json()["code"], "bad_request");
+}
+
+#[tokio::test]
+async fn a_redirect_uri_that_nobody_configured_is_400_and_apple_is_not_asked() {
+    for configured in ["[]", "['https://app.example/callback', 'https://app.example/other']"] {
+        let house = house(&format!("sign_in.redirect_uris = {configured}")).await;
+        let SignedIn { identity_token, code, .. } = house.apple.sign_in(&SignIn::to(APP));
+        let mut body = json!({ "identityToken": identity_token, "authorizationCode": code });
+        body["redirectURI"] = json!("https://app.example/strange");
+        let refusal = sign_in(house.address, &body).await;
+        assert_eq!((refusal.status, &refusal.json()["code"]), (400, &json!("bad_request")));
+        assert!(house.apple.asked().is_empty(), "what it would say alarms the operator");
+        body["redirectURI"] = Value::Null;
+        assert_eq!(sign_in(house.address, &body).await.status, 200, "the code is not spent");
+    }
 }
 
 #[tokio::test]
@@ -190,9 +205,24 @@ async fn a_sign_in_that_failed_for_want_of_apple_may_be_repeated_with_its_token_
 }
 
 #[tokio::test]
+async fn a_sign_in_comes_to_its_end_even_if_whoever_asked_hangs_up() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), Recorder::start().await);
+    let house = house(&telling(&target, &folder).replace(ON, "")).await;
+    let SignedIn { identity_token, code, .. } = house.apple.sign_in(&SignIn::to(APP));
+    let body = json!({ "identityToken": identity_token, "authorizationCode": code }).to_string();
+    house.apple.fail_api_times(Fault::Slow(Duration::from_millis(500)), 1);
+    let mut stream = open(house.address).await;
+    let head = format!("POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: {}", body.len());
+    stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+    eventually("Apple has been asked", async || !house.apple.asked().is_empty()).await;
+    drop(stream);
+    target.received(1).await;
+}
+
+#[tokio::test]
 async fn without_a_team_key_or_without_sessions_a_code_is_none_of_our_business() {
     let key = key_file(1);
-    for settings in [super::ON.to_owned(), with_key(&key, "")] {
+    for settings in [ON.to_owned(), with_key(&key, "")] {
         let house = House::with(&settings).await;
         let token = house.apple.mint(&TokenTemplate::native());
         let body = json!({ "identityToken": token, "authorizationCode": "another.code" });

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 use siwa_proxy::sim::token::TokenTemplate;
+use tokio::io::AsyncWriteExt;
 
 use super::{ON, PATH, post_as, refused, sign_in};
-use crate::support::{House, exchange};
+use crate::support::{House, exchange, open, read_reply};
 
 #[tokio::test]
 async fn a_body_beyond_64_kib_is_413_whether_announced_or_not() {
@@ -50,4 +51,34 @@ async fn a_client_that_signs_in_too_often_is_429_and_others_are_not() {
     let body = json!({ "identityToken": token }).to_string();
     let other = "Content-Type: application/json\r\nX-Forwarded-For: 192.0.2.7\r\n";
     assert_eq!(post_as(&house, other, &body).await.status, 200);
+}
+
+/// Announces bodies that never come to `target`, more of them than there may be requests.
+async fn stall(house: &House, target: &str) {
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\n{kind}\r\nContent-Length: 9\r\n\r\n");
+    let mut slow = std::collections::VecDeque::new();
+    for _ in 0..40 {
+        let mut stream = open(house.address).await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push_back(stream);
+        // Of 16 requests a quarter may be such.
+        if slow.len() > 4 {
+            let mut longest = slow.pop_front().unwrap();
+            assert_eq!(read_reply(&mut longest).await.status, 408, "{target}");
+        }
+    }
+    let bearer = house.bearer();
+    assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 200, "{target}");
+    let token = house.apple.mint(&TokenTemplate::native());
+    assert_eq!(sign_in(house.address, &json!({ "identityToken": token })).await.status, 200);
+}
+
+#[tokio::test]
+async fn those_whose_bodies_do_not_come_keep_out_nobody() {
+    let browser = "browser.path = '/web'\nbrowser.origins = ['https://app.example']\nbrowser.client_id = 'com.example.web'";
+    let extra = format!("limits.max_requests = 16\nsign_in.rate_burst = 1000\n{browser}");
+    for target in [PATH, "/auth/apple/refresh", "/auth/apple/nonce", "/web/callback"] {
+        stall(&super::house(&extra).await, target).await;
+    }
 }

@@ -63,6 +63,20 @@ async fn a_replayed_token_is_refused_where_a_nonce_is_required() {
 }
 
 #[tokio::test]
+async fn a_token_that_holds_a_nonce_of_ours_does_not_sign_in_without_it() {
+    let house = house("").await;
+    let nonce = issued(&house).await;
+    let token = house.apple.mint(&TokenTemplate::native().nonce(&nonce));
+    let bare = json!({ "identityToken": token });
+    refused(&sign_in(house.address, &bare).await, 400, "nonce missing", "nonce_missing");
+    let whole = json!({ "identityToken": token, "nonce": nonce });
+    assert_eq!(sign_in(house.address, &whole).await.status, 200);
+    refused(&sign_in(house.address, &bare).await, 400, "nonce missing", "nonce_missing");
+    let other = json!({ "identityToken": token, "nonce": issued(&house).await });
+    refused(&sign_in(house.address, &other).await, 401, "Invalid token", "token_nonce");
+}
+
+#[tokio::test]
 async fn of_many_who_use_one_nonce_at_once_one_signs_in() {
     let house = house(REQUIRED).await;
     let nonce = issued(&house).await;

@@ -1,9 +1,14 @@
 //! A token may be good for one sign-in.
 
-use serde_json::json;
-use siwa_proxy::sim::token::TokenTemplate;
+use std::time::Duration;
 
-use super::{ON, refused, sign_in, twenty_at_once};
+use serde_json::json;
+use siwa_proxy::{
+    clock::{ManualClock, UnixTime},
+    sim::token::TokenTemplate,
+};
+
+use super::{ON, house_at, refused, sign_in, twenty_at_once};
 use crate::support::House;
 
 const ONCE: &str = "sign_in.path = '/auth/apple'\nsign_in.single_use = true";
@@ -38,6 +43,23 @@ async fn of_many_who_use_one_token_at_once_one_signs_in() {
     let statuses = twenty_at_once(house.address, &body).await;
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 19, "{statuses:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_apple_issued_long_ago_signs_nobody_in_and_goes_on_being_a_credential() {
+    for (extra, limit) in [("", 600), ("sign_in.max_token_age = '1m'", 60)] {
+        let clock = ManualClock::at(UnixTime::from_secs(1_800_000_000));
+        let house = house_at(&clock, extra).await;
+        let token = house.apple.mint(&TokenTemplate::native());
+        let body = json!({ "identityToken": token });
+        // With the leeway, by default 30 seconds.
+        clock.advance(Duration::from_secs(limit + 29));
+        assert_eq!(sign_in(house.address, &body).await.status, 200);
+        clock.advance(Duration::from_secs(1));
+        refused(&sign_in(house.address, &body).await, 401, "Invalid token", "token_too_old");
+        let bearer = format!("Bearer {token}");
+        assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 200);
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::{ON, sign_in};
 use crate::support::{House, Recorder};
 
 /// Settings that tell `target`, with a store in `folder`.
-fn telling(target: &Recorder, folder: &tempfile::TempDir) -> String {
+pub(super) fn telling(target: &Recorder, folder: &tempfile::TempDir) -> String {
     let file = folder.path().join("secret");
     std::fs::write(&file, format!("whsec_{}\n", BASE64_STANDARD.encode([7; 32]))).unwrap();
     format!(

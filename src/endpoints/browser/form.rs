@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use hyper::body::Incoming;
 use url::form_urlencoded;
 
-use super::super::whole_body;
+use super::super::whole_body::Readers;
 use crate::authn::Rejection;
 
 /// The fields that Apple sends; anybody may have written them. `Debug` shows which, and not what they hold.
@@ -27,11 +27,15 @@ impl AppleForm {
     /// # Errors
     ///
     /// [`Rejection::BadRequest`] and those of a body that is too long or too slow.
-    pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Result<Self, Rejection> {
+    pub(super) async fn read(
+        headers: &HeaderMap,
+        body: Incoming,
+        readers: &Readers,
+    ) -> Result<Self, Rejection> {
         if !is_form(headers.get(CONTENT_TYPE)) {
             return Err(Rejection::BadRequest("what is posted here is a form"));
         }
-        let body = whole_body::read(body, Self::MAX_BYTES, Self::PATIENCE).await?;
+        let body = readers.read(body, Self::MAX_BYTES, Self::PATIENCE).await?;
         Self::parse(&body)
     }
 

@@ -36,6 +36,10 @@ pub(in crate::endpoints) struct ForBrowser {
 }
 
 impl ForBrowser {
+    /// What some caches heed before `Cache-Control` (RFC 9213 §2.2, and what came before it).
+    const FOR_SOME_CACHES: [&str; 4] =
+        ["cdn-cache-control", "surrogate-control", "x-accel-expires", "expires"];
+
     /// What stands in for the refusal, if anything does.
     pub(in crate::endpoints) fn or(
         &mut self,
@@ -54,6 +58,9 @@ impl ForBrowser {
     pub(in crate::endpoints) fn tell(&mut self, headers: &mut HeaderMap) {
         if let Some(cookie) = self.cookie.take() {
             headers.append(SET_COOKIE, cookie);
+            for for_some_caches in Self::FOR_SOME_CACHES {
+                headers.remove(for_some_caches);
+            }
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
     }

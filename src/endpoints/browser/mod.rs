@@ -40,7 +40,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, LOCATION, SET_COOKIE},
+    header::{CACHE_CONTROL, LOCATION, ORIGIN, SET_COOKIE},
     request::Parts as Head,
 };
 use hyper::body::Incoming;
@@ -55,7 +55,7 @@ pub(crate) use self::{
     settings::{BrowserSettings, CrossOrigin, Login},
 };
 use self::{cookies::SetCookie, form::AppleForm, origin::Origin};
-use super::{Recorder, exchange::Exchange, gate::Gate};
+use super::{Recorder, exchange::Exchange, gate::Gate, whole_body::Readers};
 use crate::{
     apple::TokenEndpoint,
     authn::Rejection,
@@ -92,6 +92,8 @@ pub(crate) struct BrowserParts {
     pub(crate) trusted_peers: Peers,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// Whose forms are on their way.
+    pub(crate) readers: Readers,
 }
 
 /// An answer, and what the log and the metrics are told of it.
@@ -172,15 +174,28 @@ impl BrowserParts {
             Place::Login => self.login(head, exchange).await,
             Place::Start => self.start(head),
             Place::Callback => {
-                let form = AppleForm::read(&head.headers, body).await?;
+                let form = AppleForm::read(&head.headers, body, &self.readers).await?;
                 self.take_answer(head, &form, exchange).await
             }
             Place::Logout => self.log_out(head, exchange).await,
             Place::Android => {
-                let form = AppleForm::read(&head.headers, body).await?;
+                self.check_sender(head)?;
+                let form = AppleForm::read(&head.headers, body, &self.readers).await?;
                 self.hand_on(&form)
             }
         }
+    }
+
+    /// Refuses what another page than Apple's posts: an app that does not check `state` would sign its user in as whoever that
+    /// page pleases. Browsers say where a POST comes from.
+    fn check_sender(&self, head: &Head) -> Result<(), Rejection> {
+        self.origin_of(head)?;
+        let apple = self.settings.authorize_url.origin().ascii_serialization();
+        let is_apples = |origin: &HeaderValue| origin.as_bytes() == apple.as_bytes();
+        if head.headers.get_all(ORIGIN).iter().all(is_apples) {
+            return Ok(());
+        }
+        Err(Rejection::CrossOrigin)
     }
 
     fn hand_on(&self, form: &AppleForm) -> Result<Answer, Rejection> {

@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderValue, Method,
-    header::{ACCEPT, ORIGIN, UPGRADE},
+    header::{ACCEPT, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
 
 use super::origin::Origins;
@@ -39,7 +39,7 @@ pub(super) fn is_forged(
     trusted: &Origins,
 ) -> bool {
     let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if only_reads && !headers.contains_key(UPGRADE) {
+    if only_reads && !opens_a_socket(headers) {
         return false;
     }
     let site = text(headers, "sec-fetch-site");
@@ -53,6 +53,13 @@ pub(super) fn is_forged(
         }
         None => site.is_some(),
     }
+}
+
+/// Whether a request opens a WebSocket. A gateway that asks about one may keep `Upgrade` to itself, as nginx does, and hands on
+/// the rest of the handshake (RFC 6455 §4.1).
+fn opens_a_socket(headers: &HeaderMap) -> bool {
+    [UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION].iter().any(|it| headers.contains_key(it))
+        || text(headers, "sec-fetch-mode") == Some("websocket")
 }
 
 /// The one value of the header `name`; of several, none counts.
@@ -108,6 +115,9 @@ mod tests {
             ("GET", &[site("cross-site"), origin("https://evil.example")][..], false),
             ("GET", &[("upgrade", "websocket"), origin("https://evil.example")], true),
             ("GET", &[("upgrade", "websocket"), origin("https://app.example")], false),
+            ("GET", &[("sec-websocket-key", "x"), origin("https://evil.app.example")], true),
+            ("GET", &[("sec-websocket-version", "13"), site("same-site")], true),
+            ("GET", &[("sec-fetch-mode", "websocket"), origin("https://evil.example")], true),
             ("POST", &[site("same-origin"), origin("https://app.example")], false),
             ("POST", &[site("none")], false),
             ("POST", &[origin("https://app.example")], false),

@@ -108,7 +108,7 @@ impl Notifications {
         let NotificationSettings { path, per_second, burst } = settings;
         let Surroundings { verifier, recorder, trusted_peers, realm, metrics, max_requests } =
             surroundings;
-        let (rate, readers) = (Rate::new(per_second, burst), Readers::among(max_requests));
+        let (rate, readers) = (Rate::new(per_second, burst), Readers::of_senders(max_requests));
         Self(Arc::new(Parts {
             path,
             rate,

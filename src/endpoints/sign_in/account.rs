@@ -5,6 +5,8 @@
 //! Apple is asked first, and nothing is changed here before it has answered: whoever hears nothing asks again with the same
 //! token.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
@@ -20,7 +22,11 @@ use super::{
     posted::refresh_token_of,
     refresh::not_renewed,
 };
-use crate::{authn::Rejection, telemetry::causes, verify::AppleGrant};
+use crate::{
+    authn::Rejection,
+    telemetry::causes,
+    verify::{AppleGrant, RefreshToken},
+};
 
 /// What came of a deletion, side by side.
 #[derive(Serialize)]
@@ -50,12 +56,12 @@ impl Parts {
     /// A [`Rejection`] for a token that is no good; [`Rejection::Apple`] and [`Rejection::StoreUnavailable`] when it is not
     /// done, and may be tried again.
     pub(super) async fn delete_account(
-        &self,
+        self: &Arc<Self>,
         headers: &HeaderMap,
         body: &Bytes,
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
-        let SignInParts { verifier, recorder, clock, .. } = &self.house;
+        let verifier = &self.house.verifier;
         let sessions = self.sessions()?;
         let session = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
         let identity = session.identity();
@@ -63,6 +69,14 @@ impl Parts {
         // One that was used before is somebody else's, or lost: it must not end what its owner goes on using.
         sessions.check_unused(&session).await.map_err(not_renewed)?;
 
+        let parts = Arc::clone(self);
+        self.finish(async move { parts.end_account(&session).await }).await
+    }
+
+    /// Ends the consent at Apple and everything here: never the one without the other because somebody hung up.
+    async fn end_account(&self, session: &RefreshToken) -> Result<Answer, Rejection> {
+        let SignInParts { verifier, recorder, clock, .. } = &self.house;
+        let (identity, sessions) = (session.identity(), self.sessions()?);
         let apple = self.revoke(session.grant()).await?;
         let extent = if verifier.is_of_first_issuer(identity) {
             Extent::EverySignIn

@@ -45,10 +45,10 @@ use super::{
     exchange::Exchange,
     notifications::Recorder,
     rate::Rate,
-    whole_body,
+    whole_body::Readers,
 };
 use crate::{
-    apple::TokenEndpoint,
+    apple::{RedirectUri, TokenEndpoint},
     authn::{Policy, Realm, Rejection},
     clock::Clock,
     peers::Peers,
@@ -66,10 +66,15 @@ pub(crate) struct SignInSettings {
     pub(crate) per_second: NonZeroU32,
     /// How many at once, after a silence.
     pub(crate) burst: NonZeroU32,
+    /// How long ago Apple may have issued a token that signs in.
+    pub(crate) max_token_age: Duration,
     /// Which nonces are asked for.
     pub(crate) nonce: NonceRule,
     /// Whether a token is good for one sign-in.
     pub(crate) single_use: bool,
+    /// Which redirect URIs a code from the web may have been sent to. At any other, Apple says that it does not know the
+    /// app: no caller is to have it say so.
+    pub(crate) redirect_uris: Box<[RedirectUri]>,
     /// Whether applications are told of sign-ins.
     pub(crate) webhook: bool,
 }
@@ -103,6 +108,8 @@ pub(crate) struct SignInParts {
     pub(crate) realm: Realm,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// Whose bodies are on their way.
+    pub(crate) readers: Readers,
 }
 
 #[derive(Debug)]
@@ -192,7 +199,7 @@ impl SignIn {
 
 impl Parts {
     async fn respond(
-        &self,
+        self: &Arc<Self>,
         place: Place,
         head: &Head,
         body: Incoming,
@@ -206,7 +213,8 @@ impl Parts {
         }
         let client = exchange.arrival().client();
         self.rate.take(client).map_err(|retry_after| Rejection::RateLimited { retry_after })?;
-        let body = whole_body::read(body, SignIn::MAX_BYTES, SignIn::PATIENCE).await?;
+        let (limit, patience) = (SignIn::MAX_BYTES, SignIn::PATIENCE);
+        let body = self.house.readers.read(body, limit, patience).await?;
         match place {
             Place::SignIn => self.sign_in(Posted::parse(&head.headers, &body)?, exchange).await,
             Place::Nonce => self.issue_nonce(),

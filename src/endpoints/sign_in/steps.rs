@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tracing::warn;
+use tracing::{Instrument, error, warn};
 
 use super::{
     super::exchange::Exchange,
@@ -16,6 +16,7 @@ use super::{
     posted::{Code, Posted},
 };
 use crate::{
+    apple::RedirectUri,
     authn::{Rejection, SignInFault},
     clock::UnixTime,
     telemetry::causes,
@@ -28,7 +29,7 @@ use crate::{
 
 impl Parts {
     pub(super) async fn sign_in(
-        &self,
+        self: &Arc<Self>,
         posted: Posted,
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
@@ -42,39 +43,74 @@ impl Parts {
         }
         let code = self.check_code(code, &identity)?;
 
+        let parts = Arc::clone(self);
+        let ending = async move { parts.end_sign_in(&token, &identity, code, name, once).await };
+        self.finish(ending).await
+    }
+
+    /// What cannot be undone, in one piece: a code that Apple has redeemed is worth nothing a second time.
+    async fn end_sign_in(
+        &self,
+        token: &str,
+        identity: &Identity,
+        code: Option<Code>,
+        name: Option<UnverifiedName>,
+        once: Once,
+    ) -> Result<Answer, Rejection> {
         let store = &*self.house.recorder.store;
         once.spend(store).await?;
-        let grant = match self.redeem(code, &identity).await {
-            Ok(grant) => grant,
-            Err(rejection) => {
-                if rejection.fault() != Fault::Caller {
-                    once.give_back(store).await;
-                }
-                return Err(rejection);
-            }
-        };
-        let session = self.begin(&identity, grant.as_ref())?;
-        self.tell(&token, &identity, name.as_ref()).await?;
-        let signed_in = SignedIn::new(&identity, name.as_ref(), session.as_ref());
-        Ok(Answer::json("signed_in", &signed_in))
+        let ended = self.end_once(token, identity, code, name.as_ref()).await;
+        // Nothing came of it, and whoever asked may ask again.
+        if ended.as_ref().is_err_and(|rejection| rejection.fault() != Fault::Caller) {
+            once.give_back(store).await;
+        }
+        ended
+    }
+
+    async fn end_once(
+        &self,
+        token: &str,
+        identity: &Identity,
+        code: Option<Code>,
+        name: Option<&UnverifiedName>,
+    ) -> Result<Answer, Rejection> {
+        let grant = self.redeem(code, identity).await?;
+        let session = self.begin(identity, grant.as_ref())?;
+        self.tell(token, identity, name).await?;
+        Ok(Answer::json("signed_in", &SignedIn::new(identity, name, session.as_ref())))
+    }
+
+    /// Waits for `work`, which goes on if whoever asked hangs up meanwhile and this future is dropped.
+    pub(super) async fn finish(
+        &self,
+        work: impl Future<Output = Result<Answer, Rejection>> + Send + 'static,
+    ) -> Result<Answer, Rejection> {
+        let finished = self.house.recorder.tasks.spawn(work.in_current_span()).await;
+        finished.unwrap_or_else(|panic| {
+            error!(cause = causes(&panic), "a sign-in or a deletion has come to no end");
+            Err(Rejection::Undecided("it has come to no end"))
+        })
     }
 
     /// Whom `token` proves, if they may pass at all.
     async fn judge(&self, token: &str) -> Result<Arc<Identity>, Rejection> {
         let token = UnverifiedToken::parse(token)?;
         let identity = self.house.verifier.verify(&token).await?;
+        self.house.verifier.check_age(&identity, self.settings.max_token_age)?;
         self.house.policy.check(&identity)?;
         Ok(identity)
     }
 
-    /// Checks the `nonce` if there is one; a nonce of ours is for `once`. Where one is required, Apple must have carried it.
+    /// Checks the `nonce` if there is one; a nonce of ours is for `once`. Where one is required, Apple must have carried it. One
+    /// of ours in the token is required in any case: who leaves it out repeats a sign-in.
     fn check_nonce(
         &self,
         nonce: Option<&str>,
         identity: &Identity,
         once: &mut Once,
     ) -> Result<(), Rejection> {
-        let is_required = self.settings.nonce == NonceRule::Required;
+        let is_required = self.settings.nonce == NonceRule::Required
+            || (self.nonces.is_some() && identity.nonce().is_some_and(Nonces::claims));
         let Some((nonce, expected)) = nonce.and_then(|it| Some((it, ExpectedNonce::new(it)?)))
         else {
             return if is_required { Err(SignInFault::NonceMissing.into()) } else { Ok(()) };
@@ -100,10 +136,18 @@ impl Parts {
         if house.token_endpoint.is_none() || house.sessions.is_none() {
             return Ok(None);
         }
-        if let Some(Code { code, .. }) = &code {
+        if let Some(Code { code, redirect_uri }) = &code {
             identity.check_code(code.expose())?;
+            self.check_redirect_uri(redirect_uri.as_ref())?;
         }
         Ok(code)
+    }
+
+    fn check_redirect_uri(&self, posted: Option<&RedirectUri>) -> Result<(), Rejection> {
+        if posted.is_none_or(|posted| self.settings.redirect_uris.contains(posted)) {
+            return Ok(());
+        }
+        Err(Rejection::BadRequest("the redirect URI is none of sign_in.redirect_uris"))
     }
 
     async fn redeem(
