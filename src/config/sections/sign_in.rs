@@ -149,7 +149,7 @@ fn check_redirect_uris(problems: &mut Problems, uris: &[String]) -> Box<[Redirec
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Settings;
+    use super::super::super::Settings;
 
     #[test]
     fn ages_and_redirect_uris_are_checked_and_say_nothing_without_a_path() {

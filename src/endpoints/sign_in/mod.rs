@@ -3,7 +3,7 @@
 //! | request | what is in it | what comes of it |
 //! |---|---|---|
 //! | `POST {path}` | [an identity token](posted), JSON or a form | 200 and who it is; a session, if we keep any |
-//! | `POST {path}/nonce` | | 200 and a [nonce](nonce) to start a sign-in with |
+//! | `POST {path}/nonce` | | 200 and a [nonce] to start a sign-in with |
 //! | `POST {path}/refresh` | a refresh token | 200 and the [next tokens](refresh) |
 //! | `POST {path}/logout` | an access or a refresh token | 200: the session [has ended](logout) |
 //! | `DELETE {path}/account` | a refresh token of ours | 200 and what became of [the account](account) |

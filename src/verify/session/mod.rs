@@ -258,9 +258,12 @@ impl Sessions {
         self.0.clock.now()
     }
 
-    /// When all tokens will have expired that a session can have now.
+    /// When all tokens will have expired that a session can have now, whichever lifetimes they were sealed with: none
+    /// outlives its session, and refresh tokens that live for less today may live for longer tomorrow.
     fn end_of_any(&self) -> UnixTime {
-        let lifetime = self.0.settings.refresh_lifetime.max(self.0.settings.access_lifetime);
+        let SessionSettings { access_lifetime, refresh_lifetime, absolute_lifetime, .. } =
+            self.0.settings;
+        let lifetime = absolute_lifetime.max(refresh_lifetime).max(access_lifetime);
         self.now().saturating_add(lifetime).saturating_add(VerifierBuilder::LONGEST_LEEWAY)
     }
 

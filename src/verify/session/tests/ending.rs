@@ -29,17 +29,34 @@ async fn who_waits_for_the_end_of_a_session_hears_of_it() {
 }
 
 #[tokio::test]
-async fn an_ended_session_is_remembered_until_its_last_token_expires() {
+async fn an_ended_session_is_remembered_until_no_token_of_it_can_be_left() {
     let scene = Scene::new().await;
     let tokens = scene.begin();
     scene.sessions.end(&tokens.session_id).await.unwrap();
-    scene.clock.advance(Duration::from_hours(30 * 24));
+    scene.clock.advance(Duration::from_hours(180 * 24));
     scene.sessions.sweep();
     assert_eq!(scene.metrics.ended_sessions.get(), 1);
     scene.clock.advance(Duration::from_mins(5));
     assert_eq!(scene.renew(&tokens.refresh).await.unwrap_err(), "session_expired");
     scene.sessions.sweep();
     assert_eq!(scene.metrics.ended_sessions.get(), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_ended_while_tokens_lived_for_less_stays_ended_when_they_live_for_more() {
+    let scene = Scene::new().await;
+    let tokens = scene.begin();
+    let settings = SessionSettings {
+        access_lifetime: Duration::from_mins(1),
+        refresh_lifetime: Duration::from_hours(1),
+        ..SessionSettings::default()
+    };
+    let (clock, store) = (&scene.clock, Arc::clone(&scene.store));
+    let shorter = Scene::replica(clock, store, &[1], settings, "com.example.app").await;
+    shorter.sessions.end(&tokens.session_id).await.unwrap();
+    scene.clock.advance(Duration::from_hours(24));
+    let again = scene.beside(&[1]).await;
+    assert_eq!(again.renew(&tokens.refresh).await.unwrap_err(), "session_ended");
 }
 
 #[tokio::test]
@@ -89,6 +106,8 @@ async fn what_a_store_lost_is_written_there_again() {
     scene.sessions.end(&other.session_id).await.unwrap();
     let there = vec![scene.sessions.0.ended.record_of(&other.session_id, scene.sessions.now())];
     let missing = crate::store::Follower::load(&scene.sessions.0.ended, there);
-    let [Write::Raise(Space::EndedSessions, record)] = &missing[..] else { panic!("{missing:?}") };
+    let [crate::store::Write::Raise(Space::EndedSessions, record)] = &missing[..] else {
+        panic!("{missing:?}")
+    };
     assert_eq!(record.key, tokens.session_id.to_text());
 }

@@ -116,12 +116,12 @@ async fn who_signed_in_is_who_the_session_is_of() {
         "email_verified": true, "is_private_email": "true", "real_user_status": 2,
         "transfer_sub": "001999.r0001", "org_id": "o", "nonce": "n", "c_hash": "h",
     }));
-    let (sessions, verifier) = (&scene.sessions, &scene.verifier);
+    let sessions = &scene.sessions;
     let token = sessions.begin(&identity, None).unwrap().access;
     let cookie = sessions.begin_in_browser(&identity, None, Duration::from_hours(1)).unwrap();
-    let by_token = verifier.reopen(token.as_str()).unwrap();
-    let by_cookie = verifier.reopen_cookie(cookie.value.as_str()).unwrap();
-    for reopened in [&by_token, by_cookie.identity()] {
+    let by_token = sessions.open(token.as_str()).unwrap();
+    let by_cookie = sessions.open_whole(Purpose::Cookie, cookie.value.as_str()).unwrap();
+    for reopened in [&by_token, &**by_cookie.identity()] {
         assert_eq!(reopened.issuer(), identity.issuer());
         assert_eq!(reopened.subject(), identity.subject());
         assert!(reopened.audience().eq(identity.audience()));

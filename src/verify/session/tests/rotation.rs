@@ -67,7 +67,10 @@ async fn a_store_that_is_full_renews_nobody() {
     #[derive(Debug)]
     struct Full(MemoryStore);
     impl Store for Full {
-        fn apply(&self, _: Vec<Write>) -> crate::store::Answer<'_, crate::store::Applied> {
+        fn apply(
+            &self,
+            _: Vec<crate::store::Write>,
+        ) -> crate::store::Answer<'_, crate::store::Applied> {
             Box::pin(std::future::ready(Err(StoreError::Full)))
         }
         fn list(&self, space: Space) -> crate::store::Answer<'_, Vec<crate::store::Record>> {
