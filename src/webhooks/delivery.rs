@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Target};
+use super::{Event, Target, event::Lane};
 use crate::clock::UnixTime;
 
 /// An event that waits. It does not print what it says.
@@ -12,6 +12,9 @@ pub(super) struct Delivery {
     pub(super) id: String,
     /// What is sent, exactly.
     pub(super) body: String,
+    /// Who brought it about.
+    #[serde(default)]
+    pub(super) lane: Lane,
     /// How often it was tried.
     pub(super) attempts: u32,
     /// When it may be tried next, in seconds since 1970.
@@ -26,15 +29,22 @@ impl Delivery {
         Self {
             id: event.id.clone(),
             body: event.body.clone(),
+            lane: event.lane,
             attempts: 0,
             not_before: 0,
             give_up_at: give_up_at.as_secs(),
         }
     }
 
-    /// Its name in the store: one for each target. Something else under the same id does not take its place.
+    /// Its name in the store: one for each target. What Apple tells under an id does not take the place of something else that
+    /// it told under that; what callers bring about is one under its id, as they can repeat it as often as they like.
     pub(super) fn key(&self, target: &Target) -> String {
-        format!("{} {} {}", target.name(), self.id, name_of(&self.body))
+        let last = match self.lane {
+            Lane::Apple => name_of(&self.body),
+            Lane::Deletion => "deletion".to_owned(),
+            Lane::SignIn => "sign-in".to_owned(),
+        };
+        format!("{} {} {last}", target.name(), self.id)
     }
 
     pub(super) fn to_text(&self) -> String {

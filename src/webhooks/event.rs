@@ -1,6 +1,6 @@
 //! What is told, whatever it is about: a JSON object with `type`, `timestamp` and `data`, and an id.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -15,6 +15,21 @@ pub(crate) struct Event {
     pub(super) id: String,
     /// What is sent, exactly.
     pub(super) body: String,
+    /// Who brought it about.
+    pub(super) lane: Lane,
+}
+
+/// Who brings an event about. What comes first is delivered first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Lane {
+    /// Apple tells of it.
+    #[default]
+    Apple,
+    /// Somebody deletes their account.
+    Deletion,
+    /// Somebody signs in, as often as they like.
+    SignIn,
 }
 
 impl Event {
@@ -28,11 +43,14 @@ impl Event {
             data.insert("email".to_owned(), relay.address().into());
             tell(&mut data, "is_private_email", relay.is_private());
         }
-        Some(Self::new(notification.id.to_string(), kind.as_str(), *at, &data))
+        let id = notification.id.to_string();
+        Some(Self { id, body: body_of(kind.as_str(), *at, &data), lane: Lane::Apple })
     }
 
-    /// That `identity` signed in `at` this moment. A `name` comes with the first sign-in alone, and nobody vouches for it.
+    /// That `identity` signed in with `token` `at` this moment. A `name` comes with the first sign-in alone, and nobody vouches
+    /// for it, nor for its absence. Who presents the token again is told of under the same id.
     pub(crate) fn of_sign_in(
+        token: &str,
         identity: &Identity,
         name: Option<&impl Serialize>,
         at: UnixTime,
@@ -47,20 +65,24 @@ impl Event {
         tell(&mut data, "transfer_sub", identity.transfer_subject().map(Subject::as_str));
         data.insert("first".to_owned(), name.is_some().into());
         tell(&mut data, "name_unverified", name);
-        Self::new(made_id(), "sign-in", at, &data)
+        let id = made_of(&["sign-in", token, if name.is_some() { "named" } else { "" }]);
+        Self { id, body: body_of("sign-in", at, &data), lane: Lane::SignIn }
     }
 
     /// That `identity` has deleted their account with the application `at` this moment. Apple tells of those alone who delete
-    /// their account with Apple.
+    /// their account with Apple. All sessions that one token began tell of it under the same id.
     pub(crate) fn of_deletion(identity: &Identity, at: UnixTime) -> Self {
         let data = about_identity(identity);
-        Self::new(made_id(), "account-deleted-by-user", at, &data)
+        let kind = "account-deleted-by-user";
+        let (issuer, signed_in) = (identity.issuer().as_str(), identity.issued_at().to_string());
+        let (app, subject) = (identity.client_id().as_str(), identity.subject().as_str());
+        let id = made_of(&[kind, issuer, app, subject, &signed_in]);
+        Self { id, body: body_of(kind, at, &data), lane: Lane::Deletion }
     }
+}
 
-    fn new(id: String, kind: &str, at: UnixTime, data: &Map<String, Value>) -> Self {
-        let body = json!({ "type": kind, "timestamp": at.to_string(), "data": data });
-        Self { id, body: body.to_string() }
-    }
+fn body_of(kind: &str, at: UnixTime, data: &Map<String, Value>) -> String {
+    json!({ "type": kind, "timestamp": at.to_string(), "data": data }).to_string()
 }
 
 /// Whom it is about, as which app knows them.
@@ -84,7 +106,11 @@ fn tell(data: &mut Map<String, Value>, name: &str, value: Option<impl Serialize>
     }
 }
 
-/// As long as Apple's; it need not be hard to guess.
-fn made_id() -> String {
-    (0..22).map(|_| fastrand::alphanumeric()).collect()
+/// An id that the same `parts` have again, and from which they cannot be read.
+fn made_of(parts: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(blake3::hash(part.as_bytes()).as_bytes());
+    }
+    hasher.finalize().to_hex().chars().take(32).collect()
 }

@@ -10,17 +10,23 @@ mod post;
 mod queue;
 mod signature;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::Notify;
 use url::Url;
 
 pub use self::post::PostError;
-use self::{delivery::Delivery, post::Post, queue::Queue};
+use self::{delivery::Delivery, event::Lane, post::Post, queue::Queue};
 pub(crate) use self::{event::Event, post::HttpPost, signature::WebhookSecret};
 use crate::{
     clock::Clock,
-    store::{Record, Space, Store, Write},
+    store::{Applied, Record, Space, Store, StoreError, Write},
     telemetry::Metrics,
 };
 
@@ -55,11 +61,16 @@ struct Parts {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     wake: Notify,
+    /// How many sign-ins wait for their delivery, as far as is known here.
+    sign_ins: AtomicUsize,
 }
 
 impl Webhooks {
     /// A delivery stays in the store a while longer than it is tried, so that giving it up is noticed and told.
     const NOTICE: Duration = Duration::from_hours(1);
+    /// So many deliveries of sign-ins may wait, some 100 MiB. Each replica counts for itself what it adds between two looks at
+    /// the queue.
+    const MOST_SIGN_INS: usize = 100_000;
 
     pub(crate) fn new(
         settings: WebhookSettings,
@@ -67,7 +78,33 @@ impl Webhooks {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Self {
-        Self(Arc::new(Parts { settings, store, clock, metrics, wake: Notify::new() }))
+        Self(Arc::new(Parts {
+            settings,
+            store,
+            clock,
+            metrics,
+            wake: Notify::new(),
+            sign_ins: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Stores a sign-in for it to be delivered to everybody; one that waits already goes on waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] when too many wait, as callers can sign in faster than anybody can be told; and others.
+    pub(crate) async fn queue_sign_in(&self, event: &Event) -> Result<(), StoreError> {
+        let Parts { store, sign_ins, .. } = &*self.0;
+        let writes = self.deliveries_of(event);
+        let more = writes.len();
+        if sign_ins.load(Ordering::Relaxed).saturating_add(more) > Self::MOST_SIGN_INS {
+            return Err(StoreError::Full);
+        }
+        if store.apply(writes).await? == Applied::Done {
+            sign_ins.fetch_add(more, Ordering::Relaxed);
+            self.wake();
+        }
+        Ok(())
     }
 
     /// What has to be stored for `event` to be delivered to everybody.
@@ -81,7 +118,11 @@ impl Webhooks {
             expires_at: give_up_at.saturating_add(Self::NOTICE),
         };
         let records = settings.targets.iter().map(record);
-        records.map(|record| Write::Put(Space::Deliveries, record)).collect()
+        let write = match event.lane {
+            Lane::SignIn => Write::Insert,
+            Lane::Apple | Lane::Deletion => Write::Put,
+        };
+        records.map(|record| write(Space::Deliveries, record)).collect()
     }
 
     /// There is something to deliver.

@@ -1,6 +1,9 @@
 //! The deliveries of one target, worked off: what is due is tried, what fails waits longer each time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::sleep;
 use tracing::{debug, error, warn};
@@ -29,6 +32,8 @@ pub(super) struct Queue {
 enum Round {
     /// What was due is delivered, or waits for its turn.
     Done,
+    /// Much was tried, and something more urgent may have come meanwhile.
+    Long,
     /// The target cannot be reached: trying the next event is of no use.
     Unreachable,
 }
@@ -40,6 +45,8 @@ impl Queue {
     const LOOK_EVERY: Duration = Duration::from_secs(15);
     /// How much longer than one attempt a replica has an event for itself.
     const LEASE: Duration = Duration::from_secs(10);
+    /// So many events are tried before the queue is looked at anew.
+    const ROUND: u32 = 100;
 
     pub(super) const fn new(webhooks: Webhooks, target: Target, post: Arc<dyn Post>) -> Self {
         Self { webhooks, target, post, failures: 0 }
@@ -59,6 +66,10 @@ impl Queue {
                     self.failures = 0;
                     Self::LOOK_EVERY
                 }
+                Ok(Round::Long) => {
+                    self.failures = 0;
+                    continue;
+                }
                 Ok(Round::Unreachable) => {
                     self.failures = self.failures.saturating_add(1);
                     sleep(backoff(self.failures)).await;
@@ -76,8 +87,9 @@ impl Queue {
         }
     }
 
-    /// Tries everything that is due.
+    /// Tries what is due, the most urgent first.
     async fn round(&self) -> Result<Round, StoreError> {
+        let mut tried = 0_u32;
         for delivery in self.waiting().await? {
             let now = self.parts().clock.now();
             if delivery.not_before > now.as_secs() || !self.lease(&delivery, now).await? {
@@ -85,6 +97,10 @@ impl Queue {
             }
             if let Round::Unreachable = self.attempt(delivery, now).await? {
                 return Ok(Round::Unreachable);
+            }
+            tried = tried.saturating_add(1);
+            if tried >= Self::ROUND {
+                return Ok(Round::Long);
             }
         }
         Ok(Round::Done)
@@ -103,12 +119,14 @@ impl Queue {
     async fn waiting(&self) -> Result<Vec<Delivery>, StoreError> {
         let records = self.parts().store.list(Space::Deliveries).await?;
         self.parts().metrics.webhook_queue.set(i64::try_from(records.len()).unwrap_or(i64::MAX));
+        let all = records.iter().filter(|record| record.key.ends_with(" sign-in")).count();
+        self.parts().sign_ins.store(all, Ordering::Relaxed);
         let ours = format!("{} ", self.target.name());
         let ours = records.iter().filter(|record| record.key.starts_with(&ours));
         let mut waiting: Vec<_> =
             ours.filter_map(|record| Delivery::parse(&record.value)).collect();
         // In the order in which they came, which is that of their ends.
-        waiting.sort_by_key(|delivery| delivery.give_up_at);
+        waiting.sort_by_key(|delivery| (delivery.lane, delivery.give_up_at));
         Ok(waiting)
     }
 

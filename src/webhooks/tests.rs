@@ -10,7 +10,7 @@ use crate::{
     apple::{AccountEvent, EventKind, Notification},
     clock::{ManualClock, UnixTime},
     store::MemoryStore,
-    verify::ClientId,
+    verify::{ClientId, fixtures::identity_with},
 };
 
 /// A receiver that does what it is told, and remembers what it took.
@@ -90,6 +90,14 @@ impl Scene {
         let event = Event::of_notification(&notification).unwrap();
         let _done = self.store.apply(webhooks.deliveries_of(&event)).await.unwrap();
         webhooks.wake();
+    }
+
+    /// Somebody signs in with the token `token`.
+    async fn sign_in(&self, webhooks: &Webhooks, token: &str) -> Result<(), StoreError> {
+        let identity = identity_with(serde_json::json!({ "sub": "001999.secret" }));
+        let now = self.clock.now();
+        let event = Event::of_sign_in(token, &identity, None::<&String>, now);
+        webhooks.queue_sign_in(&event).await
     }
 
     /// Lets `time` pass, for both kinds of clock, while the workers of `webhooks` work.
@@ -183,4 +191,46 @@ async fn two_replicas_that_share_a_store_deliver_an_event_once() {
     let minute = Duration::from_mins(1);
     tokio::join!(scene.live(&one, minute), scene.live(&other, minute));
     assert_eq!(scene.receiver.taken().len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_token_waits_once_however_often_it_signs_in() {
+    let scene = Scene::new();
+    let webhooks = scene.webhooks();
+    for token in ["one", "one", "other", "one"] {
+        scene.sign_in(&webhooks, token).await.unwrap();
+        scene.clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(scene.store.list(Space::Deliveries).await.unwrap().len(), 2);
+    scene.live(&webhooks, Duration::from_mins(1)).await;
+    assert_eq!(scene.receiver.taken().len(), 2);
+    assert_eq!(scene.store.list(Space::Deliveries).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_apple_tells_does_not_wait_behind_sign_ins() {
+    let scene = Scene::new();
+    let webhooks = scene.webhooks();
+    for n in 0..3 {
+        scene.sign_in(&webhooks, &format!("token-{n}")).await.unwrap();
+    }
+    scene.clock.advance(Duration::from_secs(1));
+    scene.enqueue(&webhooks, "urgent").await;
+    scene.live(&webhooks, Duration::from_mins(1)).await;
+    let taken = scene.receiver.taken();
+    assert_eq!((taken.len(), taken[0].as_str()), (4, "urgent"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_takes_no_sign_in_until_it_was_delivered_and_apples_events_all_the_same() {
+    let scene = Scene::new();
+    let webhooks = scene.webhooks();
+    scene.sign_in(&webhooks, "first").await.unwrap();
+    webhooks.0.sign_ins.store(Webhooks::MOST_SIGN_INS, Ordering::Relaxed);
+    let refused = scene.sign_in(&webhooks, "second").await;
+    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    scene.enqueue(&webhooks, "urgent").await;
+    scene.live(&webhooks, Duration::from_mins(1)).await;
+    assert_eq!(scene.receiver.taken().len(), 2);
+    scene.sign_in(&webhooks, "second").await.unwrap();
 }

@@ -65,6 +65,22 @@ async fn each_sign_in_is_told_with_the_name_at_the_first() {
 }
 
 #[tokio::test]
+async fn who_repeats_a_token_is_told_of_under_the_same_id() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), Recorder::start().await);
+    let house = House::with(&telling(&target, &folder)).await;
+    let token = house.apple.mint(&TokenTemplate::native());
+    let others = house.apple.mint(&TokenTemplate::native().nonce("other"));
+    let mut ids = Vec::new();
+    for (count, token) in [(1, &token), (2, &token), (3, &others)] {
+        assert_eq!(sign_in(house.address, &json!({ "identityToken": token })).await.status, 200);
+        target.received(count).await;
+        ids.push(target.requests().pop().unwrap().header("webhook-id").concat());
+    }
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[0], ids[2]);
+}
+
+#[tokio::test]
 async fn a_refused_sign_in_is_not_told() {
     let (folder, target) = (tempfile::tempdir().unwrap(), Recorder::start().await);
     let house = House::with(&telling(&target, &folder)).await;

@@ -10,7 +10,7 @@ use http::{Response, header::SET_COOKIE, request::Parts as Head};
 use tracing::warn;
 
 use super::{
-    super::{Recorder, exchange::Exchange, sign_in::UnverifiedName},
+    super::{exchange::Exchange, sign_in::UnverifiedName},
     Answer, BrowserParts, Outcome,
     form::AppleForm,
     keeper::session_cookie,
@@ -161,17 +161,14 @@ impl BrowserParts {
         if !self.settings.webhook {
             return Ok(());
         }
-        let (Recorder { store, webhooks, .. }, now) = (&self.recorder, self.clock.now());
         let name = form.get("user").and_then(UnverifiedName::of_user);
-        let event = Event::of_sign_in(identity, name.as_ref(), now);
-        let storing = store.apply(webhooks.deliveries_of(&event));
-        // An event of its own is never there already.
-        let _done = storing.await.map_err(|error| {
+        // It was judged, so that it is there.
+        let token = form.get("id_token").unwrap_or_default();
+        let event = Event::of_sign_in(token, identity, name.as_ref(), self.clock.now());
+        self.recorder.webhooks.queue_sign_in(&event).await.map_err(|error| {
             warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
             Rejection::StoreUnavailable
-        })?;
-        webhooks.wake();
-        Ok(())
+        })
     }
 
     /// Each sign-in ends once, whichever replica is asked.

@@ -44,13 +44,14 @@ impl Parts {
         let code = self.check_code(code, &identity)?;
 
         let parts = Arc::clone(self);
-        let ending = async move { parts.end_sign_in(&identity, code, name, once).await };
+        let ending = async move { parts.end_sign_in(&token, &identity, code, name, once).await };
         self.finish(ending).await
     }
 
     /// What cannot be undone, in one piece: a code that Apple has redeemed is worth nothing a second time.
     async fn end_sign_in(
         &self,
+        token: &str,
         identity: &Identity,
         code: Option<Code>,
         name: Option<UnverifiedName>,
@@ -58,7 +59,7 @@ impl Parts {
     ) -> Result<Answer, Rejection> {
         let store = &*self.house.recorder.store;
         once.spend(store).await?;
-        let ended = self.end_once(identity, code, name.as_ref()).await;
+        let ended = self.end_once(token, identity, code, name.as_ref()).await;
         // Nothing came of it, and whoever asked may ask again.
         if ended.as_ref().is_err_and(|rejection| rejection.fault() != Fault::Caller) {
             once.give_back(store).await;
@@ -68,13 +69,14 @@ impl Parts {
 
     async fn end_once(
         &self,
+        token: &str,
         identity: &Identity,
         code: Option<Code>,
         name: Option<&UnverifiedName>,
     ) -> Result<Answer, Rejection> {
         let grant = self.redeem(code, identity).await?;
         let session = self.begin(identity, grant.as_ref())?;
-        self.tell(identity, name).await?;
+        self.tell(token, identity, name).await?;
         Ok(Answer::json("signed_in", &SignedIn::new(identity, name, session.as_ref())))
     }
 
@@ -172,24 +174,18 @@ impl Parts {
     /// Tells applications, if they are to be told: from here on it will be delivered.
     async fn tell(
         &self,
+        token: &str,
         identity: &Identity,
         name: Option<&UnverifiedName>,
     ) -> Result<(), Rejection> {
         if !self.settings.webhook {
             return Ok(());
         }
-        let webhooks = &self.house.recorder.webhooks;
-        let event = Event::of_sign_in(identity, name, self.house.clock.now());
-        match self.house.recorder.store.apply(webhooks.deliveries_of(&event)).await {
-            Ok(_applied) => {
-                webhooks.wake();
-                Ok(())
-            }
-            Err(error) => {
-                warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
-                Err(Rejection::StoreUnavailable)
-            }
-        }
+        let event = Event::of_sign_in(token, identity, name, self.house.clock.now());
+        self.house.recorder.webhooks.queue_sign_in(&event).await.map_err(|error| {
+            warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
+            Rejection::StoreUnavailable
+        })
     }
 
     /// When the token of `identity` is refused for its age by everybody.
