@@ -24,6 +24,7 @@ ARG FEATURES="otlp"
 ARG CARGO_FLAGS=""
 RUN cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS
 COPY config config
+COPY examples/web examples/web
 COPY src src
 # What --version says, as there is no git in here.
 ARG SIWA_COMMIT=""
@@ -39,6 +40,7 @@ ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN rustc -vV | sed -n 's/^host: //p' > /target \
     && cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target "$(cat /target)"
 COPY config config
+COPY examples/web examples/web
 COPY src src
 ARG SIWA_COMMIT=""
 RUN touch src/main.rs src/lib.rs \
