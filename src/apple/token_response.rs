@@ -10,9 +10,12 @@ use super::{
     error::{AppleFault, Unavailable},
     secrets::{AccessToken, IdToken},
 };
-use crate::verify::{
-    AppleRefreshToken, ClientId, Identity, Mismatch, Printable, TokenFault, UnverifiedToken,
-    Verifier, VerifyError,
+use crate::{
+    clock::UnixTime,
+    verify::{
+        AppleGrant, AppleRefreshToken, ClientId, Identity, Mismatch, Printable, TokenFault,
+        UnverifiedToken, Verifier, VerifyError,
+    },
 };
 
 /// What the token endpoint grants (RFC 6749 §5.1,
@@ -79,6 +82,19 @@ impl TokenResponse {
             Ok(()) | Err(TokenFault::AccessTokenHash(Mismatch::Missing)) => Ok(Some(identity)),
             Err(fault) => Err(fault.into()),
         }
+    }
+}
+
+impl TokenResponse {
+    /// What a session keeps of it, if it holds anything that can be asked about later: granted to the app `client_id`, and
+    /// known to stand `checked_at` that moment.
+    pub(crate) fn into_grant(
+        self,
+        client_id: &ClientId,
+        checked_at: UnixTime,
+    ) -> Option<AppleGrant> {
+        let client_id = client_id.clone();
+        self.refresh_token.map(|refresh_token| AppleGrant { refresh_token, client_id, checked_at })
     }
 }
 

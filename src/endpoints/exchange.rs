@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, request::Parts as Head};
 use tokio::time::Instant;
 use tracing::{Level, Span, enabled, info};
 
 use super::browser::ForBrowser;
 use crate::{
     authn::{Authenticator, Rejection},
+    peers::Peers,
     telemetry::{
         ACCESS, Metrics, RequestLabels, RouteLabel,
         traces::spans::{self, Beginning},
@@ -70,6 +71,17 @@ impl Ending<'_> {
 }
 
 impl Exchange {
+    /// Begins for a request with this `head`, of whose sender `trusted_peers` may tell.
+    pub(super) fn of(
+        head: &Head,
+        door: &'static str,
+        trusted_peers: &Peers,
+        metrics: &Metrics,
+    ) -> Self {
+        let arrival = Arrival::new(&head.extensions, &head.headers, trusted_peers);
+        Self::begin(metrics, door, head.method.clone(), arrival)
+    }
+
     pub(super) fn begin(
         metrics: &Metrics,
         door: &'static str,

@@ -100,10 +100,12 @@ impl Gate {
         exchange: &mut Exchange,
     ) -> Result<Admitted, Rejection> {
         let admitted = admitted?;
-        if let (Some(browsers), Admitted::As(_)) = (&self.browsers, &admitted) {
+        if let (Some(browsers), Admitted::As(identity)) = (&self.browsers, &admitted) {
             browsers.check_origin(method, headers)?;
-            // Rare, as it asks Apple.
-            exchange.for_browser().cookie = Box::pin(browsers.renewed(headers)).await?;
+            if browsers.is_due(identity) {
+                // Rare, as it asks Apple.
+                exchange.for_browser().cookie = Box::pin(browsers.renewed(headers)).await?;
+            }
         }
         Ok(admitted)
     }

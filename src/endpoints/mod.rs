@@ -9,6 +9,7 @@ mod gate;
 mod notifications;
 mod original;
 mod pages;
+mod personal_claims;
 mod proxy;
 mod rate;
 mod revocations;

@@ -58,18 +58,7 @@ fn names_trailers(line: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let line = |(name, value): &(&str, &str)| {
-            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
-        };
-        let mut map = HeaderMap::new();
-        for (name, value) in lines.iter().map(line) {
-            map.append(name, value);
-        }
-        map
-    }
+    use super::{super::fixtures::headers, *};
 
     fn names(map: &HeaderMap) -> Vec<&str> {
         let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();

@@ -9,6 +9,8 @@ mod arrival;
 mod body;
 mod connect;
 mod error;
+#[cfg(test)]
+mod fixtures;
 mod frames;
 mod hop_by_hop;
 mod host;

@@ -315,18 +315,7 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap, identity_headers: &Identi
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let line = |(name, value): &(&str, &str)| {
-            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
-        };
-        let mut map = HeaderMap::new();
-        for (name, value) in lines.iter().map(line) {
-            map.append(name, value);
-        }
-        map
-    }
+    use super::{super::fixtures::headers, *};
 
     #[test]
     fn our_own_cookies_are_not_the_applications() {

@@ -177,6 +177,7 @@ impl ClaimRules {
             issued_at,
             expires_at,
             session: None,
+            sealed_at: None,
         })
     }
 

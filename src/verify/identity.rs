@@ -33,6 +33,7 @@ pub struct Identity {
     pub(super) issued_at: UnixTime,
     pub(super) expires_at: UnixTime,
     pub(super) session: Option<SessionId>,
+    pub(super) sealed_at: Option<UnixTime>,
 }
 
 impl Identity {
@@ -47,6 +48,11 @@ impl Identity {
     #[must_use]
     pub const fn subject(&self) -> &Subject {
         &self.subject
+    }
+
+    /// Whether `other` is about the same person: by issuer and subject, and nothing else.
+    pub(crate) fn is_of_same_person(&self, other: &Self) -> bool {
+        self.issuer == other.issuer && self.subject == other.subject
     }
 
     /// The app that the token was issued to (the first, should Apple ever name several).
@@ -100,6 +106,11 @@ impl Identity {
     #[must_use]
     pub const fn session_id(&self) -> Option<&SessionId> {
         self.session.as_ref()
+    }
+
+    /// When the token of a session was made; none for Apple's.
+    pub(crate) const fn sealed_at(&self) -> Option<UnixTime> {
+        self.sealed_at
     }
 
     /// When the token ends (`exp`), or that of a session, without leeway.

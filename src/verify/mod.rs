@@ -19,6 +19,7 @@ mod builder;
 mod claims;
 mod error;
 pub mod explain;
+mod followed;
 mod identity;
 mod json;
 mod jwks;

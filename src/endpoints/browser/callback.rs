@@ -165,10 +165,7 @@ impl BrowserParts {
         // It was judged, so that it is there.
         let token = form.get("id_token").unwrap_or_default();
         let event = Event::of_sign_in(token, identity, name.as_ref(), self.clock.now());
-        self.recorder.webhooks.queue_sign_in(&event).await.map_err(|error| {
-            warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
-            Rejection::StoreUnavailable
-        })
+        self.recorder.tell_of_sign_in(&event).await
     }
 
     /// Each sign-in ends once, whichever replica is asked.
@@ -198,16 +195,10 @@ impl BrowserParts {
         let answered = endpoint.exchange(client_id, code, redirect_uri.as_ref()).await;
         let tokens = answered.map_err(|fault| refused(&fault))?;
         let granted = tokens.identity(&self.verifier, client_id).await?;
-        if !granted.is_none_or(|granted| is_same(&granted, identity)) {
+        if !granted.is_none_or(|granted| granted.is_of_same_person(identity)) {
             return Err(Rejection::BadRequest("the code is somebody else's"));
         }
-        let checked_at = self.clock.now();
-        let grant = tokens.refresh_token.map(|refresh_token| AppleGrant {
-            refresh_token,
-            client_id: client_id.clone(),
-            checked_at,
-        });
-        Ok(grant)
+        Ok(tokens.into_grant(client_id, self.clock.now()))
     }
 }
 
@@ -221,10 +212,6 @@ fn is_cancelled(form: &AppleForm) -> Result<bool, Rejection> {
             Err(Rejection::BadRequest("Apple did not sign the user in"))
         }
     }
-}
-
-fn is_same(one: &Identity, other: &Identity) -> bool {
-    one.issuer() == other.issuer() && one.subject() == other.subject()
 }
 
 /// What Apple refuses may be the caller's fault, a code that was used before; everything else could not be judged.

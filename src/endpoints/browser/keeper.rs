@@ -20,7 +20,7 @@ use super::{
 use crate::{
     authn::Rejection,
     clock::Clock,
-    verify::{SessionCookie, Sessions, Verifier},
+    verify::{Identity, SessionCookie, Sessions, Verifier},
 };
 
 /// The name of the session's cookie, which browsers take from this host alone.
@@ -107,6 +107,14 @@ impl BrowserKeeper {
         Ok(())
     }
 
+    /// Whether the session of `identity` needs to be [`renewed`](Self::renewed), if it is in one of a browser's: its cookie was
+    /// opened to prove them, and is not opened again to find out.
+    pub(in crate::endpoints) fn is_due(&self, identity: &Identity) -> bool {
+        let Some(sealed_at) = identity.sealed_at() else { return false };
+        let age = self.clock.now().saturating_since(sealed_at);
+        age >= Self::RENEW_EVERY.min(self.settings.session_lifetime / 2)
+    }
+
     /// The next cookie for somebody who is proved by one that is not new any more, so that the session does not end while it
     /// is used. It is the time to ask Apple, too.
     ///
@@ -120,10 +128,6 @@ impl BrowserKeeper {
         let Some(text) = cookies::only(headers, SESSION_COOKIE) else { return Ok(None) };
         let session = self.verifier.reopen_cookie(text)?;
         let lifetime = self.settings.session_lifetime;
-        let age = self.clock.now().saturating_since(session.sealed_at());
-        if age < Self::RENEW_EVERY.min(lifetime / 2) {
-            return Ok(None);
-        }
         let session = self.apple_check.check(session, &self.sessions).await?;
         // Without a new one the old one goes on for as long as it does.
         let renewed = self.sessions.renew_in_browser(session, lifetime).ok();

@@ -61,8 +61,8 @@ use crate::{
     authn::Rejection,
     clock::Clock,
     peers::Peers,
-    telemetry::{Metrics, RouteLabel},
-    upstream::{Arrival, X_REQUEST_ID, host_of},
+    telemetry::Metrics,
+    upstream::{X_REQUEST_ID, host_of},
     verify::{Sessions, Verifier},
 };
 use place::Place;
@@ -151,10 +151,7 @@ impl Browser {
 
     fn begin(&self, head: &Head) -> Exchange {
         let BrowserParts { trusted_peers, metrics, .. } = &*self.0;
-        let arrival = Arrival::new(&head.extensions, &head.headers, trusted_peers);
-        let mut exchange = Exchange::begin(metrics, Self::NAME, head.method.clone(), arrival);
-        exchange.takes(RouteLabel::none());
-        exchange
+        Exchange::of(head, Self::NAME, trusted_peers, metrics)
     }
 }
 

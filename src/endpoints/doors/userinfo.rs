@@ -12,10 +12,12 @@ use http::{
 };
 use serde::Serialize;
 
-use super::super::{cors::is_preflight, exchange::Exchange, gate::Gate};
+use super::super::{
+    cors::is_preflight, exchange::Exchange, gate::Gate, personal_claims::PersonalClaims,
+};
 use crate::{
     authn::Rejection,
-    verify::{ClientId, Email, Identity, RealUserStatus, Subject},
+    verify::{ClientId, Identity},
 };
 
 /// What is told of the caller, and left out where Apple said nothing.
@@ -23,16 +25,8 @@ use crate::{
 struct UserInfo<'a> {
     iss: &'a str,
     sub: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email_verified: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    is_private_email: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    real_user_status: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    transfer_sub: Option<&'a str>,
+    #[serde(flatten)]
+    claims: PersonalClaims<'a>,
     aud: Vec<&'a str>,
     /// Seconds since 1970, as in the token.
     iat: u64,
@@ -42,15 +36,10 @@ struct UserInfo<'a> {
 impl<'a> UserInfo<'a> {
     /// The email address is told where the application would be told it.
     fn of(identity: &'a Identity, gate: &Gate) -> Self {
-        let email = gate.told_email_of(identity);
         Self {
             iss: identity.issuer().as_str(),
             sub: identity.subject().as_str(),
-            email: email.map(Email::address),
-            email_verified: email.map(Email::is_verified),
-            is_private_email: email.map(Email::is_private),
-            real_user_status: identity.real_user_status().map(RealUserStatus::as_wire),
-            transfer_sub: identity.transfer_subject().map(Subject::as_str),
+            claims: PersonalClaims::of(identity, gate.told_email_of(identity)),
             aud: identity.audience().map(ClientId::as_str).collect(),
             iat: identity.issued_at().as_secs(),
             exp: identity.expires_at().as_secs(),

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts as Head};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use tracing::{info, warn};
@@ -24,8 +24,7 @@ use crate::{
     apple::Notification,
     authn::{Dialect, Realm, Rejection},
     peers::{NOWHERE, Peers},
-    telemetry::{Metrics, NotificationLabels, RouteLabel, causes},
-    upstream::Arrival,
+    telemetry::{Metrics, NotificationLabels, causes},
     verify::{UnverifiedToken, Verifier, VerifyError},
 };
 
@@ -128,11 +127,9 @@ impl Notifications {
 
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response<Bytes> {
         let parts = &*self.0;
-        let method = request.method().clone();
-        let arrival = Arrival::new(request.extensions(), request.headers(), &parts.trusted_peers);
-        let mut exchange = Exchange::begin(&parts.metrics, "notifications", method, arrival);
-        exchange.takes(RouteLabel::none());
-        match parts.take(request).await {
+        let (head, body) = request.into_parts();
+        let exchange = Exchange::of(&head, "notifications", &parts.trusted_peers, &parts.metrics);
+        match parts.take(&head, body).await {
             Ok((event, recorded)) => {
                 parts.count(event, recorded.label());
                 exchange.answered(StatusCode::OK, recorded.label());
@@ -149,8 +146,7 @@ impl Notifications {
 }
 
 impl Parts {
-    async fn take(&self, request: Request<Incoming>) -> Outcome {
-        let (head, body) = request.into_parts();
+    async fn take(&self, head: &Head, body: Incoming) -> Outcome {
         if head.method != Method::POST {
             return Err(Rejection::MethodNotAllowed { allow: "POST" }.into());
         }

@@ -7,8 +7,10 @@ use tracing::{info, warn};
 
 use crate::{
     apple::{AccountEvent, Notification},
+    authn::Rejection,
     clock::UnixTime,
     store::{Applied, Health, Record, Space, Store, StoreError, Write},
+    telemetry::causes,
     verify::{Ending, Identity, Revocation, Revocations},
     webhooks::{Event, Webhooks},
 };
@@ -102,6 +104,18 @@ impl Recorder {
         let (event, subject) = (kind.as_str(), self.revocations.blind(subject));
         info!(event, subject, %at, outcome = recorded.label(), "Apple told of an event");
         Ok(recorded)
+    }
+
+    /// Stores that somebody signed in, as `event` says, for others to be told.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::StoreUnavailable`].
+    pub(in super::super) async fn tell_of_sign_in(&self, event: &Event) -> Result<(), Rejection> {
+        self.webhooks.queue_sign_in(event).await.map_err(|error| {
+            warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
+            Rejection::StoreUnavailable
+        })
     }
 
     /// Puts `revocations` into the store and then into force: an operator's wish.

@@ -10,10 +10,10 @@ use http::{
 };
 use serde::Serialize;
 
-use super::name::UnverifiedName;
+use super::{super::personal_claims::PersonalClaims, name::UnverifiedName};
 use crate::{
     authn::{Dialect, Realm, Rejection},
-    verify::{Email, Identity, RealUserStatus, SessionTokens, Subject},
+    verify::{Identity, SessionTokens},
 };
 
 /// An answer, and what the log and the metrics call it.
@@ -52,16 +52,8 @@ pub(super) struct Nonce<'a> {
 #[derive(Serialize)]
 struct User<'a> {
     id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email_verified: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    is_private_email: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    real_user_status: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    transfer_sub: Option<&'a str>,
+    #[serde(flatten)]
+    claims: PersonalClaims<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name_unverified: Option<&'a UnverifiedName>,
 }
@@ -72,14 +64,9 @@ impl<'a> SignedIn<'a> {
         name: Option<&'a UnverifiedName>,
         session: Option<&'a SessionTokens>,
     ) -> Self {
-        let email = identity.email();
         let user = User {
             id: identity.subject().as_str(),
-            email: email.map(Email::address),
-            email_verified: email.map(Email::is_verified),
-            is_private_email: email.map(Email::is_private),
-            real_user_status: identity.real_user_status().map(RealUserStatus::as_wire),
-            transfer_sub: identity.transfer_subject().map(Subject::as_str),
+            claims: PersonalClaims::of(identity, identity.email()),
             name_unverified: name,
         };
         Self { success: true, user, session: session.map(Tokens::of) }

@@ -29,13 +29,8 @@ pub(super) async fn redeem(
         Ok(None) | Err(VerifyError::Rejected(_)) => return Err(SignInFault::ForeignGrant.into()),
         Err(unjudged) => return Err(unjudged.into()),
     };
-    if other.issuer() != identity.issuer() || other.subject() != identity.subject() {
+    if !other.is_of_same_person(identity) {
         return Err(SignInFault::ForeignGrant.into());
     }
-    let client_id = client_id.clone();
-    Ok(granted.refresh_token.map(|refresh_token| AppleGrant {
-        refresh_token,
-        client_id,
-        checked_at: now,
-    }))
+    Ok(granted.into_grant(client_id, now))
 }

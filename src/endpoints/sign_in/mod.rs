@@ -52,8 +52,8 @@ use crate::{
     authn::{Policy, Realm, Rejection},
     clock::Clock,
     peers::Peers,
-    telemetry::{Metrics, RouteLabel},
-    upstream::{Arrival, X_REQUEST_ID},
+    telemetry::Metrics,
+    upstream::X_REQUEST_ID,
     verify::{Sessions, Verifier},
 };
 
@@ -163,10 +163,7 @@ impl SignIn {
 
     fn begin(&self, head: &Head) -> Exchange {
         let SignInParts { trusted_peers, metrics, .. } = &self.0.house;
-        let arrival = Arrival::new(&head.extensions, &head.headers, trusted_peers);
-        let mut exchange = Exchange::begin(metrics, Self::NAME, head.method.clone(), arrival);
-        exchange.takes(RouteLabel::none());
-        exchange
+        Exchange::of(head, Self::NAME, trusted_peers, metrics)
     }
 
     /// What a request came to, told of and on its way.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tracing::{Instrument, error, warn};
+use tracing::{Instrument, error};
 
 use super::{
     super::exchange::Exchange,
@@ -182,10 +182,7 @@ impl Parts {
             return Ok(());
         }
         let event = Event::of_sign_in(token, identity, name, self.house.clock.now());
-        self.house.recorder.webhooks.queue_sign_in(&event).await.map_err(|error| {
-            warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
-            Rejection::StoreUnavailable
-        })
+        self.house.recorder.tell_of_sign_in(&event).await
     }
 
     /// When the token of `identity` is refused for its age by everybody.

@@ -1,14 +1,19 @@
 //! The list as the follower of a store.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::collections::HashMap;
 
-use tracing::{debug, info, warn};
+use tracing::info;
 
-use super::{super::identity::Subject, ClientGroups, Revocation, Revocations};
+use super::{
+    super::{
+        followed::{Followed, Following},
+        identity::Subject,
+    },
+    ClientGroups, Revocation, Revocations,
+};
 use crate::{
     clock::UnixTime,
-    store::{Confirmed, Follower, Pair, Record, Space, StoreError, Write},
-    telemetry::causes,
+    store::{Pair, Record, Space, Write},
 };
 
 impl Revocations {
@@ -26,8 +31,15 @@ impl Revocations {
             lifted_at: UnixTime::from_secs(lifted_at),
         })
     }
+}
 
-    /// Takes in a record; whether it said anything new.
+impl Followed for Revocations {
+    const WHAT: &str = "revocations";
+
+    fn following(&self) -> &Following {
+        &self.0.following
+    }
+
     fn take(&self, record: &Record) -> bool {
         let Some(revocation) = self.parse(record) else { return false };
         self.0.shards.raise(revocation, record.expires_at)
@@ -45,49 +57,16 @@ impl Revocations {
         let is_missing = |record: &Record| there.get(&*record.key) != Some(&&*record.value);
         records.filter(is_missing).map(|it| Write::Raise(Space::Revocations, it)).collect()
     }
-}
 
-impl Follower for Revocations {
-    fn load(&self, records: Vec<Record>) -> Vec<Write> {
-        let mut news = false;
-        for record in &records {
-            news |= self.take(record);
-        }
-        if news {
-            self.note_change();
-        }
-        let missing = self.missing_from(&records);
-        if !missing.is_empty() {
-            warn!(
-                missing = missing.len(),
-                "the store has lost revocations; they are written again"
-            );
-        }
-        missing
+    fn note_change(&self) {
+        self.tell_change();
     }
 
-    fn raised(&self, record: Record) {
-        if self.take(&record) {
-            self.note_change();
-        }
+    fn found_again(&self) {
+        info!(subjects = self.len(), "the list of revocations is what the store holds");
     }
 
-    fn confirm(&self, until: Confirmed) {
-        if self.0.is_lost.swap(false, Ordering::AcqRel) {
-            info!(subjects = self.len(), "the list of revocations is what the store holds");
-        }
-        match until {
-            Confirmed::Now => self.0.freshness.confirm(),
-            Confirmed::ForGood => self.0.freshness.confirm_for_good(),
-        }
+    fn confirmed(&self) {
         self.tell_age();
-    }
-
-    fn lost(&self, error: &StoreError) {
-        let cause = causes(error);
-        if self.0.is_lost.swap(true, Ordering::AcqRel) {
-            return debug!(cause, "the store of revocations cannot be followed");
-        }
-        warn!(cause, "the store of revocations cannot be followed: the last known list is used");
     }
 }

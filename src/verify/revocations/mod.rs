@@ -11,11 +11,7 @@ mod groups;
 mod revocation;
 mod shards;
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand;
 use tokio::sync::watch;
@@ -27,6 +23,7 @@ use self::shards::Shards;
 use super::{
     builder::VerifierBuilder,
     error::{TokenFault, VerifyError},
+    followed::Following,
     identity::{ClientId, Identity, Subject},
 };
 use crate::{
@@ -42,9 +39,7 @@ pub struct Revocations(Arc<List>);
 struct List {
     settings: RevocationsSettings,
     shards: Shards,
-    freshness: Freshness,
-    /// Whether the store was last heard to be out of reach.
-    is_lost: AtomicBool,
+    following: Following,
     changes: watch::Sender<()>,
     blinding_key: [u8; 32],
     clock: Arc<dyn Clock>,
@@ -99,7 +94,7 @@ impl Revocations {
     pub fn new() -> Self {
         let clock = Arc::new(SystemClock);
         let list = Self::following(RevocationsSettings::default(), clock, Metrics::new());
-        list.0.freshness.confirm_for_good();
+        list.0.following.freshness.confirm_for_good();
         list
     }
 
@@ -110,21 +105,11 @@ impl Revocations {
         metrics: Metrics,
     ) -> Self {
         let shards = Shards::new(&settings.groups);
-        let (changes, freshness) = (watch::Sender::new(()), Freshness::default());
+        let (changes, following) = (watch::Sender::new(()), Following::default());
         let mut blinding_key = [0; 32];
         // Without randomness there is no TLS either; names in the log are then blinded by a key that is no secret.
         rand::fill(&mut blinding_key).ok();
-        let is_lost = AtomicBool::new(false);
-        Self(Arc::new(List {
-            settings,
-            shards,
-            freshness,
-            is_lost,
-            changes,
-            blinding_key,
-            clock,
-            metrics,
-        }))
+        Self(Arc::new(List { settings, shards, following, changes, blinding_key, clock, metrics }))
     }
 
     /// How many subjects are on it, lifted ones included.
@@ -143,7 +128,7 @@ impl Revocations {
     pub fn add(&self, revocation: Revocation) {
         let expires_at = self.expiry_of(&revocation);
         if self.0.shards.raise(revocation, expires_at) {
-            self.note_change();
+            self.tell_change();
         }
     }
 
@@ -162,7 +147,7 @@ impl Revocations {
         if let Some(revoked_at) = self.revoked_at(identity) {
             return Err(TokenFault::Revoked { revoked_at }.into());
         }
-        Ok(self.0.freshness.check(self.0.settings.max_staleness)?)
+        Ok(self.0.following.freshness.check(self.0.settings.max_staleness)?)
     }
 
     /// Resolves when `identity` is revoked, which may be never.
@@ -184,7 +169,7 @@ impl Revocations {
             tokio::select! {
                 // The sender is here, so that it cannot be closed.
                 _ = changes.changed() => {}
-                () = self.0.freshness.may_be_over(self.0.settings.max_staleness) => {}
+                () = self.0.following.freshness.may_be_over(self.0.settings.max_staleness) => {}
             }
         }
     }
@@ -227,12 +212,12 @@ impl Revocations {
 
     /// Waits until the list has been read.
     pub(crate) async fn loaded(&self) {
-        self.0.freshness.confirmed().await;
+        self.0.following.freshness.confirmed().await;
     }
 
     /// How long ago it was certain that this is the list; none before the first time.
     pub(crate) fn age(&self) -> Option<Duration> {
-        self.0.freshness.age()
+        self.0.following.freshness.age()
     }
 
     /// Tells the metrics how old the list is.
@@ -263,7 +248,7 @@ impl Revocations {
         at.saturating_add(self.0.settings.keep).saturating_add(VerifierBuilder::LONGEST_LEEWAY)
     }
 
-    fn note_change(&self) {
+    fn tell_change(&self) {
         self.count();
         self.0.changes.send_replace(());
     }

@@ -85,9 +85,14 @@ impl Who {
         }
     }
 
-    /// The identity of then, in the session `id` and until `expires_at`; none if it is not what another version of ours
+    /// The identity of then, in the session `id`, by a token made `sealed_at` one moment and good until another; none if it is not what another version of ours
     /// could have sealed.
-    pub(super) fn identity(self, id: SessionId, expires_at: UnixTime) -> Option<Identity> {
+    pub(super) fn identity(
+        self,
+        id: SessionId,
+        sealed_at: UnixTime,
+        expires_at: UnixTime,
+    ) -> Option<Identity> {
         let mut audience = self.aud.iter().map(|text| ClientId::new(text).ok());
         let status = self.real_user_status.map(u64::from);
         Some(Identity {
@@ -113,6 +118,7 @@ impl Who {
             issued_at: UnixTime::from_secs(self.iat),
             expires_at,
             session: Some(id),
+            sealed_at: Some(sealed_at),
         })
     }
 }

@@ -5,25 +5,26 @@ use std::{
     fmt,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::info;
 
 use super::{
     super::{
         error::VerifyError,
-        revocations::{Freshness, RevocationsFault},
+        followed::{Followed, Following},
+        revocations::RevocationsFault,
     },
     SessionFault, SessionId,
 };
 use crate::{
     clock::{Clock, UnixTime},
-    store::{Confirmed, Follower, Pair, Record, Space, StoreError, Write},
-    telemetry::{Metrics, causes},
+    store::{Pair, Record, Space, Write},
+    telemetry::Metrics,
 };
 
 /// The sessions that were ended, each until the last of its tokens has expired.
@@ -31,11 +32,9 @@ pub(super) struct EndedSessions {
     until: RwLock<HashMap<SessionId, UnixTime>>,
     /// How many there are: no lock is taken for this.
     count: AtomicUsize,
-    freshness: Freshness,
+    following: Following,
     /// How old the list may be while its store cannot be reached; any age unless set.
     max_staleness: Option<Duration>,
-    /// Whether the store was last heard to be out of reach.
-    is_lost: AtomicBool,
     changes: watch::Sender<()>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -51,9 +50,8 @@ impl EndedSessions {
         Self {
             until: RwLock::default(),
             count: AtomicUsize::new(0),
-            freshness: Freshness::default(),
+            following: Following::default(),
             max_staleness,
-            is_lost: AtomicBool::new(false),
             changes: watch::Sender::new(()),
             clock,
             metrics,
@@ -74,7 +72,7 @@ impl EndedSessions {
     }
 
     fn reliable(&self) -> Result<(), RevocationsFault> {
-        self.freshness.check(self.max_staleness)
+        self.following.freshness.check(self.max_staleness)
     }
 
     pub(super) fn contains(&self, id: &SessionId) -> bool {
@@ -105,12 +103,12 @@ impl EndedSessions {
 
     /// Waits until the list has been read.
     pub(super) async fn loaded(&self) {
-        self.freshness.confirmed().await;
+        self.following.freshness.confirmed().await;
     }
 
     /// Relies on the list as it is, for ever.
     pub(super) fn rely(&self) {
-        self.freshness.confirm_for_good();
+        self.following.freshness.confirm_for_good();
     }
 
     /// Forgets those whose tokens have all expired.
@@ -128,6 +126,34 @@ impl EndedSessions {
         *known = expires_at.max(*known);
         self.count.store(until.len(), Ordering::Release);
         is_news
+    }
+
+    fn note_count(&self) {
+        let count = self.read().len();
+        self.count.store(count, Ordering::Release);
+        self.metrics.ended_sessions.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<SessionId, UnixTime>> {
+        self.until.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<SessionId, UnixTime>> {
+        self.until.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for EndedSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndedSessions").field("sessions", &self.count).finish_non_exhaustive()
+    }
+}
+
+impl Followed for EndedSessions {
+    const WHAT: &str = "ended sessions";
+
+    fn following(&self) -> &Following {
+        &self.following
     }
 
     fn take(&self, record: &Record) -> bool {
@@ -154,67 +180,7 @@ impl EndedSessions {
         self.changes.send_replace(());
     }
 
-    fn note_count(&self) {
-        let count = self.read().len();
-        self.count.store(count, Ordering::Release);
-        self.metrics.ended_sessions.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<SessionId, UnixTime>> {
-        self.until.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<SessionId, UnixTime>> {
-        self.until.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for EndedSessions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EndedSessions").field("sessions", &self.count).finish_non_exhaustive()
-    }
-}
-
-impl Follower for EndedSessions {
-    fn load(&self, records: Vec<Record>) -> Vec<Write> {
-        let mut news = false;
-        for record in &records {
-            news |= self.take(record);
-        }
-        if news {
-            self.note_change();
-        }
-        let missing = self.missing_from(&records);
-        if !missing.is_empty() {
-            warn!(
-                missing = missing.len(),
-                "the store has lost ended sessions; they are written again"
-            );
-        }
-        missing
-    }
-
-    fn raised(&self, record: Record) {
-        if self.take(&record) {
-            self.note_change();
-        }
-    }
-
-    fn confirm(&self, until: Confirmed) {
-        if self.is_lost.swap(false, Ordering::AcqRel) {
-            info!("the list of ended sessions is what the store holds");
-        }
-        match until {
-            Confirmed::Now => self.freshness.confirm(),
-            Confirmed::ForGood => self.freshness.confirm_for_good(),
-        }
-    }
-
-    fn lost(&self, error: &StoreError) {
-        let cause = causes(error);
-        if self.is_lost.swap(true, Ordering::AcqRel) {
-            return debug!(cause, "the store of ended sessions cannot be followed");
-        }
-        warn!(cause, "the store of ended sessions cannot be followed: the last known list is used");
+    fn found_again(&self) {
+        info!("the list of ended sessions is what the store holds");
     }
 }

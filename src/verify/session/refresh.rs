@@ -19,7 +19,6 @@ pub struct RefreshToken {
     pub(super) who: Who,
     pub(super) generation: u64,
     pub(super) grant: Option<AppleGrant>,
-    pub(super) sealed_at: UnixTime,
 }
 
 impl RefreshToken {
@@ -41,12 +40,6 @@ impl RefreshToken {
         self.grant.as_ref()
     }
 
-    /// When it was made.
-    #[must_use]
-    pub const fn sealed_at(&self) -> UnixTime {
-        self.sealed_at
-    }
-
     /// The same with another grant, such as one that Apple has just confirmed.
     #[must_use]
     pub fn with_grant(self, grant: Option<AppleGrant>) -> Self {
@@ -55,15 +48,14 @@ impl RefreshToken {
 
     fn read(content: Content, expires_at: UnixTime) -> Option<Self> {
         let Content { sid, who, at, generation, grant, .. } = content;
-        let id = SessionId::parse(&sid)?;
+        let (id, sealed_at) = (SessionId::parse(&sid)?, UnixTime::from_secs(at));
         Some(Self {
             id,
-            identity: Arc::new(who.clone().identity(id, expires_at)?),
+            identity: Arc::new(who.clone().identity(id, sealed_at, expires_at)?),
             who,
             generation: generation.unwrap_or_default(),
             // One that cannot be read is none: the session is as good without it.
             grant: grant.and_then(Grant::into_grant),
-            sealed_at: UnixTime::from_secs(at),
         })
     }
 }
@@ -83,7 +75,10 @@ impl Sessions {
         let content: Content = self.0.keys.open(Purpose::Access, text)?;
         let expires_at = self.expiry_of(&content, Purpose::Access);
         let id = SessionId::parse(&content.sid).ok_or(SessionFault::Malformed)?;
-        content.who.identity(id, expires_at).ok_or(SessionFault::Malformed)
+        content
+            .who
+            .identity(id, UnixTime::from_secs(content.at), expires_at)
+            .ok_or(SessionFault::Malformed)
     }
 
     /// Opens a refresh token, or a browser's session, with the grant that it holds.

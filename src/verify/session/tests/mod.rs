@@ -231,7 +231,7 @@ async fn a_browsers_session_is_renewed_with_all_that_it_holds() {
     scene.clock.advance(Duration::from_mins(50));
     let opened = scene.verifier.reopen_cookie(cookie.value.as_str()).unwrap();
     assert_eq!(told(&opened), Some(("r.0.secret", NOW - 5)));
-    assert_eq!(opened.sealed_at(), UnixTime::from_secs(NOW));
+    assert_eq!(opened.identity().sealed_at(), Some(UnixTime::from_secs(NOW)));
     let renewed = scene.sessions.renew_in_browser(opened, hour).unwrap();
     assert_eq!(renewed.session_id, cookie.session_id);
     scene.clock.advance(Duration::from_mins(20));

@@ -1,0 +1,91 @@
+//! What lists have in common that are held in memory and fed by a store.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use tracing::{debug, warn};
+
+use super::revocations::Freshness;
+use crate::{
+    store::{Confirmed, Follower, Record, StoreError, Write},
+    telemetry::causes,
+};
+
+/// A list that follows a space of a store: its [`Follower`] is the same for all.
+pub(super) trait Followed: fmt::Debug + Send + Sync {
+    /// What is on it, in the log.
+    const WHAT: &str;
+
+    /// How it stands with its store.
+    fn following(&self) -> &Following;
+
+    /// Takes in a record; whether it said anything new.
+    fn take(&self, record: &Record) -> bool;
+
+    /// What is known here and is not in `records`.
+    fn missing_from(&self, records: &[Record]) -> Vec<Write>;
+
+    /// Something new was taken in.
+    fn note_change(&self);
+
+    /// The store was out of reach, and is followed again.
+    fn found_again(&self);
+
+    /// What is known is what the store holds.
+    fn confirmed(&self) {}
+}
+
+/// How it stands with the store that a list follows.
+#[derive(Debug, Default)]
+pub(super) struct Following {
+    /// When the list was last certain.
+    pub(super) freshness: Freshness,
+    /// Whether the store was last heard to be out of reach.
+    is_lost: AtomicBool,
+}
+
+impl<T: Followed> Follower for T {
+    fn load(&self, records: Vec<Record>) -> Vec<Write> {
+        let mut news = false;
+        for record in &records {
+            news |= self.take(record);
+        }
+        if news {
+            self.note_change();
+        }
+        let missing = self.missing_from(&records);
+        if !missing.is_empty() {
+            let (missing, what) = (missing.len(), T::WHAT);
+            warn!(missing, "the store has lost {what}; they are written again");
+        }
+        missing
+    }
+
+    fn raised(&self, record: Record) {
+        if self.take(&record) {
+            self.note_change();
+        }
+    }
+
+    fn confirm(&self, until: Confirmed) {
+        let Following { freshness, is_lost } = self.following();
+        if is_lost.swap(false, Ordering::AcqRel) {
+            self.found_again();
+        }
+        match until {
+            Confirmed::Now => freshness.confirm(),
+            Confirmed::ForGood => freshness.confirm_for_good(),
+        }
+        self.confirmed();
+    }
+
+    fn lost(&self, error: &StoreError) {
+        let (cause, what) = (causes(error), T::WHAT);
+        if self.following().is_lost.swap(true, Ordering::AcqRel) {
+            return debug!(cause, "the store of {what} cannot be followed");
+        }
+        warn!(cause, "the store of {what} cannot be followed: the last known list is used");
+    }
+}
