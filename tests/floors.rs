@@ -42,6 +42,7 @@ const BINARY: &[&str] = &[
     "options.rs",
     "check.rs",
     "demo.rs",
+    "demo/browser.rs",
     "demo/web.rs",
     "explain.rs",
     "healthcheck.rs",
