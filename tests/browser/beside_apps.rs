@@ -143,7 +143,7 @@ async fn userinfo_knows_whoever_the_application_would_be_told_of_and_nobody_else
         ("a refresh token", refresh, 401, "session_wrong_kind"),
         ("a cookie as a token", authorization(&session), 401, "session_wrong_kind"),
         ("a sign-in as a session", cookie(&state), 401, "session_wrong_kind"),
-        ("half a cookie", cookie(&session[..session.len() / 2]), 401, "session_malformed"),
+        ("half a cookie", cookie(&session[..session.len() / 2]), 401, "session_forged"),
     ] {
         let reply =
             Browser::new(&house).send(&format!("GET {USERINFO}"), From::Own, &lines, "").await;
