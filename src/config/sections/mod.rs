@@ -219,7 +219,7 @@ impl Sections {
             issuer: apple.issuer,
             leeway: apple.leeway,
             max_token_age: apple.max_token_age,
-            apple_api: secrets.apple_api.or(apple.api.map(|api| api.reached_by(&jwks.https))),
+            apple_api: secrets.apple_api.or_else(|| Some(apple.api?.reached_by(&jwks.https))),
             policy,
             verdict_capacity,
             jwks_from: jwks.from,
