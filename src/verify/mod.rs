@@ -71,6 +71,7 @@ use self::{
     verdicts::{TokenDigest, VerdictCache},
 };
 pub(crate) use self::{
+    json::boolean as apple_boolean,
     jwks::{has_content_encoding, is_html},
     revocations::{ClientGroups, RevocationsSettings},
     seal::Purpose,
