@@ -53,6 +53,7 @@
 //! | `alarm`, [`clock`], [`telemetry`] | deadlines that move; time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
 //! | `es256` | signing, for those who must be believed elsewhere |
+//! | `https` | the client by which others are asked, and the addresses that are trusted |
 //! | `store` | what must outlive a request or be shared by replicas: in memory, a file or Redis |
 //! | [`verify`] | *who is this?* keys, signature, claims, verdicts, revocations: from a token to an [`Identity`] |
 //! | [`apple`] | what Apple tells us about accounts, and what we ask of it in an app's name |
@@ -143,6 +144,7 @@ pub mod sim;
 mod alarm;
 mod endpoints;
 mod es256;
+mod https;
 mod peers;
 mod server;
 mod store;

@@ -20,6 +20,7 @@ const FLOORS: &[&str] = &[
     "telemetry",
     "peers",
     "es256",
+    "https",
     "store",
     "verify",
     "apple",

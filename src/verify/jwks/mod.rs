@@ -15,6 +15,7 @@
 //! Several sources may stand side by side, each with an issuer, a cooldown and a refresher of its own. The `kid` finds the
 //! key; that the `iss` of the token is the key's issuer is checked where the claims are judged.
 
+mod addresses;
 mod cache;
 mod canary;
 mod disk;
@@ -39,7 +40,6 @@ use tokio_util::{
 };
 use tracing::Instrument;
 
-pub(crate) use self::https::{has_content_encoding, is_html};
 use self::{
     cache::SourceCache,
     progress::{Board, Place},
@@ -47,10 +47,10 @@ use self::{
 };
 pub use self::{
     canary::CanarySettings,
-    https::{HttpsError, HttpsJwks, HttpsOptions},
+    https::HttpsJwks,
     key::{Issuer, KeyId},
     settings::{InvalidDuration, JwksSettings},
-    source::{Fetch, FileJwks, FixedJwks, JwksSource, TrustedUrl},
+    source::{Fetch, FileJwks, FixedJwks, JwksSource},
 };
 pub(super) use self::{
     key::VerifyingKey,
@@ -59,6 +59,7 @@ pub(super) use self::{
 use super::error::{FetchFault, TokenFault, VerifyError};
 use crate::{
     clock::Clock,
+    https::HttpsError,
     telemetry::{Metrics, traces::spans},
 };
 
