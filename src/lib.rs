@@ -52,6 +52,7 @@
 //! |---|---|
 //! | `alarm`, [`clock`], [`telemetry`] | deadlines that move; time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
+//! | `rate` | how often one client may ask |
 //! | `es256` | signing, for those who must be believed elsewhere |
 //! | `https` | the client by which others are asked, and the addresses that are trusted |
 //! | `store` | what must outlive a request or be shared by replicas: in memory, a file or Redis |
@@ -146,6 +147,7 @@ mod endpoints;
 mod es256;
 mod https;
 mod peers;
+mod rate;
 mod server;
 mod store;
 mod upstream;

@@ -19,6 +19,7 @@ const FLOORS: &[&str] = &[
     "clock",
     "telemetry",
     "peers",
+    "rate",
     "es256",
     "https",
     "store",
