@@ -15,20 +15,21 @@ fn dashboard() -> Value {
 
 /// Every metric that is declared, under every name that its samples may have.
 fn told() -> BTreeSet<String> {
-    let source = fs::read_to_string(root().join("src/telemetry/mod.rs")).unwrap();
+    let source = fs::read_to_string(root().join("src/telemetry/table.rs")).unwrap();
     let mut names = BTreeSet::new();
     for line in source.lines().map(str::trim) {
-        for (call, unit) in [("add(r, \"", ""), ("seconds(r, \"", "_seconds")] {
-            let Some((_, rest)) = line.split_once(call) else { continue };
-            let name = format!("siwa_{}{unit}", rest.split('"').next().unwrap());
-            names.extend(
-                ["", "_total", "_bucket", "_sum", "_count"].map(|it| format!("{name}{it}")),
-            );
-        }
+        let Some((_, call)) = line.strip_suffix(';').and_then(|row| row.split_once(" = ")) else {
+            continue;
+        };
+        let Some((call, name)) = call.split_once("(\"") else { continue };
+        let unit = if call == "add" { "" } else { "_seconds" };
+        let name = format!("siwa_{}{unit}", name.split('"').next().unwrap());
+        names.extend(["", "_total", "_bucket", "_sum", "_count"].map(|it| format!("{name}{it}")));
     }
     assert!(names.len() > 150, "{names:?}");
     let process = ["cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"];
     names.extend(process.map(|name| format!("process_{name}")));
+    names.insert("siwa_build_info".to_owned());
     names
 }
 
