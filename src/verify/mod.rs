@@ -49,14 +49,17 @@ pub use self::{
         VerifyError,
     },
     freshness::{ListFault, RefusalList},
-    identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
+    identity::{
+        ClientId, ClientIds, Email, Identity, InvalidClientIds, InvalidSubject, RealUserStatus,
+        Subject,
+    },
     jwks::{
         CanarySettings, Fetch, FileJwks, FixedJwks, HttpsJwks, InvalidDuration, Issuer,
         JwksSettings, JwksSource, KeyId, KeySource, usable_keys,
     },
     notification::SignedNotification,
     printable::Printable,
-    revocations::{InvalidRevocation, Revocation, Revocations},
+    revocations::{Revocation, Revocations},
     seal::{InvalidSealKey, SealError, SealKeys, Sealed},
     secret::AppleRefreshToken,
     session::{

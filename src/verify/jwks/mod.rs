@@ -54,7 +54,7 @@ pub use self::{
 };
 pub(super) use self::{
     key::VerifyingKey,
-    set::{JwkSet, listed},
+    set::{JwkSet, wire_keys},
 };
 use super::error::{FetchFault, TokenFault, VerifyError};
 use crate::{

@@ -16,7 +16,7 @@ use aws_lc_rs::rand;
 use tokio::sync::watch;
 
 pub(crate) use self::groups::ClientGroups;
-pub use self::revocation::{InvalidRevocation, Revocation};
+pub use self::revocation::Revocation;
 use self::shards::Shards;
 use super::{
     builder::VerifierBuilder,
