@@ -142,17 +142,17 @@ mod real_programs {
     use std::{
         io::Write,
         net::SocketAddr,
-        process::{Child, Command, Output, Stdio},
+        process::{Command, Output, Stdio},
     };
 
     use siwa_proxy::sim::token::TokenTemplate;
 
     use super::*;
-    use crate::support::{House, PATIENCE, get, program::free_address};
+    use crate::support::{House, PATIENCE, get, process::Process, program::free_address};
 
     /// The real Prometheus, which scrapes a proxy.
     struct Prometheus {
-        child: Child,
+        _process: Process,
         address: SocketAddr,
         _folder: tempfile::TempDir,
     }
@@ -177,8 +177,7 @@ mod real_programs {
                 .arg(format!("--web.listen-address={address}"))
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());
-            let child = command.spawn().expect("prometheus is installed");
-            Self { child, address, _folder: folder }
+            Self { _process: Process::start(&mut command), address, _folder: folder }
         }
 
         /// What its API answers; nothing while it starts.
@@ -215,13 +214,6 @@ mod real_programs {
 
         async fn is_up(&self) -> bool {
             self.ask("/api/v1/status/buildinfo").await.is_some()
-        }
-    }
-
-    impl Drop for Prometheus {
-        fn drop(&mut self) {
-            self.child.kill().ok();
-            self.child.wait().ok();
         }
     }
 

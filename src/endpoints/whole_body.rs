@@ -118,7 +118,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_stops_coming_is_408() {
+    async fn who_stops_sending_is_told_that_it_took_too_long() {
         let (mut sender, body) = Channel::<Bytes>::new(1);
         sender.send_data(Bytes::from_static(b"{")).await.unwrap();
         let rejection = read(body, 100, PATIENCE).await.unwrap_err();
