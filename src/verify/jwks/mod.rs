@@ -42,7 +42,7 @@ use tracing::Instrument;
 
 use self::{
     cache::SourceCache,
-    progress::{Board, Place},
+    progress::{Board, BoardPlace},
     refresher::Refresher,
 };
 pub use self::{
@@ -135,7 +135,7 @@ impl JwksCache {
         let new_cache = |_| SourceCache::new(settings.clone(), metrics.clone());
         let caches: Arc<[SourceCache]> = sources.iter().map(new_cache).collect();
         let issuers = sources.iter().map(|source| source.issuer.clone()).collect();
-        let (places, board) = Place::of(sources.len(), metrics);
+        let (places, board) = BoardPlace::of(sources.len(), metrics);
         let stop = CancellationToken::new();
         for (index, (source, place)) in sources.into_iter().zip(places).enumerate() {
             let refresher = Refresher::new(
