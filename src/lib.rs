@@ -70,7 +70,7 @@
 //! misspelt claim cannot be wrong on both sides. The program, `src/main.rs` and `src/commands/`, uses all that from outside.
 //!
 //! Read in this order: `src/verify/mod.rs` (`verify` and `judge`), `src/authn/mod.rs` and the table in
-//! `src/authn/rejection/mod.rs`, `src/upstream/request.rs` (the constructor, step by step), `src/app/mod.rs`, and then the names of
+//! `src/authn/rejection/mod.rs`, `src/upstream/request.rs` (the constructor, step by step), `src/app/running.rs`, and then the names of
 //! the tests: `cargo test -- --list` is the specification in sentences.
 //!
 //! # Invariants, above all what is absent
