@@ -260,10 +260,10 @@ impl Settings {
         &self.policy
     }
 
-    /// Where the admin listener is to be asked, and the file with the token that opens its list of revocations.
+    /// The file with the token that opens the list of revocations on the admin listener.
     #[must_use]
-    pub fn admin_access(&self) -> (String, Option<&Path>) {
-        (self.admin_listen.to_string(), self.admin_token_file.as_deref())
+    pub fn admin_token_file(&self) -> Option<&Path> {
+        self.admin_token_file.as_deref()
     }
 
     /// By which key Apple knows us, if it is to be asked anything.

@@ -11,7 +11,6 @@ mod original;
 mod pages;
 mod personal_claims;
 mod proxy;
-mod rate;
 mod revocations;
 mod routes;
 mod sign_in;
