@@ -25,6 +25,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use http::{Request, Response, header::AUTHORIZATION};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -109,6 +110,13 @@ impl Router {
         (self.browser.is_some() && place == Place::Logout && by_both).then_some(door)
     }
 
+    /// The door at which apps sign in, if somebody signs out there as a browser, and with a body: what is in it may be a token
+    /// of an app.
+    fn exit_beside<B: Body>(&self, request: &Request<B>) -> Option<&SignIn> {
+        let (door, place) = self.sign_in_at(request.uri().path())?;
+        (place == Place::Logout && has_body(request)).then_some(door)
+    }
+
     /// The answer to `request`, which is refused before anybody has looked at it.
     pub(crate) fn refuse<B: Body>(
         &self,
@@ -143,7 +151,8 @@ impl Router {
             return Box::pin(std::future::ready(Ok(answer.map(ProxyBody::rejected))));
         }
         if let Some((door, place)) = self.browser_at(&request) {
-            let answering = door.clone().answer(place, request);
+            let apps = self.exit_beside(&request).cloned();
+            let answering = answer_browser(door.clone(), place, apps, request);
             return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
         }
         if let Some((door, place)) = self.sign_in_at(path) {
@@ -172,8 +181,27 @@ impl Router {
 /// form of our page, in which there is nothing.
 fn comes_with_token<B: Body>(request: &Request<B>) -> bool {
     let headers = request.headers();
-    let has_body = !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0);
-    headers.contains_key(AUTHORIZATION) || (has_body && !carries_session(headers))
+    headers.contains_key(AUTHORIZATION) || (has_body(request) && !carries_session(headers))
+}
+
+/// Whether something may follow the head of `request`.
+fn has_body<B: Body>(request: &Request<B>) -> bool {
+    !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0)
+}
+
+/// The answer to a browser at `place`, unless it brings what an app signs out by at `apps`, the same place.
+async fn answer_browser(
+    door: Browser,
+    place: BrowserPlace,
+    apps: Option<SignIn>,
+    mut request: Request<Incoming>,
+) -> Response<Bytes> {
+    if let Some(apps) = apps
+        && let Err(rejection) = apps.check_no_token(&mut request).await
+    {
+        return apps.refuse(&request, rejection);
+    }
+    door.answer(place, request).await
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<ProxyBody>, Infallible>> + Send>>;

@@ -10,7 +10,6 @@ use std::{
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -70,12 +69,15 @@ impl Readers {
     }
 
     /// Like [`read`], for as long as nobody needs the place.
-    pub(super) async fn read(
+    pub(super) async fn read<B>(
         &self,
-        body: Incoming,
+        body: B,
         limit: usize,
         patience: Duration,
-    ) -> Result<Bytes, Rejection> {
+    ) -> Result<Bytes, Rejection>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+    {
         let place = self.place();
         tokio::select! {
             // What has come is taken, whoever needs the place.

@@ -35,6 +35,10 @@ async fn call(house: &House, tokens: &Value) -> u16 {
     house.get("/api/x", &[("Authorization", &bearer(tokens))]).await.status
 }
 
+fn length(body: &str) -> String {
+    format!("Content-Length: {}\r\n", body.len())
+}
+
 fn code(reply: &Reply) -> Option<String> {
     Some(reply.json()["code"].as_str()?.to_owned())
 }
@@ -95,6 +99,59 @@ async fn whoever_signs_out_by_a_token_and_a_cookie_is_asked_which_and_neither_en
     assert_eq!((reply.status, code(&reply).as_deref()), (400, Some("several_credentials")));
     assert!(browser.cookie(SESSION).is_some());
     assert_eq!(call(&house, &tokens).await, 200);
+    assert_eq!(browser.open("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn whoever_signs_out_by_a_token_in_the_body_beside_any_cookie_is_asked_which_too() {
+    let house = house().await;
+    let tokens = app(&house).await;
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let good = browser.cookie(SESSION).unwrap().value.clone();
+    for cookie in [&good[..], &good[..good.len() / 2], "nonsense"] {
+        browser.cookie_mut(SESSION).value = cookie.to_owned();
+        for body in
+            [json!({ "refreshToken": refresh }).to_string(), format!("refresh_token={refresh}")]
+        {
+            let (line, length) = (format!("POST {LOGOUT}"), length(&body));
+            let reply = browser.send(&line, From::Own, &length, &body).await;
+            assert_eq!((reply.status, code(&reply).as_deref()), (400, Some("several_credentials")));
+            assert!(browser.cookie(SESSION).is_some(), "{cookie}");
+        }
+    }
+    browser.cookie_mut(SESSION).value = good;
+    assert_eq!(call(&house, &tokens).await, 200);
+    assert_eq!(browser.open("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_browser_may_send_a_body_to_sign_out_in_which_there_is_no_token() {
+    let house = house().await;
+    let tokens = app(&house).await;
+    let mut browser = Browser::new(&house);
+    for body in ["{}", "{\"why\":\"tired\",\"refresh_token\":null}", "csrf=1&refresh_token="] {
+        sign_in(&mut browser, &house, "/auth/apple/start").await;
+        let copy = browser.cookie(SESSION).unwrap().clone();
+        let line = format!("POST {LOGOUT}");
+        assert_eq!(browser.send(&line, From::Own, &length(body), body).await.status, 204);
+        assert!(browser.cookie(SESSION).is_none(), "{body}");
+        browser.cookies.push(copy);
+        assert_eq!(browser.fetch("GET", "/", From::Own).await.status, 401, "{body}: it is over");
+        browser.cookies.clear();
+    }
+    assert_eq!(call(&house, &tokens).await, 200);
+}
+
+#[tokio::test]
+async fn a_body_to_sign_out_by_that_nobody_can_read_ends_nothing() {
+    let house = house().await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let body = "{\"refresh_token\":";
+    let reply = browser.send(&format!("POST {LOGOUT}"), From::Own, &length(body), body).await;
+    assert_eq!((reply.status, code(&reply).as_deref()), (400, Some("bad_request")));
     assert_eq!(browser.open("/").await.status, 200);
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Request};
+use hyper::body::Incoming;
 use serde::Serialize;
 use tracing::warn;
 
-use super::{super::exchange::Exchange, Parts, answer::Answer, posted::refresh_token_of};
+use super::{super::exchange::Exchange, Parts, SignIn, answer::Answer, posted::refresh_token_of};
 use crate::{
     authn::{Authenticator, Rejection},
     telemetry::causes,
@@ -18,6 +19,27 @@ use crate::{
 #[derive(Serialize)]
 struct SignedOut {
     success: bool,
+}
+
+impl SignIn {
+    /// Reads the body of a `request` to sign out that brings a browser's session: with one of our refresh tokens besides, one
+    /// of two sessions would go on, and nobody could say which.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::SeveralCredentials`] if there is one, good or not, and why nobody can tell if nobody can.
+    pub(in crate::endpoints) async fn check_no_token(
+        &self,
+        request: &mut Request<Incoming>,
+    ) -> Result<(), Rejection> {
+        let readers = &self.0.house.readers;
+        let body = readers.read(request.body_mut(), Self::MAX_BYTES, Self::PATIENCE).await?;
+        match refresh_token_of(request.headers(), &body) {
+            Ok(_token) => Err(Rejection::SeveralCredentials),
+            Err(Rejection::NoCredential) => Ok(()),
+            Err(unclear) => Err(unclear),
+        }
+    }
 }
 
 impl Parts {
