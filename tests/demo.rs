@@ -11,7 +11,7 @@ use serde_json::json;
 use siwa_proxy::sim::presets;
 use tempfile::NamedTempFile;
 
-use crate::support::{Reply, exchange, program::command};
+use crate::support::{Reply, application, exchange, program::command, secure::Authority};
 
 /// A running demonstration, the curl lines that it printed, and its log.
 pub(crate) struct Demo {
@@ -55,7 +55,14 @@ impl Demo {
 
     /// Does what curl would do with the line of this number: GET, or POST if there is a body (`-d`).
     pub(crate) async fn send(&self, number: usize) -> Reply {
-        let line = &self.curl_lines[number - 1];
+        Self::curl(self.line(number)).await
+    }
+
+    fn line(&self, number: usize) -> &str {
+        &self.curl_lines[number - 1]
+    }
+
+    async fn curl(line: &str) -> Reply {
         let (line, body) = line.split_once(" -d ").unwrap_or((line, ""));
         let mut words = line.split(" -H ");
         let url = words.next().unwrap().rsplit(' ').next().unwrap();
@@ -120,6 +127,51 @@ async fn the_curl_lines_show_a_whole_life_as_they_say() {
     is_refused(&demo.send(8).await, "token_revoked");
     is_refused(&demo.send(6).await, "token_revoked");
     is_refused(&demo.send(1).await, "token_revoked");
+    let notified = demo.send(9).await;
+    assert_eq!((notified.status, &notified.json()["statuses"]), (200, &json!([200])));
+}
+
+#[tokio::test]
+async fn its_apple_tells_nobody_who_listens_in_the_web_apps_place() {
+    let demo = Demo::start();
+    let acceptor = Authority::new().acceptor_for("127.0.0.1");
+    let impostor = application(move |stream, _| {
+        let acceptor = acceptor.clone();
+        async move { drop(acceptor.accept(stream).await) }
+    });
+    let impostor = format!("https://{}", impostor.await);
+    let line = demo.line(9).replace(demo.web_app(), &impostor);
+    assert!(line.contains(&impostor), "{line}");
+    let told = Demo::curl(&line).await;
+    let why = told.json()["error"].as_str().unwrap().to_owned();
+    assert_eq!(told.status, 502, "{told:?}");
+    assert!(why.starts_with("cannot deliver"), "{why}");
+}
+
+#[tokio::test]
+async fn the_web_app_is_at_an_address_and_takes_no_session_of_the_apps() {
+    let demo = Demo::start();
+    assert!(demo.web_app().starts_with("https://127.0.0.1:"), "{}", demo.web_app());
+    let (_, token) = demo.line(5).split_once("Authorization: ").unwrap();
+    let token = token.trim_end_matches('\'');
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    // Nobody vouches for its certificate.
+    let client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
+    let ask = client.build().unwrap().get(format!("{}/auth/apple/userinfo", demo.web_app()));
+    let answer = ask.header("authorization", token).send().await.unwrap();
+    let (status, body) = (answer.status(), answer.text().await.unwrap());
+    assert_eq!(status, 401, "{body}");
+    assert!(body.contains("session_unknown_key"), "{body}");
+}
+
+#[test]
+fn other_machines_find_no_web_app_to_sign_in_to() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let refused = command().args(["demo", "--browser-listen", address]).output().unwrap();
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(64), "{said}");
+        assert!(said.contains("--browser-listen") && said.contains("loopback"), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -210,7 +210,8 @@ async fn the_simulator_posts_as_apple_does_late_and_twice() {
         "{{\"type\":\"consent-revoked\",\"deliver_to\":\"http://{}{PATH}\",\"times\":2,\"delay_milliseconds\":5}}",
         house.address
     );
-    let reply = post(house.apple.address(), "/sim/notification", "", &order).await;
+    let orders = format!("{}/sim/notification", house.apple.url());
+    let reply = post(house.apple.address(), &orders, "", &order).await;
     assert_eq!(reply.json()["statuses"], serde_json::json!([200, 200]), "{reply:?}");
     assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 401);
     assert_eq!(count(&house, "consent_revoked", "repeated").await, 1);

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -55,13 +54,19 @@ impl Clients {
 /// without TLS.
 fn return_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok().filter(|url| url.fragment().is_none())?;
-    let is_here = match url.host()? {
-        Host::Domain(domain) => domain == "localhost" || domain.ends_with(".localhost"),
-        Host::Ipv4(address) => IpAddr::V4(address).is_loopback(),
-        Host::Ipv6(address) => IpAddr::V6(address).is_loopback(),
-    };
+    let is_here = is_here(&url);
     let is_web = url.scheme() == "https" || (is_here && url.scheme() == "http");
     (is_web && (is_here || url.domain().is_some())).then_some(url)
+}
+
+/// Whether `url` leads to this machine.
+pub(super) fn is_here(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(domain)) => domain == "localhost" || domain.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::{
     faults::Fault,
     orders,
     presets::SUBJECT,
+    sender::check_sender,
     teams::some_id,
     token::TokenTemplate,
 };
@@ -28,8 +29,15 @@ const PAGE: &str = include_str!("page.txt");
 
 /// Does what `request` asks for.
 pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
+    obey(state, request).await.unwrap_or_else(Refusal::render)
+}
+
+async fn obey(state: &State, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let (parts, body) = request.into_parts();
-    let answered = match (&parts.method, parts.uri.path()) {
+    if parts.method != Method::GET {
+        check_sender(&parts)?;
+    }
+    match (&parts.method, parts.uri.path()) {
         (&Method::GET, "/") => Ok(respond(StatusCode::OK, "text/plain; charset=utf-8", PAGE)),
         (&Method::POST, "/sim/token") => mint(state, body).await,
         (&Method::POST, "/sim/notification") => notify(state, body).await,
@@ -41,8 +49,7 @@ pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Respons
         (&Method::POST, "/sim/team-key") => issue_team_key(state, body).await,
         (&Method::POST, "/sim/fault") => set_fault(state, body).await,
         _ => Err(Refusal::new(StatusCode::NOT_FOUND, "no such endpoint; GET / lists them")),
-    };
-    answered.unwrap_or_else(Refusal::render)
+    }
 }
 
 /// `POST /sim/token`.
@@ -154,9 +161,10 @@ async fn notify(state: &State, body: Incoming) -> Result<Response<Body>, Refusal
         return Ok(json_of(&json!({ "payload": payload })));
     };
     sleep(Duration::from_millis(order.delay_milliseconds)).await;
+    let certificate = state.lock().certificate.clone();
     let mut statuses = Vec::new();
     for _ in 0..order.times {
-        let answered = deliver(url.clone(), &payload).await;
+        let answered = deliver(url.clone(), &payload, certificate.as_deref()).await;
         statuses.push(answered.map_err(|error| {
             Refusal::new(StatusCode::BAD_GATEWAY, format!("cannot deliver: {error}"))
         })?);

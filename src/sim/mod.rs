@@ -46,6 +46,7 @@ mod discovery;
 mod host;
 mod orders;
 mod script;
+mod sender;
 
 use answer::{Answer, Body, json_of};
 use api::{Grants, RequestLog, Transfers};
@@ -97,6 +98,7 @@ struct Changing {
     discovery_issuer: Option<String>,
     fault: Option<Fault>,
     user_agent: Option<String>,
+    certificate: Option<String>,
 }
 
 impl Apple {
@@ -254,6 +256,7 @@ impl State {
                 discovery_issuer: None,
                 fault: None,
                 user_agent: None,
+                certificate: None,
             }),
         }
     }

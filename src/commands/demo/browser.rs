@@ -1,6 +1,6 @@
 //! The web application of the demonstration: it stands behind a proxy of its own, over TLS, at which people sign in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
 use rcgen::CertifiedKey;
@@ -18,7 +18,10 @@ pub(super) fn settings(
     application: &Echo,
     secrets: Secrets,
 ) -> anyhow::Result<Settings> {
-    let secrets = with_certificate(secrets).context("no certificate can be made")?;
+    let (certificate, key) = certify(listen.ip()).context("no certificate can be made")?;
+    // Another user of this machine may listen in our place, and must be told nothing.
+    apple.trust_only(&certificate);
+    let secrets = secrets.with_certificate(&certificate, &key);
     let settings = format!(
         r#"
         server.listen = "{listen}"
@@ -32,7 +35,7 @@ pub(super) fn settings(
 
         [browser]
         path = "/auth/apple"
-        origins = {origins:?}
+        origins = ["{origin}"]
         name = "the demonstration"
         authorize_url = "{apple}/auth/authorize"
 
@@ -43,14 +46,21 @@ pub(super) fn settings(
         client_id = web::CLIENT_ID,
         jwks_url = apple.jwks_url(),
         apple = apple.url(),
-        origins = web::origins("https", listen.port()),
+        origin = origin(listen),
     );
     Ok(Settings::from_toml_with(&settings, secrets)?)
 }
 
-/// Browsers keep our cookies over TLS alone, and nobody vouches for a host that is this machine.
-fn with_certificate(secrets: Secrets) -> Result<Secrets, rcgen::Error> {
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names)?;
-    Ok(secrets.with_certificate(&cert.pem(), &signing_key.serialize_pem()))
+/// What browsers call a proxy that listens there. It has no name: `localhost` is several addresses, and another user of this
+/// machine may listen at those that are not ours.
+pub(super) fn origin(listen: SocketAddr) -> String {
+    format!("https://{listen}")
+}
+
+/// A certificate and its key, as PEM: browsers keep our cookies over TLS alone, and nobody vouches for a host that is this
+/// machine.
+fn certify(host: IpAddr) -> Result<(String, String), rcgen::Error> {
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed([host.to_string()])?;
+    Ok((cert.pem(), signing_key.serialize_pem()))
 }

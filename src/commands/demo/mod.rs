@@ -5,8 +5,9 @@ mod browser;
 mod web;
 
 use std::{
+    error::Error,
     fmt, io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
@@ -43,8 +44,28 @@ pub(crate) struct DemoOptions {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4181")]
     admin_listen: SocketAddr,
     /// Where people with browsers sign in, over TLS.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4182")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4182", value_parser = loopback)]
     browser_listen: SocketAddr,
+}
+
+/// An address that no other machine reaches, as none reaches the toy Apple at which people sign in.
+fn loopback(text: &str) -> Result<SocketAddr, Box<dyn Error + Send + Sync>> {
+    let address: SocketAddr = text.parse()?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err("anybody may sign in as anybody here, so it must be a loopback address".into())
+}
+
+/// `address`, or if it stands for all of this machine's, one at which this machine finds it.
+fn from_here(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 impl DemoOptions {
@@ -68,9 +89,10 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let apple = Apple::start(Arc::new(SystemClock)).await?;
     let application = Echo::start().await?;
     let page = web::start(&apple).await?;
-    let (options, secrets) = (options.with_ports()?, secrets(&apple)?);
-    let settings = settings(&options, &apple, &application, &page, secrets.clone())?;
-    let for_browsers = browser::settings(options.browser_listen, &apple, &application, secrets)?;
+    let (options, api) = (options.with_ports()?, api(&apple)?);
+    let settings = settings(&options, &apple, &application, &page, secrets(api.clone())?)?;
+    let for_browsers =
+        browser::settings(options.browser_listen, &apple, &application, secrets(api)?)?;
     telemetry::init_log(settings.log())?;
     let proxy = bind(settings).await?;
     let for_browsers = bind(for_browsers).await?;
@@ -98,7 +120,7 @@ fn settings(
         apple.client_ids = ["{client_id}", "{web}"]
         jwks.url = "{jwks_url}"
         sign_in.path = "/auth/apple"
-        sign_in.redirect_uris = {addresses:?}
+        sign_in.redirect_uris = ["{address}"]
         notifications.path = "/auth/apple/notifications"
         revocations.keep = "180days"
         {page}
@@ -107,18 +129,23 @@ fn settings(
         client_id = presets::CLIENT_ID,
         web = web::CLIENT_ID,
         jwks_url = apple.jwks_url(),
-        addresses = web::addresses(listen.port()),
+        address = web::address(from_here(*listen)),
         page = web::settings(page),
     );
     Ok(Settings::from_toml_with(&settings, secrets)?)
 }
 
-/// By which key the simulator knows us, and with which one sessions are sealed: both as old as this process.
-fn secrets(apple: &Apple) -> anyhow::Result<Secrets> {
+/// By which key the simulator knows us. It is as old as this process.
+fn api(apple: &Apple) -> anyhow::Result<AppleApiSettings> {
     let key = apple.issue_team_key("DEF123GHIJ", &[presets::CLIENT_ID, web::CLIENT_ID]);
     let mut api =
         AppleApiSettings::new(TeamKey::from_pem(&key.team_id, &key.key_id, key.text.as_bytes())?);
     api.url = TrustedUrl::new(apple.url().parse()?).context("Apple is not on this machine")?;
+    Ok(api)
+}
+
+/// With a new key to seal sessions: each proxy remembers by itself which ones have ended, and takes none of another's.
+fn secrets(api: AppleApiSettings) -> anyhow::Result<Secrets> {
     Ok(Secrets::new(SealKeys::parse([SealKeys::generate()?.as_str()])?, api))
 }
 
@@ -140,7 +167,7 @@ struct Place {
 
 impl Place {
     fn of(app: &App) -> io::Result<Self> {
-        Ok(Self { address: app.address()?, admin: app.admin_address()? })
+        Ok(Self { address: from_here(app.address()?), admin: from_here(app.admin_address()?) })
     }
 }
 
@@ -154,7 +181,7 @@ struct Places {
 impl Places {
     /// The origin of the web application.
     fn web_app(self) -> String {
-        format!("https://localhost:{}", self.for_browsers.address.port())
+        browser::origin(self.for_browsers.address)
     }
 }
 

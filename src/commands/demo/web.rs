@@ -1,5 +1,7 @@
 //! The page of the demonstration: `examples/web` as it is, but for the simulator's script in place of Apple's.
 
+use std::net::SocketAddr;
+
 use siwa_proxy::sim::{
     Apple, StartError,
     site::{Page, Site},
@@ -30,14 +32,9 @@ pub(super) async fn start(apple: &Apple) -> Result<Site, StartError> {
     .await
 }
 
-/// Where browsers on this machine see the page, and where Apple's sends them back to, if the proxy listens at `port`.
-pub(super) fn addresses(port: u16) -> [String; 3] {
-    origins("http", port).map(|origin| origin + "/")
-}
-
-/// What browsers call the origins of a proxy that listens at `port` of this machine.
-pub(super) fn origins(scheme: &str, port: u16) -> [String; 3] {
-    ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{scheme}://{host}:{port}"))
+/// Where browsers on this machine see the page, and where Apple's sends them back to, if they see the proxy at `proxy`.
+pub(super) fn address(proxy: SocketAddr) -> String {
+    format!("http://{proxy}/")
 }
 
 /// What an operator writes for a page that anybody may see, before an application that asks who they are.
