@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: Option<Duration> = Some(Duration::from_secs(60));
+    const LIMIT: Option<Duration> = Some(Duration::from_mins(1));
 
     fn told(freshness: &Freshness) -> Option<String> {
         freshness.check(LIMIT).err().map(|fault| fault.to_string())

@@ -17,7 +17,7 @@ use super::{
     fetched::Fetched,
     kept::KeptSet,
     pace,
-    progress::Place,
+    progress::BoardPlace,
     writer::Writer,
 };
 use crate::{
