@@ -135,7 +135,7 @@ impl JwksSection {
             removed_key_grace: self.removed_key_grace,
         };
         let (canary, additional) = (self.canary, additional?);
-        Some(JwksEntry { from, settings, cache_file, https, canary, additional })
+        Some(JwksEntry { from, additional, settings, cache_file, https, canary })
     }
 }
 
