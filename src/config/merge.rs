@@ -181,8 +181,7 @@ impl Merged {
     /// Reads all sections. A value of the wrong kind is noted and taken off the pile, until the rest can be read.
     fn read_sections(&mut self) -> Sections {
         loop {
-            let values = Value::Table(self.values.clone());
-            let error = match serde_path_to_error::deserialize(values) {
+            let error = match Sections::read(self.values.clone()) {
                 Ok(sections) => return sections,
                 Err(error) => error,
             };

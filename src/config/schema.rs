@@ -206,8 +206,8 @@ fn can_be_read(name: &str, content: Value) -> bool {
 }
 
 fn read(name: &str, content: Value) -> Result<(), String> {
-    let settings = Value::Table(Table::from_iter([(name.to_owned(), content)]));
-    settings.try_into::<Sections>().map(drop).map_err(|error| error.message().to_owned())
+    let settings = Table::from_iter([(name.to_owned(), content)]);
+    Sections::read(settings).map(drop).map_err(|error| error.inner().message().to_owned())
 }
 
 // === What a key means ===

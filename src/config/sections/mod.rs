@@ -36,6 +36,7 @@ mod webhooks;
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 pub(super) use self::examples::example_of;
 use self::{
@@ -142,6 +143,15 @@ pub(super) fn known_groups() -> [(&'static str, &'static [&'static str]); 2] {
 }
 
 impl Sections {
+    /// Reads what is written in `values`. The one place that does: each way of reading all of this is half a megabyte of code.
+    ///
+    /// # Errors
+    ///
+    /// The first value that cannot be read, and where it stands.
+    pub(super) fn read(values: Table) -> Result<Self, serde_path_to_error::Error<toml::de::Error>> {
+        serde_path_to_error::deserialize(Value::Table(values))
+    }
+
     /// Where health and metrics are served.
     pub(super) fn admin_listen(self) -> ListenOn {
         self.server.admin_listen()
