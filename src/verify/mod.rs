@@ -75,7 +75,7 @@ pub(crate) use self::{
     revocations::{ClientGroups, RevocationsSettings},
     seal::Purpose,
     secret::SecretText,
-    session::{Ending, SessionSurroundings},
+    session::{Ending, SessionSpan, SessionSurroundings},
 };
 use crate::{
     clock::{Clock, UnixTime},
