@@ -42,7 +42,9 @@ impl World {
             apple.url(),
         );
         let house = House::beside(apple, &settings).await;
-        let chromium = Browser::resolving(&[("app.example", house.address)]).await;
+        let chromium =
+            Browser::resolving(&[("app.example", house.address), ("www.example", house.address)])
+                .await;
         Self { house, chromium, echo, _authority: authority, _key: key }
     }
 
@@ -166,6 +168,20 @@ async fn whoever_withdraws_consent_is_signed_out_at_the_next_click() {
     chromium.open(&format!("{APP}/a")).await;
     chromium.reads("h1", "Sign in to Orders").await;
     assert!(chromium.cookies().await.iter().all(|it| it["name"] != "__Host-siwa_session"));
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromium-driver; .ci/run installs them"]
+async fn whoever_signs_out_arrives_at_another_origin_if_that_is_said() {
+    let world = World::new("after_logout = 'https://www.example/goodbye'").await;
+    let World { chromium, .. } = &world;
+    chromium.open(&format!("{APP}/a")).await;
+    world.sign_in("/a").await;
+    chromium.open(&format!("{APP}/auth/apple/login")).await;
+    chromium.click("form button").await;
+    chromium.arrives_at("https://www.example/goodbye").await;
+    chromium.open(&format!("{APP}/a")).await;
+    chromium.reads("h1", "Sign in to Orders").await;
 }
 
 #[tokio::test]
