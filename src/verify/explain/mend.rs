@@ -28,7 +28,7 @@ pub(super) fn mend(
 ) -> String {
     match fault {
         TokenFault::Oversized { .. } => {
-            "send the identity token alone: Apple's have fewer than 1000 bytes, so something was added to this one or sent in its place".to_owned()
+            "send the identity token alone: Apple's have 640 to 880 bytes, so something was added to this one or sent in its place".to_owned()
         }
         TokenFault::Malformed(malformation) => of_malformation(malformation, text).to_owned(),
         TokenFault::UnsupportedHeader { parameter } => format!(
