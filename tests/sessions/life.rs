@@ -230,7 +230,7 @@ async fn who_may_not_pass_any_more_is_given_no_next_tokens() {
 }
 
 #[tokio::test]
-async fn a_session_that_ended_while_sessions_lived_for_less_stays_ended_when_they_live_for_more() {
+async fn restarts_with_shorter_and_longer_lifetimes_revive_no_session_that_was_ended() {
     let (keyring, folder) = (Keyring::new(&[1]), tempfile::tempdir().unwrap());
     let clock = ManualClock::at(UnixTime::from_secs(1_800_000_000));
     let apple = Arc::new(Apple::start(Arc::new(clock.clone())).await.unwrap());
