@@ -61,7 +61,7 @@ pub struct RedirectUri(Box<str>);
 /// Why an address is none that Apple sends browsers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "must be an https:// address with a domain name and without `#`, as registered with Apple (http:// on loopback, for a simulator)"
+    "must be an https:// address with a domain name and without `#`, as registered with Apple (on loopback an address or http://, for a simulator)"
 )]
 pub struct InvalidRedirectUri;
 
@@ -70,14 +70,14 @@ impl RedirectUri {
     ///
     /// # Errors
     ///
-    /// [`InvalidRedirectUri`] for what Apple takes for none either; plain `http` on loopback is for a simulator.
+    /// [`InvalidRedirectUri`] for what Apple takes for none either; an address, or plain `http`, on loopback is for a simulator.
     pub fn new(text: &str) -> Result<Self, InvalidRedirectUri> {
         let url = Url::parse(text).map_err(|_says_no_more| InvalidRedirectUri)?;
         let legal = match (url.scheme(), url.host()) {
             ("https", Some(Host::Domain(_))) => true,
             ("http", Some(Host::Domain(name))) => name == "localhost",
-            ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
-            ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
+            ("http" | "https", Some(Host::Ipv4(address))) => address.is_loopback(),
+            ("http" | "https", Some(Host::Ipv6(address))) => address.is_loopback(),
             _ => false,
         };
         let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && url.fragment().is_none();
@@ -103,6 +103,8 @@ mod tests {
             "https://APP.example:8443/a?b=c",
             "http://127.0.0.1:4180/auth/apple/callback",
             "http://localhost/a",
+            "https://127.0.0.1:4182/auth/apple/callback",
+            "https://[::1]/a",
         ] {
             assert_eq!(RedirectUri::new(text).unwrap().as_str(), text);
         }
