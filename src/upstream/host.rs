@@ -30,15 +30,34 @@ pub(crate) fn well_formed(host: HeaderValue) -> Result<HeaderValue, Rejection> {
     if is_host_and_port(&host) { Ok(host) } else { Err(NO_HOST_AND_PORT) }
 }
 
-/// Whether `host` is a host, and its port a port or nothing (RFC 3986 §3.2).
-fn is_host_and_port(host: &HeaderValue) -> bool {
-    is_plain_host(host.as_bytes()) || is_odd_host_and_port(host)
+/// The port that `host` names; none if it names none, or is no host.
+pub(super) fn port_in(host: &HeaderValue) -> Option<u16> {
+    match split_plain(host.as_bytes()) {
+        Some((_, port)) => port,
+        None => Authority::try_from(host.as_bytes()).ok()?.port_u16(),
+    }
 }
 
-/// Whether `host` is a name of letters, digits, hyphens and dots, or an IPv4 address: nearly all are.
-fn is_plain_host(host: &[u8]) -> bool {
+/// Whether `host` is a host, and its port a port or nothing (RFC 3986 §3.2).
+fn is_host_and_port(host: &HeaderValue) -> bool {
+    split_plain(host.as_bytes()).is_some() || is_odd_host_and_port(host)
+}
+
+/// The parts of what is a name of letters, digits, hyphens and dots, or an IPv4 address, and a port if it has one: nearly all
+/// hosts are. What has another form is left to whoever knows them all.
+fn split_plain(host: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    !host.is_empty() && host.iter().all(is_plain)
+    let (name, port) = match host.iter().position(|byte| !is_plain(byte)) {
+        Some(at) => (&host[..at], Some(port_of(host[at..].strip_prefix(b":")?)?)),
+        None => (host, None),
+    };
+    (!name.is_empty()).then_some((name, port))
+}
+
+fn port_of(digits: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(digits).ok()?;
+    // A number may have a sign, a port may not.
+    text.parse().ok().filter(|_| digits[0].is_ascii_digit())
 }
 
 fn is_odd_host_and_port(host: &HeaderValue) -> bool {
@@ -79,8 +98,29 @@ mod tests {
         for good in ["a", "a:", "a:0", "a:65535", "[::1]", "[::1]:80"] {
             assert!(is_host_and_port(&HeaderValue::from_static(good)), "{good}");
         }
-        for bad in ["", "a:b", "a:65536", "a:-1", "a:80:80", "[::1]80", "[::1", "u@a", "a/b"] {
+        for bad in [
+            "", "a:b", "a:65536", "a:-1", "a:+1", ":80", "a:80:80", "[::1]80", "[::1", "u@a", "a/b",
+        ] {
             assert!(!is_host_and_port(&HeaderValue::from_static(bad)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_found_whatever_the_form_of_the_host() {
+        for (host, port) in [
+            ("a", None),
+            ("a:", None),
+            ("a:8", Some(8)),
+            ("a.b-c:00080", Some(80)),
+            ("192.0.2.1:65535", Some(65535)),
+            ("a:65536", None),
+            ("a:+80", None),
+            ("[::1]", None),
+            ("[::1]:80", Some(80)),
+            ("a_b:80", Some(80)),
+            ("a b:80", None),
+        ] {
+            assert_eq!(port_in(&HeaderValue::from_static(host)), port, "{host}");
         }
     }
 }
