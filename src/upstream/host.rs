@@ -32,39 +32,50 @@ pub(crate) fn well_formed(host: HeaderValue) -> Result<HeaderValue, Rejection> {
 
 /// The port that `host` names; none if it names none, or is no host.
 pub(super) fn port_in(host: &HeaderValue) -> Option<u16> {
-    match split_plain(host.as_bytes()) {
-        Some((_, port)) => port,
-        None => Authority::try_from(host.as_bytes()).ok()?.port_u16(),
-    }
+    HostAndPort::read(host.as_bytes())?.port
 }
 
 /// Whether `host` is a host, and its port a port or nothing (RFC 3986 §3.2).
 fn is_host_and_port(host: &HeaderValue) -> bool {
-    split_plain(host.as_bytes()).is_some() || is_odd_host_and_port(host)
+    HostAndPort::read(host.as_bytes()).is_some()
 }
 
-/// The parts of what is a name of letters, digits, hyphens and dots, or an IPv4 address, and a port if it has one: nearly all
-/// hosts are. What has another form is left to whoever knows them all.
-fn split_plain(host: &[u8]) -> Option<(&[u8], Option<u16>)> {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    let (name, port) = match host.iter().position(|byte| !is_plain(byte)) {
-        Some(at) => (&host[..at], Some(port_of(host[at..].strip_prefix(b":")?)?)),
-        None => (host, None),
-    };
-    (!name.is_empty()).then_some((name, port))
+/// What is a host, and what it names besides.
+struct HostAndPort {
+    port: Option<u16>,
 }
 
-fn port_of(digits: &[u8]) -> Option<u16> {
-    let text = std::str::from_utf8(digits).ok()?;
-    // A number may have a sign, a port may not.
-    text.parse().ok().filter(|_| digits[0].is_ascii_digit())
+impl HostAndPort {
+    fn read(text: &[u8]) -> Option<Self> {
+        Self::plain(text).or_else(|| Self::odd(text))
+    }
+
+    /// A name of letters, digits, hyphens and dots, or an IPv4 address, and perhaps a port: nearly all are.
+    fn plain(text: &[u8]) -> Option<Self> {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        let name = text.iter().position(|byte| !is_plain(byte)).unwrap_or(text.len());
+        let port = match text.split_at(name) {
+            ([], _) => return None,
+            (_, []) => None,
+            (_, port) => Some(port_of(port)?),
+        };
+        Some(Self { port })
+    }
+
+    fn odd(text: &[u8]) -> Option<Self> {
+        let authority = Authority::try_from(text).ok()?;
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" | ":" => None,
+            port => Some(port_of(port.as_bytes())?),
+        };
+        Some(Self { port })
+    }
 }
 
-fn is_odd_host_and_port(host: &HeaderValue) -> bool {
-    Authority::try_from(host.as_bytes()).is_ok_and(|authority| {
-        let port = authority.as_str().strip_prefix(authority.host());
-        port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
-    })
+/// The number behind the colon. Other numbers may have a sign, a port may not.
+fn port_of(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b":").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A connection of HTTP/1.1 to the application, which moves when whoever waits for it is polled.
 //!
 //! It needs no task of its own: a request and its response are moved by the task that serves the client, which is woken by
-//! both sockets and by nothing in between (`bell.rs`). Only what goes on when nobody waits any more (an upload whose response is here
-//! already, the rest of a response that nobody wants) is given to a task.
+//! both sockets and by nothing in between (`bell.rs`). Only what goes on when nobody waits any more (an upload whose
+//! response is here already, the rest of a response that nobody wants) is given to a task.
 
 use std::{
     future::poll_fn,
