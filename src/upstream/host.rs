@@ -74,8 +74,10 @@ impl HostAndPort {
 
 /// The number behind the colon. Other numbers may have a sign, a port may not.
 fn port_of(text: &[u8]) -> Option<u16> {
-    let digits = text.strip_prefix(b":").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let (first, rest) = text.strip_prefix(b":")?.split_first()?;
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
+    rest.iter()
+        .try_fold(digit(first)?, |number, byte| number.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 #[cfg(test)]

@@ -73,8 +73,7 @@ const fn title_of_session(fault: &SessionFault) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::authn::Rejection;
+    use super::{super::Rejection, *};
 
     #[test]
     fn whatever_the_detail_says_the_body_is_json_with_its_members_in_their_order() {
