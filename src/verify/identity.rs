@@ -1,6 +1,6 @@
 //! A person for whom Apple vouched. Everything here is made in this folder alone, from claims that were signed.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{
     jwks::{Issuer, KeyId},
@@ -175,6 +175,20 @@ impl Subject {
     }
 }
 
+/// No subject.
+#[derive(Debug, thiserror::Error)]
+#[error("a subject is 1 to 255 visible ASCII characters")]
+pub struct InvalidSubject;
+
+impl FromStr for Subject {
+    type Err = InvalidSubject;
+
+    /// A subject that an operator names.
+    fn from_str(text: &str) -> Result<Self, InvalidSubject> {
+        Self::new(text).ok_or(InvalidSubject)
+    }
+}
+
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subject(..)")
@@ -256,6 +270,9 @@ impl RealUserStatus {
 pub struct ClientId(Arc<str>);
 
 impl ClientId {
+    /// The app in which all projects of Expo Go run: whoever accepts it, accepts everybody's.
+    pub(crate) const EXPO_GO: &str = "host.exp.Exponent";
+
     /// Takes `text` for a client id: 1 to 255 visible ASCII characters without a comma.
     ///
     /// # Errors

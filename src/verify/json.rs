@@ -86,6 +86,12 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
+/// A boolean as Apple writes it: as a string until February 2024, as a boolean since, and either is documented
+/// (<https://developer.apple.com/documentation/signinwithapplejs/authorizationi/id_token>).
+pub(crate) fn boolean(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| value.as_str()?.parse().ok())
+}
+
 #[derive(Clone, Copy)]
 struct Strict {
     depth: u8,

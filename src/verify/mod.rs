@@ -20,6 +20,7 @@ mod claims;
 mod error;
 pub mod explain;
 mod followed;
+mod freshness;
 mod identity;
 mod json;
 mod jwks;
@@ -47,15 +48,18 @@ pub use self::{
         ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Mismatch, Part, TokenFault,
         VerifyError,
     },
-    identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
+    freshness::{ListFault, RefusalList},
+    identity::{
+        ClientId, ClientIds, Email, Identity, InvalidClientIds, InvalidSubject, RealUserStatus,
+        Subject,
+    },
     jwks::{
-        CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions,
-        InvalidDuration, Issuer, JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl,
-        usable_keys,
+        CanarySettings, Fetch, FileJwks, FixedJwks, HttpsJwks, InvalidDuration, Issuer,
+        JwksSettings, JwksSource, KeyId, KeySource, usable_keys,
     },
     notification::SignedNotification,
     printable::Printable,
-    revocations::{InvalidRevocation, Revocation, Revocations, RevocationsFault},
+    revocations::{Revocation, Revocations},
     seal::{InvalidSealKey, SealError, SealKeys, Sealed},
     secret::AppleRefreshToken,
     session::{
@@ -71,12 +75,13 @@ use self::{
     verdicts::{TokenDigest, VerdictCache},
 };
 pub(crate) use self::{
-    jwks::{has_content_encoding, is_html},
+    json::boolean as apple_boolean,
     revocations::{ClientGroups, RevocationsSettings},
     seal::Purpose,
     secret::SecretText,
     session::{Ending, SessionSurroundings},
 };
+pub use crate::https::{HttpsError, HttpsOptions, TrustedUrl};
 use crate::{
     clock::{Clock, UnixTime},
     telemetry::Metrics,
