@@ -63,7 +63,7 @@ impl HostAndPort {
     }
 
     fn odd(text: &[u8]) -> Option<Self> {
-        let authority = Authority::try_from(text).ok()?;
+        let authority = Authority::try_from(text).ok().filter(|it| !it.host().is_empty())?;
         let port = match authority.as_str().strip_prefix(authority.host())? {
             "" | ":" => None,
             port => Some(port_of(port.as_bytes())?),

@@ -24,7 +24,9 @@ impl<'a> Problem<'a> {
         let Self { title, status, detail, code } = self;
         let mut text = Vec::with_capacity(512);
         let write = |text: &mut Vec<u8>, pieces: &[&str]| {
-            pieces.iter().for_each(|piece| text.extend_from_slice(piece.as_bytes()));
+            for piece in pieces {
+                text.extend_from_slice(piece.as_bytes());
+            }
         };
         let start = [r#"{"type":"urn:problem-type:siwa-proxy:"#, code, r#"","title":""#, title];
         write(&mut text, &start);
