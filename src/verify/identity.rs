@@ -142,15 +142,11 @@ pub(super) struct ClaimNames(Box<str>);
 
 impl ClaimNames {
     /// In one piece, as each verdict that is remembered has them. What cannot be in a name of anybody's ends each.
-    const END: char = '\0';
+    const END: &str = "\0";
 
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let mut all = String::with_capacity(128);
-        for name in names.filter(|name| !name.contains(Self::END)) {
-            all.push_str(name);
-            all.push(Self::END);
-        }
-        Self(all.into())
+        let names = names.filter(|name| !name.contains(Self::END));
+        Self(names.flat_map(|name| [name, Self::END]).collect())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
