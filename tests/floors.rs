@@ -30,6 +30,7 @@ const FLOORS: &[&str] = &[
     "server",
     "config",
     "app",
+    "measured",
     "cost",
 ];
 
