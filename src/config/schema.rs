@@ -290,7 +290,7 @@ mod tests {
     fn what_a_key_means_is_said_whole_in_paragraphs_and_beside_names_of_sections() {
         assert_eq!(
             property("identity", "headers")["description"],
-            "The headers that are set, in any case. There are also \"X-Apple-Email-Verified\", \
+            "The headers that are set, in upper or lower case. There are also \"X-Apple-Email-Verified\", \
              \"X-Apple-Private-Email\", \"X-Apple-Real-User-Status\", \"X-Apple-Client-Id\", \
              \"X-Apple-Transfer-Sub\" and \"X-Apple-Issuer\", which jwks.additional implies. Each more tells the \
              application more about a person; without the subject, the one name that never changes, it cannot tell \

@@ -49,7 +49,7 @@ use self::{
 };
 use super::{
     AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, own_paths::OwnPaths,
-    problems::Problems,
+    problems::Problems, secrets::Secrets,
 };
 use crate::{
     authn::{IdentityHeader, Policy},
@@ -140,7 +140,7 @@ impl Sections {
 
     /// Turns what was written into settings; `None` only with a problem noted.
     #[expect(clippy::too_many_lines, reason = "a list: a line for each section and each setting")]
-    pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
+    pub(super) fn check(self, secrets: Secrets, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
         let Self {
             server,
@@ -193,7 +193,7 @@ impl Sections {
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
-        let sessions = sessions.check(problems, store.as_ref());
+        let sessions = sessions.check(problems, secrets.session_keys, store.as_ref());
         let notifications = notifications.check(problems, &mut own);
         let sign_in = sign_in.check(problems, &mut own, sessions.is_some());
         let known = browser::Known {
@@ -223,13 +223,13 @@ impl Sections {
                 ..server.settings
             },
             drain_delay: server.drain_delay,
-            tls,
+            tls: secrets.tls.or(tls),
             limits,
             client_ids: apple.client_ids,
             issuer: apple.issuer,
             leeway: apple.leeway,
             max_token_age: apple.max_token_age,
-            apple_api: apple.api.map(|api| api.reached_by(&jwks.https)),
+            apple_api: secrets.apple_api.or_else(|| Some(apple.api?.reached_by(&jwks.https))),
             policy,
             verdict_capacity,
             jwks_from: jwks.from,
