@@ -11,7 +11,7 @@ use crate::{
     authn::Rejection,
     clock::{Clock, UnixTime},
     telemetry::causes,
-    verify::{AppleGrant, RefreshToken, SessionFault, SessionId, Sessions},
+    verify::{AppleGrant, RefreshToken, SessionFault, SessionId, SessionSpan, Sessions},
 };
 
 /// Asks Apple. Clones share what was asked of late.
@@ -64,7 +64,8 @@ impl AppleCheck {
         let Some((endpoint, grant)) = self.endpoint.as_ref().zip(session.grant().cloned()) else {
             return Ok(session);
         };
-        let (id, settings) = (*session.session_id(), sessions.settings());
+        let (span, settings) = (session.span(), sessions.settings());
+        let id = *session.session_id();
         let now = self.clock.now();
         if now.saturating_since(grant.checked_at) < settings.apple_check_every {
             return Ok(session);
@@ -87,7 +88,7 @@ impl AppleCheck {
             }
             Err(fault) if fault.is_invalid_grant() => {
                 info!(code = fault.code(), "Apple has ended a consent: its session ends");
-                end(&id, sessions).await;
+                end(span, sessions).await;
                 Err(Rejection::Token(SessionFault::Ended.into()))
             }
             Err(fault) => {
@@ -108,8 +109,8 @@ impl AppleCheck {
 }
 
 /// In force here in any case.
-async fn end(id: &SessionId, sessions: &Sessions) {
-    if let Err(error) = sessions.end(id).await {
+async fn end(span: SessionSpan, sessions: &Sessions) {
+    if let Err(error) = sessions.end_span(span).await {
         warn!(cause = causes(&error), "the end of a session could not be stored");
     }
 }
