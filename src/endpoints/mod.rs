@@ -117,7 +117,7 @@ impl Router {
     /// of an app.
     fn exit_beside<B: Body>(&self, request: &Request<B>) -> Option<&SignIn> {
         let (door, place) = self.sign_in_at(request.uri().path())?;
-        (place == Place::Logout && has_body(request)).then_some(door)
+        (place == SignInPlace::Logout && has_body(request)).then_some(door)
     }
 
     /// The answer to `request`, which is refused before anybody has looked at it.
@@ -180,8 +180,8 @@ impl Router {
     }
 }
 
-/// Whether who signs out does so as an app, by a token in a header or in the body. A browser brings a cookie, and at most the
-/// form of our page, in which there is nothing.
+/// Whether who signs out does so as an app, by a token in a header or in the body. A browser brings a cookie besides; what is
+/// in its body is looked at before it signs out.
 fn comes_with_token<B: Body>(request: &Request<B>) -> bool {
     let headers = request.headers();
     headers.contains_key(AUTHORIZATION) || (has_body(request) && !carries_session(headers))
