@@ -241,7 +241,9 @@ async fn what_does_not_say_when_its_session_is_over_is_of_no_session() {
     let judged = |purpose, sealed: &Sealed| match purpose {
         Purpose::Access => scene.code(sealed),
         Purpose::Cookie => scene.code_in_browser(sealed),
-        _ => code_of(scene.verifier.reopen_refresh(sealed.as_str()).map(drop)),
+        Purpose::Refresh | Purpose::Nonce | Purpose::State => {
+            code_of(scene.verifier.reopen_refresh(sealed.as_str()).map(drop))
+        }
     };
     for (purpose, sealed) in [
         (Purpose::Access, &tokens.access),
