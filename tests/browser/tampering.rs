@@ -42,13 +42,16 @@ fn changes(cookie: &str) -> impl Iterator<Item = String> {
 /// The statuses that scripts get who ask for a page of each kind of route with each of these `cookies`, one after the other on
 /// one connection and without a wait in between.
 async fn statuses(connection: &mut BufReader<TcpStream>, cookies: &[String]) -> Vec<u16> {
-    let (mut requests, mut statuses) = (String::new(), Vec::new());
-    for (cookie, path) in cookies.iter().zip(["/", "/api/x"].into_iter().cycle()) {
-        requests += &format!(
-            "GET {path} HTTP/1.1\r\nHost: app.example\r\nSec-Fetch-Mode: cors\r\nCookie: {SESSION}={cookie}\r\n\r\n"
-        );
-    }
-    connection.write_all(requests.as_bytes()).await.unwrap();
+    let mut statuses = Vec::new();
+    let asked = cookies.iter().zip(["/", "/api/x"].into_iter().cycle());
+    let requests: Vec<_> = asked
+        .map(|(cookie, path)| {
+            format!(
+                "GET {path} HTTP/1.1\r\nHost: app.example\r\nSec-Fetch-Mode: cors\r\nCookie: {SESSION}={cookie}\r\n\r\n"
+            )
+        })
+        .collect();
+    connection.write_all(requests.concat().as_bytes()).await.unwrap();
     for _ in cookies {
         statuses.push(read_status(connection).await);
     }
