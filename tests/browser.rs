@@ -90,6 +90,13 @@ async fn sign_in(browser: &mut Browser<'_>, house: &House, start: &str) -> Strin
     reply.header("location")[0].to_owned()
 }
 
+/// The value of the session's cookie of somebody who has just signed in at `house`, which is [`WEB`]'s at `app.example`.
+pub(crate) async fn session_at(house: &House) -> String {
+    let mut browser = Browser::new(house);
+    sign_in(&mut browser, house, "/auth/apple/start").await;
+    browser.cookie(SESSION).unwrap().value.clone()
+}
+
 #[tokio::test]
 async fn a_first_visit_leads_to_apple_and_back_to_where_it_was() {
     let house = house("").await;

@@ -3,12 +3,14 @@
 
 mod browsers;
 mod caddy;
+mod cookies;
 mod envoy;
 mod gateway;
 mod haproxy;
 mod nginx;
 mod sign_in_page;
 mod swift;
+mod traefik;
 mod web_page;
 
 use std::{

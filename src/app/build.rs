@@ -1,6 +1,6 @@
 //! The rooms of the house, each built from the settings that it needs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
@@ -207,6 +207,7 @@ pub(super) fn build_router(
         trusted_peers: settings.trusted_peers.clone(),
         limits: settings.request_body,
         metrics: surroundings.metrics.clone(),
+        told_of_cookies: Once::new(),
     });
     let published = settings.assertion.iter().filter(|it| it.published == Published::Everywhere);
     let page = |it: &AssertionSettings| Page {

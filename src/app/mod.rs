@@ -212,7 +212,7 @@ impl App {
             sessions: sessions.clone(),
             notifications: settings.notifications.clone(),
             sign_in: settings.sign_in.clone(),
-            apple_check: AppleCheck::new(token_endpoint.clone(), Arc::clone(&clock)),
+            apple_check: AppleCheck::new(token_endpoint.clone(), Arc::clone(&clock), tasks.clone()),
             token_endpoint,
         };
         let (server, drain_delay) = (settings.server.clone(), settings.drain_delay);

@@ -104,7 +104,8 @@ impl Gate {
             browsers.check_origin(method, headers)?;
             if browsers.is_due(identity) {
                 // Rare, as it asks Apple.
-                exchange.for_browser().cookie = Box::pin(browsers.renewed(headers)).await?;
+                let renewed = Box::pin(browsers.renewed(headers, exchange.apple_deadline()));
+                exchange.for_browser().cookie = renewed.await?;
             }
         }
         Ok(admitted)

@@ -8,6 +8,7 @@ mod account;
 mod arrival;
 mod body;
 mod connect;
+mod cookies;
 mod error;
 #[cfg(test)]
 mod fixtures;
@@ -56,6 +57,8 @@ use self::{
 pub(crate) use self::{
     arrival::{Arrival, X_REQUEST_ID},
     body::{BodyFault, BodyLimits, StreamedBody},
+    connect::Connected,
+    cookies::{CookiesLeft, remove_set_in_our_name},
     error::UpstreamError,
     host::{host_of, well_formed},
     pool::HeaderCase,
@@ -70,10 +73,6 @@ pub(crate) use self::{
     url::{HttpVersion, UpstreamUrl},
 };
 use crate::{alarm::Alarms, authn::Standing, telemetry::Metrics};
-
-/// How long a request waited for a new connection: an extension of the response to one that had none.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Connected(pub(crate) Duration);
 
 /// The client of the application.
 #[derive(Clone, Debug)]

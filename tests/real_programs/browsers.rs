@@ -53,7 +53,8 @@ pub(super) async fn sign_in_and_out(settings: &str, command: fn(&Places<'_>) -> 
     chromium.click("button[value=continue]").await;
     chromium.arrives_at(&format!("{app}/orders?page=2&x=a%26b")).await;
     chromium.reads("body", &Person::jane().subject).await;
-    assert_eq!(chromium.run(ask, &[json!("/auth/apple/userinfo"), json!("GET")]).await, 200);
+    let who = "return fetch('/auth/apple/userinfo').then(it => it.json()).then(it => it.sub)";
+    assert_eq!(chromium.run(who, &[]).await, json!(Person::jane().subject));
     assert_eq!(chromium.run(ask, &[json!("/api"), json!("POST")]).await, 200);
 
     let first = session(&chromium).await.unwrap();
@@ -71,7 +72,10 @@ pub(super) async fn sign_in_and_out(settings: &str, command: fn(&Places<'_>) -> 
     }
 
     assert_eq!(chromium.run(ask, &[json!("/auth/apple/logout"), json!("POST")]).await, 204);
-    assert_eq!(chromium.run(ask, &[json!("/api"), json!("GET")]).await, 401, "no way for a script");
+    for path in ["/api", "/auth/apple/userinfo"] {
+        let status = chromium.run(ask, &[json!(path), json!("GET")]).await;
+        assert_eq!(status, 401, "no way for a script: {path}");
+    }
     chromium.open(&format!("{app}/orders")).await;
     chromium.reads("h1", "Sign in").await;
     chromium.arrives_at(&format!("{app}/auth/apple/login")).await;

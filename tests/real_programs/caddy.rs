@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use super::{
-    browsers,
+    browsers, cookies,
     gateway::{self, Kind, Places},
 };
 
@@ -43,6 +43,18 @@ gateway::tests!("needs caddy", super::CADDY, judges_the_request_that_the_caller_
 async fn trailers_are_dropped() {
     gateway::lets_no_spoofed_trailer_through(&CADDY).await;
 }
+
+const CADDY_FOR_BROWSERS: cookies::Kind = cookies::Kind {
+    settings: CADDY.settings,
+    command: command_for_browsers,
+    to_caches: cookies::ToCaches::NoStoreAlone,
+};
+
+cookies::tests!(
+    "needs caddy",
+    super::CADDY_FOR_BROWSERS,
+    takes_out_what_the_application_sets_in_our_name
+);
 
 #[tokio::test]
 #[ignore = "needs caddy, chromium and chromium-driver"]

@@ -43,7 +43,7 @@ pub(super) struct Kind {
 /// What stands in the shipped files, and differs from test to test.
 pub(super) struct Places<'a> {
     pub(super) folder: &'a Path,
-    gateway: SocketAddr,
+    pub(super) gateway: SocketAddr,
     verifier: SocketAddr,
     application: SocketAddr,
 }

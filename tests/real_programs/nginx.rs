@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use super::{
-    browsers,
+    browsers, cookies,
     gateway::{self, Kind, Places},
     nginx_configuration,
 };
@@ -53,6 +53,14 @@ gateway::tests!("needs nginx", super::NGINX, judges_the_request_that_the_caller_
 async fn trailers_are_dropped() {
     gateway::lets_no_spoofed_trailer_through(&NGINX).await;
 }
+
+const NGINX_FOR_BROWSERS: cookies::Kind = cookies::Kind {
+    settings: NGINX.settings,
+    command: command_for_browsers,
+    to_caches: cookies::ToCaches::NoStoreBeside,
+};
+
+cookies::tests!("needs nginx", super::NGINX_FOR_BROWSERS);
 
 #[tokio::test]
 #[ignore = "needs nginx, chromium and chromium-driver"]

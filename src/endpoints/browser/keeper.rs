@@ -8,11 +8,12 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{CACHE_CONTROL, LOCATION, SET_COOKIE},
 };
+use tokio::time::Instant;
 
 use super::{
     super::{apple_check::AppleCheck, original::OriginalRequest},
     cookies::{self, SameSite, SetCookie},
-    navigation::is_navigation,
+    navigation::{is_navigation, is_part_of_a_page},
     place::Place,
     redirect,
     settings::{BrowserSettings, Login},
@@ -37,7 +38,7 @@ pub(in crate::endpoints) struct ForBrowser {
 
 impl ForBrowser {
     /// What some caches heed before `Cache-Control` (RFC 9213 §2.2, and what came before it).
-    const FOR_SOME_CACHES: [&str; 4] =
+    pub(in crate::endpoints) const FOR_SOME_CACHES: [&str; 4] =
         ["cdn-cache-control", "surrogate-control", "x-accel-expires", "expires"];
 
     /// What stands in for the refusal, if anything does.
@@ -116,7 +117,10 @@ impl BrowserKeeper {
     }
 
     /// The next cookie for somebody who is proved by one that is not new any more, so that the session does not end while it
-    /// is used. It is the time to ask Apple, too.
+    /// is used. It is the time to ask Apple, too, which is waited for until `deadline`.
+    ///
+    /// What a page is made of comes without one: applications let caches keep such things, and a gateway that forwards may
+    /// have no way to take that back.
     ///
     /// # Errors
     ///
@@ -124,11 +128,15 @@ impl BrowserKeeper {
     pub(in crate::endpoints) async fn renewed(
         &self,
         headers: &HeaderMap,
+        deadline: Option<Instant>,
     ) -> Result<Option<HeaderValue>, Rejection> {
         let Some(text) = cookies::only(headers, SESSION_COOKIE) else { return Ok(None) };
         let session = self.verifier.reopen_cookie(text)?;
         let lifetime = self.settings.session_lifetime;
-        let session = self.apple_check.check(session, &self.sessions).await?;
+        let session = self.apple_check.check(session, &self.sessions, deadline).await?;
+        if is_part_of_a_page(headers) {
+            return Ok(None);
+        }
         // Without a new one the old one goes on for as long as it does.
         let renewed = self.sessions.renew_in_browser(session, lifetime).ok();
         Ok(renewed.and_then(|cookie| session_cookie(&cookie).ok()))

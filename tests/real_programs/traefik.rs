@@ -1,0 +1,59 @@
+//! Traefik asks by `ForwardAuth`, with the files in `deploy/traefik`.
+
+use std::{fs, process::Command};
+
+use super::{
+    browsers, cookies,
+    gateway::{self, Kind, Places},
+};
+
+const SHIPPED: &str = include_str!("../../deploy/traefik/dynamic.yml");
+
+fn command(places: &Places<'_>) -> Command {
+    start(places, SHIPPED)
+}
+
+/// With the lines that are marked to be for people with browsers.
+fn command_for_browsers(places: &Places<'_>) -> Command {
+    start(places, &SHIPPED.replace("#browser: ", ""))
+}
+
+fn start(places: &Places<'_>, text: &str) -> Command {
+    let file = places.folder.join("dynamic.yml");
+    fs::write(&file, places.fill_in(text)).unwrap();
+    let mut command = Command::new("traefik");
+    command
+        .arg(format!("--entrypoints.web.address={}", places.gateway))
+        .arg(format!("--providers.file.filename={}", file.display()))
+        .args(["--global.checknewversion=false", "--global.sendanonymoususage=false"]);
+    command
+}
+
+const TRAEFIK: Kind = Kind {
+    settings: include_str!("../../deploy/traefik/siwa-proxy.toml"),
+    command,
+    malformed: 400,
+    unreachable: 500,
+};
+
+gateway::tests!("needs traefik", super::TRAEFIK, judges_the_request_that_the_caller_sent);
+
+#[tokio::test]
+#[ignore = "needs traefik"]
+async fn trailers_are_dropped() {
+    gateway::lets_no_spoofed_trailer_through(&TRAEFIK).await;
+}
+
+const TRAEFIK_FOR_BROWSERS: cookies::Kind = cookies::Kind {
+    settings: TRAEFIK.settings,
+    command: command_for_browsers,
+    to_caches: cookies::ToCaches::NothingMore,
+};
+
+cookies::tests!("needs traefik", super::TRAEFIK_FOR_BROWSERS);
+
+#[tokio::test]
+#[ignore = "needs traefik, chromium and chromium-driver"]
+async fn people_sign_in_with_a_browser() {
+    browsers::sign_in_and_out(TRAEFIK.settings, command_for_browsers).await;
+}
