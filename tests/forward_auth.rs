@@ -1,5 +1,5 @@
-//! The door for Traefik's `ForwardAuth` and Caddy's `forward_auth`, by the requests that their manuals document. Caddy
-//! itself asks in `real_programs`; Traefik has not been run.
+//! The door for Traefik's `ForwardAuth` and Caddy's `forward_auth`, by the requests that their manuals document. They
+//! themselves ask in `real_programs`.
 
 use siwa_proxy::sim::{faults::Fault, presets, token::TokenTemplate};
 

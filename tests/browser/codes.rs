@@ -14,7 +14,7 @@ use super::{
     jar::{Browser, From},
     key_file, settings,
 };
-use crate::support::{House, Recorder, Reply};
+use crate::support::{House, Recorder, Reply, eventually, exchange};
 
 const RETURN_URL: &str = "https://app.example/auth/apple/callback";
 
@@ -35,7 +35,7 @@ impl Scene {
         fs::write(&file, &key.text).unwrap();
         let (application, seal) = (Recorder::start().await, key_file(1));
         let text = format!(
-            "upstream.url = 'http://{}'\n\
+            "upstream.url = 'http://{}'\next_authz = {{ path_prefixes = ['/ask'], timeout = '1s' }}\n\
              apple = {{ team_id = '{}', key_id = '{}', private_key_file = '{}', api_url = '{}' }}\n{}",
             application.address,
             key.team_id,
@@ -165,4 +165,23 @@ async fn while_apple_is_out_of_reach_a_session_goes_on_for_a_week_and_then_it_ca
     // It is asked again after a minute, and not by every request of a page.
     scene.clock.advance(Duration::from_mins(1));
     assert_eq!(browser.open("/a").await.status, 200);
+}
+
+/// Envoy waits for less time than Apple takes.
+#[tokio::test]
+async fn a_gateway_in_a_hurry_hears_what_apple_says_with_a_later_request() {
+    let scene = Scene::new().await;
+    let mut browser = Browser::new(&scene.house);
+    scene.sign_in(&mut browser).await;
+    let cookie = format!("Cookie: {SESSION}={}\r\n", browser.cookie(SESSION).unwrap().value);
+    let ask = async || {
+        let head = "GET /ask/a HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n";
+        exchange(scene.house.address, format!("{head}{cookie}\r\n")).await.status
+    };
+    scene.clock.advance(DAY);
+    scene.house.apple.withdraw_consent(&Person::jane().subject, None);
+    scene.house.apple.fail_api_with(Fault::Slow(Duration::from_secs(2)));
+    assert_eq!(ask().await, 200, "Apple has not answered, and need not for a week");
+    eventually("Apple is heard", async || ask().await == 401).await;
+    assert_eq!(scene.asked("refresh_token"), 1);
 }

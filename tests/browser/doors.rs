@@ -109,3 +109,50 @@ async fn a_gateway_that_is_not_listed_lets_no_other_sites_page_use_a_session_eit
         assert_eq!(reply.status, 403, "{door}");
     }
 }
+
+#[tokio::test]
+async fn a_gateway_that_takes_our_word_for_cookies_is_told_the_applications_own() {
+    let house = house(LISTED).await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let session = format!("{SESSION}={}", browser.cookie(SESSION).unwrap().value);
+    for (cookies, told) in [
+        (format!("a=1; {session}; b=2; __Host-siwa_browser=x"), vec!["a=1; b=2"]),
+        (session.clone(), vec![]),
+    ] {
+        let lines = format!("{WINDOW}Cookie: {cookies}\r\n");
+        let reply = ask(&house, "/auth/apple/forward-auth", "GET", &lines).await;
+        assert_eq!((reply.status, reply.header("cookie")), (200, told));
+        // nginx takes ours out by itself, and nobody is told of cookies for nothing.
+        let reply = ask(&house, "/auth/apple/verify", "GET", &lines).await;
+        assert_eq!((reply.status, reply.header("cookie")), (200, vec![]));
+    }
+    let bearer = format!("Authorization: {}\r\n", house.bearer());
+    let lines = format!("{bearer}Cookie: a=1; b=2\r\nCookie: c=3\r\n");
+    let reply = ask(&house, "/auth/apple/forward-auth", "GET", &lines).await;
+    assert_eq!(
+        (reply.status, reply.header("cookie")),
+        (200, vec!["a=1; b=2", "c=3"]),
+        "all of them"
+    );
+}
+
+/// A script can ask as well, and is not to read cookies that browsers keep from scripts.
+#[tokio::test]
+async fn whoever_is_not_listed_is_told_of_no_cookie() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let session = format!("{SESSION}={}", browser.cookie(SESSION).unwrap().value);
+    let lines = format!("{WINDOW}Cookie: a=1; {session}\r\n");
+    let reply = ask(&house, "/auth/apple/forward-auth", "GET", &lines).await;
+    assert_eq!((reply.status, reply.header("cookie")), (200, vec![]));
+}
+
+#[tokio::test]
+async fn where_no_browser_signs_in_nobody_is_told_of_cookies() {
+    let house = House::verifier(LISTED).await;
+    let lines = format!("Authorization: {}\r\nCookie: a=1\r\n", house.bearer());
+    let reply = ask(&house, "/auth/apple/forward-auth", "GET", &lines).await;
+    assert_eq!((reply.status, reply.header("cookie")), (200, vec![]));
+}

@@ -4,7 +4,10 @@ use std::{fs, process::Command, time::Duration};
 
 use siwa_proxy::sim::{faults::Fault, keys::SigningKey, presets, token::TokenTemplate};
 
-use super::gateway::{self, Gateway, Kind, Places};
+use super::{
+    browsers, cookies,
+    gateway::{self, Gateway, Kind, Places},
+};
 use crate::{
     header_spoofing::{NAMES, assert_none, spellings},
     support::exchange_h2,
@@ -44,16 +47,47 @@ const HTTP: Kind = kind(|places| envoy(places, HTTP_FILE));
 const GRPC_ALLOWING: Kind = kind(|places| envoy(places, &allowing(GRPC_FILE)));
 const HTTP_ALLOWING: Kind = kind(|places| envoy(places, &allowing(HTTP_FILE)));
 
+/// With the lines that are marked to be for people with browsers.
+fn for_browsers(text: &str) -> String {
+    with(text, "#browser: ", "")
+}
+
+const fn kind_for_browsers(command: fn(&Places<'_>) -> Command) -> cookies::Kind {
+    let settings = include_str!("../../deploy/envoy/siwa-proxy.toml");
+    cookies::Kind { settings, command, to_caches: cookies::ToCaches::NoStoreAlone }
+}
+
+const GRPC_FOR_BROWSERS: cookies::Kind =
+    kind_for_browsers(|places| envoy(places, &for_browsers(GRPC_FILE)));
+const HTTP_FOR_BROWSERS: cookies::Kind =
+    kind_for_browsers(|places| envoy(places, &for_browsers(HTTP_FILE)));
+
 mod grpc {
-    use super::{super::gateway, GRPC};
+    use super::{
+        super::{cookies, gateway},
+        GRPC, GRPC_FOR_BROWSERS,
+    };
 
     gateway::tests!("needs envoy", super::GRPC, lets_no_spoofed_trailer_through);
+    cookies::tests!("needs envoy", super::GRPC_FOR_BROWSERS);
 }
 
 mod http {
-    use super::{super::gateway, HTTP};
+    use super::{
+        super::{cookies, gateway},
+        HTTP, HTTP_FOR_BROWSERS,
+    };
 
     gateway::tests!("needs envoy", super::HTTP, lets_no_spoofed_trailer_through);
+    cookies::tests!("needs envoy", super::HTTP_FOR_BROWSERS);
+}
+
+#[tokio::test]
+#[ignore = "needs envoy, chromium and chromium-driver"]
+async fn people_sign_in_with_a_browser() {
+    for kind in [GRPC_FOR_BROWSERS, HTTP_FOR_BROWSERS] {
+        browsers::sign_in_and_out(kind.settings, kind.command).await;
+    }
 }
 
 #[tokio::test]
