@@ -151,6 +151,15 @@ async fn listens(address: SocketAddr) {
     eventually("the program listens", listens).await;
 }
 
+/// Waits until the gateway at `address` listens, and answers something else than `not_yet`.
+async fn is_up(address: SocketAddr, not_yet: Option<u16>) {
+    listens(address).await;
+    if let Some(not_yet) = not_yet {
+        let has_read = async || get(address, "/", &[]).await.status != not_yet;
+        eventually("the gateway has read its files", has_read).await;
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs python3"]
 async fn python_serves_files_behind_the_proxy() {

@@ -125,6 +125,7 @@ impl Gate {
         for_browser.cookie = BrowserKeeper::withdrawn(headers, rejection);
         if access == Access::Browser {
             for_browser.instead = browsers.help(original, headers, rejection);
+            for_browser.origin = browsers.origin_of(original);
         }
     }
 

@@ -41,7 +41,9 @@ const LOGIN: &str = "/auth/apple/login?return_to=%2Forders%3Fpage%3D2";
 async fn a_gateway_that_hands_answers_on_is_answered_with_the_way_to_sign_in() {
     let house = house(LISTED).await;
     let reply = ask(&house, "/auth/apple/forward-auth", "GET", WINDOW).await;
-    assert_eq!((reply.status, reply.header("location")), (303, vec![LOGIN]));
+    // From the browser's own origin: Traefik takes a relative one to lead from where it asked.
+    let login = format!("https://app.example{LOGIN}");
+    assert_eq!((reply.status, reply.header("location")), (303, vec![login.as_str()]));
     let reply = ask(&house, "/auth/apple/forward-auth", "GET", SCRIPT).await;
     assert_eq!((reply.status, reply.header("location").len()), (401, 0));
     assert_eq!(reply.json()["code"], "no_credential");

@@ -34,6 +34,7 @@ const CADDY: Kind = Kind {
     command,
     malformed: 400,
     unreachable: 502,
+    not_yet: None,
 };
 
 gateway::tests!("needs caddy", super::CADDY, judges_the_request_that_the_caller_sent);
@@ -47,6 +48,7 @@ async fn trailers_are_dropped() {
 const CADDY_FOR_BROWSERS: cookies::Kind = cookies::Kind {
     settings: CADDY.settings,
     command: command_for_browsers,
+    not_yet: None,
     to_caches: cookies::ToCaches::NoStoreAlone,
 };
 
@@ -59,5 +61,5 @@ cookies::tests!(
 #[tokio::test]
 #[ignore = "needs caddy, chromium and chromium-driver"]
 async fn people_sign_in_with_a_browser() {
-    browsers::sign_in_and_out(CADDY.settings, command_for_browsers).await;
+    browsers::sign_in_and_out(&CADDY_FOR_BROWSERS).await;
 }

@@ -8,7 +8,7 @@ use siwa_proxy::{
 };
 use tempfile::{NamedTempFile, TempDir};
 
-use super::{Program, free_address, gateway::Places, listens};
+use super::{Program, free_address, gateway::Places, is_up};
 use crate::{
     browser::{key_file, session_at},
     header_spoofing::assert_ours_alone,
@@ -23,6 +23,8 @@ pub(super) struct Kind {
     pub(super) settings: &'static str,
     /// How it is started.
     pub(super) command: fn(&Places<'_>) -> Command,
+    /// What its callers get while it listens and has not read its files, if it listens so early.
+    pub(super) not_yet: Option<u16>,
     /// What it says to caches beside a session's new cookie, where the application says that all may keep its answer.
     pub(super) to_caches: ToCaches,
 }
@@ -74,7 +76,7 @@ impl Front {
         let application = house.application.address;
         let places = Places::new(folder.path(), gateway, house.address, application);
         let program = Program::start(&mut (kind.command)(&places));
-        listens(gateway).await;
+        is_up(gateway, kind.not_yet).await;
         Self { house, gateway, clock, session, _program: program, _folder: folder, _key: key }
     }
 

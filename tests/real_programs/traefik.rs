@@ -29,14 +29,18 @@ fn start(places: &Places<'_>, text: &str) -> Command {
     command
 }
 
+/// It knows no path yet.
+const NOT_YET: Option<u16> = Some(404);
+
 const TRAEFIK: Kind = Kind {
     settings: include_str!("../../deploy/traefik/siwa-proxy.toml"),
     command,
     malformed: 400,
     unreachable: 500,
+    not_yet: NOT_YET,
 };
 
-gateway::tests!("needs traefik", super::TRAEFIK, judges_the_request_that_the_caller_sent);
+gateway::tests!("needs traefik", super::TRAEFIK, judges_the_request_as_it_is_tidied_up);
 
 #[tokio::test]
 #[ignore = "needs traefik"]
@@ -47,6 +51,7 @@ async fn trailers_are_dropped() {
 const TRAEFIK_FOR_BROWSERS: cookies::Kind = cookies::Kind {
     settings: TRAEFIK.settings,
     command: command_for_browsers,
+    not_yet: NOT_YET,
     to_caches: cookies::ToCaches::NothingMore,
 };
 
@@ -55,5 +60,5 @@ cookies::tests!("needs traefik", super::TRAEFIK_FOR_BROWSERS);
 #[tokio::test]
 #[ignore = "needs traefik, chromium and chromium-driver"]
 async fn people_sign_in_with_a_browser() {
-    browsers::sign_in_and_out(TRAEFIK.settings, command_for_browsers).await;
+    browsers::sign_in_and_out(&TRAEFIK_FOR_BROWSERS).await;
 }

@@ -34,6 +34,8 @@ pub(in crate::endpoints) struct ForBrowser {
     pub(in crate::endpoints) instead: Option<Response<Bytes>>,
     /// The session's cookie, renewed or taken away.
     pub(in crate::endpoints) cookie: Option<HeaderValue>,
+    /// The origin of ours at which the browser is.
+    pub(in crate::endpoints) origin: Option<Box<str>>,
 }
 
 impl ForBrowser {
@@ -47,6 +49,18 @@ impl ForBrowser {
         refusal: impl FnOnce() -> Response<Bytes>,
     ) -> Response<Bytes> {
         self.instead.take().unwrap_or_else(refusal)
+    }
+
+    /// Has the way lead from the browser's own origin, for a gateway that reads it as leading from ours.
+    pub(in crate::endpoints) fn lead_from_origin(&mut self) {
+        let Some((origin, way)) = self.origin.as_ref().zip(self.instead.as_mut()) else { return };
+        let Some(location) = way.headers_mut().get_mut(LOCATION) else { return };
+        let place = location.to_str().ok().filter(|place| place.starts_with('/'));
+        let place = place.map(|place| HeaderValue::try_from(format!("{origin}{place}")));
+        if let Some(Ok(mut place)) = place {
+            place.set_sensitive(true);
+            *location = place;
+        }
     }
 
     /// Where it would be sent.
@@ -140,6 +154,14 @@ impl BrowserKeeper {
         // Without a new one the old one goes on for as long as it does.
         let renewed = self.sessions.renew_in_browser(session, lifetime).ok();
         Ok(renewed.and_then(|cookie| session_cookie(&cookie).ok()))
+    }
+
+    /// The origin of ours that the `original` request is for, as browsers write it.
+    pub(in crate::endpoints) fn origin_of(
+        &self,
+        original: &OriginalRequest<'_>,
+    ) -> Option<Box<str>> {
+        self.settings.origins.at(original.host()).map(|origin| origin.as_str().into())
     }
 
     /// What goes with `rejection` of the `original` request: on a route for browsers, what people can do about it.

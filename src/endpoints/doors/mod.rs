@@ -119,6 +119,8 @@ impl Door {
                 response
             }
             Self::ForwardAuth | Self::UserInfo => {
+                // Traefik hands no relative one on: it takes it to lead from where it asked.
+                for_browser.lead_from_origin();
                 for_browser.or(|| rejection.render(Dialect::Http, realm))
             }
         }
