@@ -15,6 +15,7 @@ WORKDIR /src
 # Not the base image's, so that it may be any with cargo and a C compiler on its path.
 ENV CARGO_HOME=/cargo CARGO_TERM_COLOR=never
 # A program that does nothing, for the dependencies: they change seldom, and are a layer of their own.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src tests && echo 'fn main() {}' > src/main.rs && touch src/lib.rs tests/behaviour.rs
 

@@ -65,7 +65,7 @@
 //! | [`app`] | the composition root |
 //!
 //! [`sim`] stands next door: a toy Apple for demonstrations and tests. It shares no type with [`verify`], so that a
-//! misspelt claim cannot be wrong on both sides.
+//! misspelt claim cannot be wrong on both sides. The program, `src/main.rs` and `src/commands/`, uses all that from outside.
 //!
 //! Read in this order: `src/verify/mod.rs` (`verify` and `judge`), `src/authn/mod.rs` and the table in
 //! `src/authn/rejection/mod.rs`, `src/upstream/request.rs` (the constructor, step by step), `src/app/mod.rs`, and then the names of

@@ -10,8 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use markdown::{Line, Page, shell_words};
 use siwa_proxy::config::Settings;
+use tempfile::TempDir;
 
 use crate::support::program::command;
 
@@ -287,10 +289,26 @@ fn every_file_named_in_the_guide_exists() {
 
 // === Settings and headers ===
 
+/// The folder below which the page keeps what only the proxy may read.
+const SECRETS: &str = "/etc/siwa-proxy/";
+
+/// The files that the page's settings name, in a folder of the test's own.
+fn secrets() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let team_key = rcgen::KeyPair::generate().expect("a key on P-256").serialize_pem();
+    let session_key = BASE64_STANDARD.encode([1; 32]);
+    for (name, text) in [("session-key", session_key), ("AuthKey_ABC123DEFG.p8", team_key)] {
+        fs::write(folder.path().join(name), text).expect("a file in it");
+    }
+    folder
+}
+
 fn untrue_settings(page: &Page) -> Vec<Untrue> {
+    let secrets = secrets();
+    let here = format!("{}/", secrets.path().display());
     let blocks = page.blocks.iter().filter(|block| block.language == "toml");
     let check = |block: &markdown::Block| {
-        let error = Settings::from_toml(&block.text()).err()?;
+        let error = Settings::from_toml(&block.text().replace(SECRETS, &here)).err()?;
         block.lines.first().map(|line| Untrue::new(line, &error.to_string()))
     };
     blocks.filter_map(check).collect()

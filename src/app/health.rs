@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::info;
 
-use super::{build::Surroundings, reload::LastReload};
+use super::{reload::LastReload, surroundings::Surroundings};
 use crate::{
     endpoints::Recorder,
-    server::{Latch, Listener, Readiness},
+    server::{Latch, Listener},
     verify::{Revocations, Verifier},
 };
 
@@ -26,13 +26,8 @@ pub(super) async fn await_keys(mut verifiers: watch::Receiver<Verifier>, latch: 
 }
 
 /// Tells `/readyz?verbose` what there is to tell.
-pub(super) fn describe(
-    readiness: &Readiness,
-    public: &[Listener],
-    surroundings: &Surroundings,
-    last: &LastReload,
-) {
-    let Surroundings { clock, metrics, recorder, .. } = surroundings.clone();
+pub(super) fn describe(surroundings: &Surroundings, public: &[Listener], last: &LastReload) {
+    let Surroundings { readiness, clock, metrics, recorder, .. } = surroundings.clone();
     readiness.describe("keys", move || match metrics.jwks_age(clock.now()) {
         None => "none yet".to_owned(),
         Some(age) => {

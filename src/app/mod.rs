@@ -1,46 +1,35 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
+mod background;
 mod browser;
-mod build;
+mod gate;
 mod health;
 mod healthcheck;
 mod rehearsal;
 mod reload;
 mod revocation;
 mod rooms;
+mod router;
+mod running;
 mod sessions;
 mod sign_in;
+mod surroundings;
 mod swappable;
+mod upstreams;
+mod verifier;
 mod watching;
 
 use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc};
 
-use tokio::{
-    sync::{Notify, watch},
-    time::{Instant, sleep},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::{
-    build::Surroundings,
-    health::{await_keys, describe},
-    reload::{Doors, LastReload, Reloader},
-    revocation::build_recorder,
-    rooms::Rooms,
-    sessions::build_sessions,
-};
 use crate::{
-    apple::TokenEndpoint,
     clock::{Clock, SystemClock},
     config::{Flags, Settings},
-    endpoints::{AppleCheck, RevocationsView},
-    server::{
-        Admin, Drained, Hangups, Inherited, ListenOn, Listener, Readiness, Server, ServerSettings,
-        Signals, Tls,
-    },
+    server::{Hangups, Inherited, ListenOn, Listener, Signals, Tls},
     telemetry::Metrics,
-    upstream::Streams,
     verify::{BuildError, HttpsError},
 };
 
@@ -186,109 +175,6 @@ impl App {
             }
         }
     }
-
-    /// Runs until `shutdown`, then finishes what is in flight.
-    ///
-    /// # Errors
-    ///
-    /// [`AppError`] when it cannot start.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
-        let Self { public, admin, tls, metrics, settings, clock, flags, reload } = self;
-        let (readiness, tasks, streams) =
-            (Readiness::default(), TaskTracker::new(), Streams::default());
-        let _none_outlives_this_future = streams.end_on_drop();
-        let stop_admin = CancellationToken::new();
-        let recorder = build_recorder(&settings, &clock, &metrics, &tasks)?;
-        let sessions = build_sessions(&settings, recorder.as_ref(), &clock, &metrics, &tasks);
-        let token_endpoint = token_endpoint(&settings, &clock, &metrics)?;
-        let admin_token = settings.admin_token.clone();
-        let surroundings = Surroundings {
-            clock: Arc::clone(&clock),
-            metrics: metrics.clone(),
-            tasks: tasks.clone(),
-            streams: streams.clone(),
-            readiness: readiness.clone(),
-            recorder: recorder.clone(),
-            sessions: sessions.clone(),
-            notifications: settings.notifications.clone(),
-            sign_in: settings.sign_in.clone(),
-            apple_check: AppleCheck::new(token_endpoint.clone(), Arc::clone(&clock), tasks.clone()),
-            token_endpoint,
-        };
-        let (server, drain_delay) = (settings.server.clone(), settings.drain_delay);
-        let rooms = Rooms::new(settings, &surroundings)?;
-        let serving = rooms.serving(&surroundings);
-        let (verifier, verifiers) = watch::channel(rooms.verifier.clone());
-        let first_keys = await_keys(verifiers.clone(), readiness.latch("keys"));
-        tasks.spawn(shutdown.clone().run_until_cancelled_owned(first_keys));
-        if let Some(recorder) = &recorder {
-            revocation::start(recorder, readiness.latch("revocations"), &tasks, &stop_admin)?;
-        }
-        if let Some(sessions) = &sessions {
-            sessions::start(sessions, readiness.latch("sessions"), &tasks, &stop_admin);
-        }
-
-        let last = LastReload::started(clock.now());
-        describe(&readiness, &public, &surroundings, &last);
-        let door = Admin::new(readiness.clone(), metrics.clone(), clock);
-        let admin_pages = door.pages();
-        admin_pages.set(rooms.admin_pages());
-        // The second server's connections are nobody's concern, and health is told until the last request is done.
-        let door = RevocationsView::new(door, admin_token.zip(recorder), verifiers);
-        tasks.spawn({
-            let server = Server::new(ServerSettings::default(), Metrics::new());
-            let serving = server.serve(admin, door, CancellationToken::new());
-            stop_admin.clone().run_until_cancelled_owned(serving)
-        });
-        let doors = Doors { serving: serving.clone(), admin_pages, verifier, last };
-        let reloader = Reloader::new(rooms, doors, surroundings);
-        tasks.spawn(stop_admin.clone().run_until_cancelled_owned(reloader.run(flags, reload)));
-        if let Some(tls) = tls.clone() {
-            tasks.spawn(stop_admin.clone().run_until_cancelled_owned(tls.keep_fresh()));
-        }
-        let close = CancellationToken::new();
-        tasks.spawn({
-            let close = close.clone();
-            async move {
-                shutdown.cancelled().await;
-                readiness.drain();
-                // Whoever balances load needs a moment to notice; until then we go on as before.
-                sleep(drain_delay).await;
-                close.cancel();
-            }
-        });
-
-        for listener in &public {
-            info!(address = listener.describe(), "listening");
-        }
-        let drain_timeout = server.drain_timeout;
-        let server = Server::new(server, metrics).with_tls(tls);
-        let serving = server.serve(public, serving, close.clone());
-        let deadline = async {
-            close.cancelled().await;
-            Instant::now() + drain_timeout
-        };
-        let (drained, deadline) = tokio::join!(serving, deadline);
-        streams.drain_until(deadline).await;
-        match drained {
-            Drained::All => info!("every request was finished"),
-            Drained::Aborted { connections } => warn!(connections, "dropped at the deadline"),
-        }
-        stop_admin.cancel();
-        tasks.close();
-        tasks.wait().await;
-        Ok(())
-    }
-}
-
-/// Where Apple is asked in our apps' names, if there is a key to sign with.
-fn token_endpoint(
-    settings: &Settings,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-) -> Result<Option<TokenEndpoint>, HttpsError> {
-    let new = |api| TokenEndpoint::new(api, Arc::clone(clock), metrics.clone());
-    settings.apple_api.clone().map(new).transpose()
 }
 
 /// Has every SIGHUP told to whoever reloads.

@@ -12,8 +12,8 @@ use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use super::{
-    build::Surroundings,
-    rooms::{NotFollowed, Rooms, Serving},
+    rooms::{CallersService, NotFollowed, Rooms},
+    surroundings::Surroundings,
     watching::Watched,
 };
 use crate::{
@@ -39,7 +39,7 @@ pub(super) struct Reloader {
 #[derive(Debug)]
 pub(super) struct Doors {
     /// The callers'.
-    pub(super) serving: Serving,
+    pub(super) callers: CallersService,
     /// The operator's.
     pub(super) admin_pages: OwnPages,
     /// Whoever waits for keys.
@@ -103,7 +103,7 @@ impl Reloader {
 
     fn move_into(&mut self, rooms: Rooms) {
         let Self { doors, surroundings, .. } = self;
-        doors.serving.swap(&rooms.serving(surroundings));
+        doors.callers.swap(&rooms.callers_service(surroundings));
         doors.admin_pages.set(rooms.admin_pages());
         doors.verifier.send_replace(rooms.verifier.clone());
 

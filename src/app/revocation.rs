@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::AppError;
+use super::{AppError, background::Background};
 use crate::{
     clock::Clock,
     config::{Settings, StoreSettings},
@@ -66,27 +66,24 @@ fn open(
     })
 }
 
-/// Starts what keeps the list up to date and delivers events, until `stop`; `loaded` is opened once the list is read.
+/// Starts what keeps the list up to date and delivers events; `loaded` is opened once the list is read.
 pub(super) fn start(
     recorder: &Recorder,
     loaded: Latch,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
+    background: &Background,
 ) -> Result<(), AppError> {
     let Recorder { store, revocations, webhooks, .. } = recorder.clone();
     for worker in webhooks.workers().map_err(AppError::Webhooks)? {
-        tasks.spawn(stop.clone().run_until_cancelled_owned(worker));
+        background.spawn(worker);
     }
     let (followed, list) = (Arc::clone(&store), revocations.clone());
-    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
-        followed.follow(Space::Revocations, &list).await;
-    }));
+    background.spawn(async move { followed.follow(Space::Revocations, &list).await });
     let list = revocations.clone();
-    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+    background.spawn(async move {
         list.loaded().await;
         loaded.open();
-    }));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(keep_small(store, revocations)));
+    });
+    background.spawn(keep_small(store, revocations));
     Ok(())
 }
 

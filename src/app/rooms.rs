@@ -7,10 +7,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     AppError,
-    build::{
-        Earlier, JWK_SET, Surroundings, build_router, build_upstreams, build_verifier, refusal,
-    },
+    router::{JWK_SET, build_router, refusal},
+    surroundings::Surroundings,
     swappable::Swappable,
+    upstreams::build_upstreams,
+    verifier::{Earlier, build_verifier},
 };
 use crate::{
     authn::AssertionKeys,
@@ -21,8 +22,8 @@ use crate::{
     verify::Verifier,
 };
 
-/// What serves requests, replaced whole.
-pub(super) type Serving = Swappable<LimitedBody<ProxyBody>>;
+/// What answers callers, replaced whole.
+pub(super) type CallersService = Swappable<LimitedBody<ProxyBody>>;
 
 /// What one set of settings led to.
 #[derive(Debug)]
@@ -106,8 +107,7 @@ impl Rooms {
         timeout(Duration::ZERO, self.verifier.ready()).await.is_ok()
     }
 
-    /// The service for callers.
-    pub(super) fn serving(&self, surroundings: &Surroundings) -> Serving {
+    pub(super) fn callers_service(&self, surroundings: &Surroundings) -> CallersService {
         let Self { settings, verifier, limits, upstreams } = self;
         let router = build_router(settings, verifier.clone(), upstreams, surroundings);
         let refuse = refusal(router.clone());

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
+use super::background::Background;
 use crate::{
     clock::Clock,
     config::Settings,
@@ -36,20 +37,15 @@ pub(super) fn build_sessions(
     Some(Sessions::following(entry.keys, entry.settings, surroundings))
 }
 
-/// Starts what keeps it known which sessions were ended, until `stop`; `loaded` is opened once it is.
-pub(super) fn start(
-    sessions: &Sessions,
-    loaded: Latch,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) {
+/// Starts what keeps it known which sessions were ended; `loaded` is opened once it is.
+pub(super) fn start(sessions: &Sessions, loaded: Latch, background: &Background) {
     let list = sessions.clone();
-    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+    background.spawn(async move {
         list.loaded().await;
         loaded.open();
-    }));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(sessions.clone().follow()));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(keep_small(sessions.clone())));
+    });
+    background.spawn(sessions.clone().follow());
+    background.spawn(keep_small(sessions.clone()));
 }
 
 /// Forgets what has expired, for ever.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::build::Surroundings;
+use super::surroundings::Surroundings;
 use crate::{
     config::Settings,
     endpoints::{BodyReaders, SignIn, SignInParts},

@@ -41,13 +41,13 @@ where
     }
 }
 
-type Serving<B> = Box<dyn Serve<B>>;
+type BoxedService<B> = Box<dyn Serve<B>>;
 
 /// A body that keeps its service alive until it is sent: with the service ends its connection to the application.
-type ServedBody<B> = KeptBody<B, Option<Arc<Serving<B>>>>;
+type ServedBody<B> = KeptBody<B, Option<Arc<BoxedService<B>>>>;
 
 /// The service that serves now. Clones share it.
-pub(super) struct Swappable<B>(Arc<ArcSwap<Serving<B>>>);
+pub(super) struct Swappable<B>(Arc<ArcSwap<BoxedService<B>>>);
 
 impl<B> Swappable<B> {
     pub(super) fn new(service: impl Serve<B> + 'static) -> Self {
@@ -90,7 +90,7 @@ impl<B: 'static> Service<Request<Incoming>> for Swappable<B> {
 /// The answer of the service that was there when the request came.
 pub(super) struct Answer<B> {
     answering: Answering<B>,
-    serving: Option<Arc<Serving<B>>>,
+    serving: Option<Arc<BoxedService<B>>>,
 }
 
 impl<B> Future for Answer<B> {

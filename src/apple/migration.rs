@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::Clock,
     telemetry::Metrics,
-    verify::{ClientId, HttpsError},
+    verify::{ClientId, HttpsError, apple_boolean},
 };
 
 /// Asks Apple whom two teams know under which identifiers. It works for 60 days from the transfer of the app. Clones share
@@ -121,10 +121,8 @@ impl MigrationEndpoint {
     }
 }
 
-/// A boolean, which Apple writes as a string in places.
 fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(value.as_bool().or_else(|| value.as_str()?.parse().ok()))
+    Ok(apple_boolean(&Value::deserialize(deserializer)?))
 }
 
 impl fmt::Debug for MigratedUser {

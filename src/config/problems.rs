@@ -27,13 +27,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// Everything that keeps settings from being used, one finding a line:
+/// Everything that keeps settings from being used, one a line:
 /// `key: what is wrong and the mend (from FILE:LINE | env NAME | flag --name)`.
 #[derive(Debug, Default)]
 pub struct Problems {
-    found: Vec<Finding>,
+    found: Vec<Note>,
     /// What can be used, and deserves a second look.
-    warnings: Vec<Finding>,
+    warnings: Vec<Note>,
     /// Where each key that was set was set last, by its full name: `jwks.url`.
     places: BTreeMap<String, Place>,
     silenced: Box<Silenced>,
@@ -50,18 +50,18 @@ struct Silenced {
     unread: bool,
 }
 
-/// What deserves a second look in settings that can be used, one finding a line, in the manner of [`Problems`].
+/// What deserves a second look in settings that can be used, one a line, in the manner of [`Problems`].
 #[derive(Clone, Debug, Default)]
-pub struct Warnings(Vec<Finding>);
+pub struct Warnings(Vec<Note>);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Finding {
+pub(super) struct Note {
     pub(super) places: Vec<Place>,
     pub(super) key: String,
     pub(super) what: String,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.what)?;
         let places: Vec<String> = self.places.iter().map(Place::to_string).collect();
@@ -80,14 +80,14 @@ impl Error for Problems {}
 impl Warnings {
     /// Each, as a line.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        self.0.iter().map(Finding::to_string)
+        self.0.iter().map(Note::to_string)
     }
 }
 
 impl Problems {
     /// Each, as a line.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        self.found.iter().map(Finding::to_string)
+        self.found.iter().map(Note::to_string)
     }
 
     /// How many there are.
@@ -110,24 +110,24 @@ impl Problems {
         if keys.iter().any(|key| self.is_unknowable(key)) {
             return;
         }
-        let finding = self.finding(key, keys, what);
-        self.found.push(finding);
+        let note = self.note_with_places(key, keys, what);
+        self.found.push(note);
     }
 
     /// Notes that the value of `key` can be used, and why it is probably not what is meant.
     pub(super) fn warn(&mut self, key: &str, what: impl Into<String>) {
-        let finding = self.finding(key, &[key], what.into());
-        self.warnings.push(finding);
+        let note = self.note_with_places(key, &[key], what.into());
+        self.warnings.push(note);
     }
 
-    fn finding(&self, key: &str, keys: &[&str], what: String) -> Finding {
+    fn note_with_places(&self, key: &str, keys: &[&str], what: String) -> Note {
         let places = keys.iter().filter_map(|key| self.place_at_or_above(key).cloned()).collect();
-        Finding { places, key: key.to_owned(), what }
+        Note { places, key: key.to_owned(), what }
     }
 
     /// Notes a problem with something that is no key, or not a known one.
     pub(super) fn note_at(&mut self, place: Place, name: &str, what: impl Into<String>) {
-        self.found.push(Finding { places: vec![place], key: name.to_owned(), what: what.into() });
+        self.found.push(Note { places: vec![place], key: name.to_owned(), what: what.into() });
     }
 
     /// Notes that the value of `key` is not even of the right kind. Its default stands in for it from here on, and

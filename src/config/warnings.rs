@@ -9,6 +9,7 @@ use super::{
     problems::{Problems, Warnings},
 };
 use crate::{
+    apple::TeamKey,
     authn::Policy,
     peers::Peers,
     server::ListenOn,
@@ -41,29 +42,21 @@ pub(super) fn look(settings: &Settings, problems: &mut Problems) {
     look_at_store(settings, problems);
 }
 
-/// The app in which all projects of Expo Go run.
-const EXPO_GO: &str = "host.exp.Exponent";
-
 fn look_at_client_id(id: &ClientId, problems: &mut Problems) {
     let id = id.as_str();
-    if id == EXPO_GO {
+    if id == ClientId::EXPO_GO {
         let what = format!(
             "`{id}` is Expo Go, which every project of everybody shares: anybody can make tokens for it; build a \
              development client with a bundle id of your own"
         );
         problems.warn("apple.client_ids", what);
-    } else if is_team_id(id) {
+    } else if TeamKey::is_identifier(id) {
         let what = format!(
             "`{id}` looks like a Team ID, which is no token's audience: name a bundle id or a Services ID, such as \
              com.example.app"
         );
         problems.warn("apple.client_ids", what);
     }
-}
-
-/// Ten capitals and digits; bundle ids and Services IDs are domain names in reverse.
-fn is_team_id(id: &str) -> bool {
-    id.len() == 10 && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 fn look_at_keys(settings: &Settings, problems: &mut Problems) {

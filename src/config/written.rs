@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     merge::Spot,
-    problems::{Finding, Place, Problems},
+    problems::{Note, Place, Problems},
     sections::{Sections, known_groups, known_keys},
 };
 
@@ -69,7 +69,7 @@ impl Written {
     /// `what` about the key `name`, with the place that its value comes from.
     pub(crate) fn problem(&self, name: &str, what: String) -> String {
         let from = self.keys().find(|key| key.full_name == name).and_then(|key| key.from.clone());
-        Finding { places: from.into_iter().collect(), key: name.to_owned(), what }.to_string()
+        Note { places: from.into_iter().collect(), key: name.to_owned(), what }.to_string()
     }
 
     /// The names of the keys whose values are not those of `other`, or name files in which something else is, in the order

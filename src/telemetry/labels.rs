@@ -16,7 +16,8 @@ pub struct RequestLabels {
     pub door: &'static str,
     /// The route: its configured name, `default` for what no rule matches, `none` for what has no route.
     pub route: RouteLabel,
-    /// `forwarded`, `allowed` where another gateway forwards, or the reason code of the rejection, e.g. `token_expired`.
+    /// `forwarded`, `allowed` where another gateway forwards, `signed_in`, `client_gone` when the caller hung up, or the
+    /// reason code of the rejection, e.g. `token_expired`.
     pub outcome: &'static str,
     /// Whose fault a rejection was: `none`, `caller`, `apple`, `upstream` or `us`.
     pub fault: &'static str,
@@ -125,7 +126,7 @@ pub struct BuildLabels {
 /// How one fetch of the key set ended: the label of `siwa_jwks_fetches_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FetchLabels {
-    /// `ok`, or the code of the fault, e.g. `status`, `timeout`.
+    /// `ok`, or the code of the fault, e.g. `status`, `transport`.
     pub result: &'static str,
 }
 
@@ -176,7 +177,7 @@ impl StatusLabels {
 /// What became of the key set on disk: the labels of `siwa_jwks_file_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct JwksFileLabels {
-    /// `load` or `store`.
+    /// `load`, `store` or `remove`.
     pub operation: &'static str,
     /// `ok`, `failed`, `absent`, or why the file was not believed, e.g. `digest`, `too_old`.
     pub result: &'static str,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     error::{ClaimProblem, TokenFault},
     identity::{ClaimNames, ClientId, ClientIds, Email, Identity, RealUserStatus, Subject},
-    json::Object,
+    json::{self, Object},
     jwks::{Issuer, KeyId},
     notification::{SignedNotification, Stamps},
     printable::Printable,
@@ -38,9 +38,8 @@ impl SignedClaims {
         Ok(self.read(claim, Value::as_u64)?.map(UnixTime::from_secs))
     }
 
-    /// A boolean, which Apple wrote as a string until February 2024 and writes as a boolean since.
     fn flag(&self, claim: &'static str) -> Result<Option<bool>, TokenFault> {
-        self.read(claim, |value| value.as_bool().or_else(|| value.as_str()?.parse().ok()))
+        self.read(claim, json::boolean)
     }
 
     fn read<'a, T>(

@@ -3,9 +3,7 @@
 use std::{error::Error, fmt, time::Duration};
 
 pub use super::keys_fault::{FetchFault, KeysFault};
-use super::{
-    jwks::KeyId, printable::Printable, revocations::RevocationsFault, session::SessionFault,
-};
+use super::{freshness::ListFault, jwks::KeyId, printable::Printable, session::SessionFault};
 use crate::clock::UnixTime;
 
 /// Whose fault a failure was. It decides status, log level and metric.
@@ -46,7 +44,7 @@ pub enum VerifyError {
     KeysUnavailable(#[from] KeysFault),
     /// Whether the token was revoked could not be told: the caller may retry.
     #[error("it cannot be told at the moment whether the token was revoked")]
-    RevocationsUnavailable(#[from] RevocationsFault),
+    RevocationsUnavailable(#[from] ListFault),
 }
 
 impl From<SessionFault> for VerifyError {

@@ -7,7 +7,7 @@ use std::{
 
 use tracing::{debug, warn};
 
-use super::revocations::Freshness;
+use super::freshness::{Freshness, RefusalList};
 use crate::{
     store::{Confirmed, Follower, Record, StoreError, Write},
     telemetry::causes,
@@ -15,9 +15,6 @@ use crate::{
 
 /// A list that follows a space of a store: its [`Follower`] is the same for all.
 pub(super) trait Followed: fmt::Debug + Send + Sync {
-    /// What is on it, in the log.
-    const WHAT: &str;
-
     /// How it stands with its store.
     fn following(&self) -> &Following;
 
@@ -38,12 +35,19 @@ pub(super) trait Followed: fmt::Debug + Send + Sync {
 }
 
 /// How it stands with the store that a list follows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Following {
     /// When the list was last certain.
     pub(super) freshness: Freshness,
     /// Whether the store was last heard to be out of reach.
     is_lost: AtomicBool,
+}
+
+impl Following {
+    /// Nothing was heard of it yet.
+    pub(super) fn new(list: RefusalList) -> Self {
+        Self { freshness: Freshness::never(list), is_lost: AtomicBool::new(false) }
+    }
 }
 
 impl<T: Followed> Follower for T {
@@ -57,8 +61,8 @@ impl<T: Followed> Follower for T {
         }
         let missing = self.missing_from(&records);
         if !missing.is_empty() {
-            let (missing, what) = (missing.len(), T::WHAT);
-            warn!(missing, "the store has lost {what}; they are written again");
+            let (missing, list) = (missing.len(), self.following().freshness.list());
+            warn!(missing, "the store has lost {list}; they are written again");
         }
         missing
     }
@@ -82,10 +86,11 @@ impl<T: Followed> Follower for T {
     }
 
     fn lost(&self, error: &StoreError) {
-        let (cause, what) = (causes(error), T::WHAT);
-        if self.following().is_lost.swap(true, Ordering::AcqRel) {
-            return debug!(cause, "the store of {what} cannot be followed");
+        let Following { freshness, is_lost } = self.following();
+        let (cause, list) = (causes(error), freshness.list());
+        if is_lost.swap(true, Ordering::AcqRel) {
+            return debug!(cause, "the store of {list} cannot be followed");
         }
-        warn!(cause, "the store of {what} cannot be followed: the last known list is used");
+        warn!(cause, "the store of {list} cannot be followed: the last known list is used");
     }
 }

@@ -248,6 +248,9 @@ impl RealUserStatus {
 pub struct ClientId(Arc<str>);
 
 impl ClientId {
+    /// The app in which all projects of Expo Go run: whoever accepts it, accepts everybody's.
+    pub(crate) const EXPO_GO: &str = "host.exp.Exponent";
+
     /// Takes `text` for a client id: 1 to 255 visible ASCII characters without a comma.
     ///
     /// # Errors

@@ -25,6 +25,12 @@ pub(super) fn parse_object(bytes: &[u8]) -> Result<Object, serde_json::Error> {
     Ok(object)
 }
 
+/// A boolean as Apple writes it: as a string until February 2024, as a boolean since, and either is documented
+/// (<https://developer.apple.com/documentation/signinwithapplejs/authorizationi/id_token>).
+pub(crate) fn boolean(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| value.as_str()?.parse().ok())
+}
+
 #[derive(Clone, Copy)]
 struct Strict {
     depth: u8,

@@ -20,6 +20,7 @@ mod claims;
 mod error;
 pub mod explain;
 mod followed;
+mod freshness;
 mod identity;
 mod json;
 mod jwks;
@@ -47,6 +48,7 @@ pub use self::{
         ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Mismatch, Part, TokenFault,
         VerifyError,
     },
+    freshness::{ListFault, RefusalList},
     identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
     jwks::{
         CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions,
@@ -55,7 +57,7 @@ pub use self::{
     },
     notification::SignedNotification,
     printable::Printable,
-    revocations::{InvalidRevocation, Revocation, Revocations, RevocationsFault},
+    revocations::{InvalidRevocation, Revocation, Revocations},
     seal::{InvalidSealKey, SealError, SealKeys, Sealed},
     secret::AppleRefreshToken,
     session::{
@@ -71,6 +73,7 @@ use self::{
     verdicts::{TokenDigest, VerdictCache},
 };
 pub(crate) use self::{
+    json::boolean as apple_boolean,
     jwks::{has_content_encoding, is_html},
     revocations::{ClientGroups, RevocationsSettings},
     seal::Purpose,

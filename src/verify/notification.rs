@@ -128,11 +128,10 @@ impl SignedNotification {
         self.event.get("email").and_then(Value::as_str).filter(|address| !address.is_empty())
     }
 
-    /// Whether that is an address of Apple's relay, which comes as a boolean or as a string.
+    /// Whether that is an address of Apple's relay.
     #[must_use]
     pub fn is_private_email(&self) -> Option<bool> {
-        let value = self.event.get("is_private_email")?;
-        value.as_bool().or_else(|| value.as_str()?.parse().ok())
+        self.event.get("is_private_email").and_then(json::boolean)
     }
 }
 

@@ -16,7 +16,7 @@ pub use self::{dialect::Dialect, realm::Realm, sign_in::SignInFault};
 use super::policy::PolicyFault;
 use crate::{
     apple::AppleFault,
-    verify::{Fault, KeysFault, RevocationsFault, TokenFault, VerifyError},
+    verify::{Fault, KeysFault, ListFault, TokenFault, VerifyError},
 };
 
 /// Why a request was not let through.
@@ -49,7 +49,7 @@ pub enum Rejection {
     KeysUnavailable(#[source] KeysFault),
     /// We could not tell whether the sign-in was revoked. Never a yes either.
     #[error("it cannot be told at the moment whether the sign-in was revoked")]
-    RevocationsUnavailable(#[source] RevocationsFault),
+    RevocationsUnavailable(#[source] ListFault),
     /// What has to be remembered could not be stored. Never a yes either: it would be forgotten.
     #[error("it cannot be stored at the moment")]
     StoreUnavailable,

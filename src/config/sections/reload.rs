@@ -8,9 +8,9 @@ use super::{super::problems::Problems, LONGEST, check_at_most};
 
 /// `[reload]`: when settings are read again while the proxy runs, and with them the files that they name (`…_file`). They are
 /// read whole and take effect whole, from the next request on and without failing any; settings that cannot be used change
-/// nothing. `[server]`, but for its limits on bodies and its `trusted_peers`, `[tls]`, `[log]`, `[store]`, `[sign_in]`,
-/// `[notifications]`, `[revocations]` and `[webhooks]`, and the team key in `[apple]` need a restart, which the log
-/// says.
+/// nothing. `[server]`, but for its limits on bodies and its `trusted_peers`, `[tls]`, `[log]`, `[store]`,
+/// `[sessions]`, `[sign_in]`, `[notifications]`, `[revocations]` and `[webhooks]`, and the team key and `api_url` in `[apple]`
+/// need a restart, which the log says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ReloadSection {

@@ -148,7 +148,7 @@ impl Recorder {
     }
 
     /// Stores that `identity` has deleted their account with the application: the session of `ending` ends, every sign-in of
-    /// theirs so far if `whole` says so, and others are told.
+    /// theirs so far if `extent` says so, and others are told.
     pub(in super::super) async fn end_account(
         &self,
         identity: &Identity,

@@ -4,15 +4,13 @@ use super::{
     super::{
         claims::ClaimRules,
         error::{ClaimProblem, Malformation, TokenFault},
+        identity::ClientId,
         printable::Printable,
         seal::Purpose,
     },
     ListedKeys, shown,
 };
 use crate::clock::UnixTime;
-
-/// The audience of every project that runs inside Expo's development app.
-const EXPO_GO: &str = "host.exp.Exponent";
 
 /// A signature alone has 342 characters.
 const SHORTEST: usize = 342;
@@ -28,7 +26,7 @@ pub(super) fn mend(
 ) -> String {
     match fault {
         TokenFault::Oversized { .. } => {
-            "send the identity token alone: Apple's have fewer than 1000 bytes, so something was added to this one or sent in its place".to_owned()
+            "send the identity token alone: Apple's have 640 to 880 bytes, so something was added to this one or sent in its place".to_owned()
         }
         TokenFault::Malformed(malformation) => of_malformation(malformation, text).to_owned(),
         TokenFault::UnsupportedHeader { parameter } => format!(
@@ -129,9 +127,9 @@ fn of_claim(claim: &str, problem: ClaimProblem) -> String {
 
 fn of_audience(found: &Printable, rules: &ClaimRules) -> String {
     let ours = rules.client_id_names();
-    if found.as_str() == EXPO_GO {
+    if found.as_str() == ClientId::EXPO_GO {
         return format!(
-            "build your app as a development build with its own bundle id: {EXPO_GO} is Expo Go, which all projects share, so accepting it admits everybody's users; your client ids are {ours}"
+            "build your app as a development build with its own bundle id: {found} is Expo Go, which all projects share, so accepting it admits everybody's users; your client ids are {ours}"
         );
     }
     format!(

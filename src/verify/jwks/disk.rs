@@ -3,7 +3,7 @@
 //! The file is two lines of text and then the set, byte for byte as it was fetched:
 //!
 //! ```text
-//! siwa-proxy key set 1
+//! siwa-proxy key set 2
 //! {"blake3":"…","issuer":"https://appleid.apple.com","place":"…","fetched_at":1800000000}
 //! {"keys":[…]}
 //! ```

@@ -34,8 +34,6 @@ impl Revocations {
 }
 
 impl Followed for Revocations {
-    const WHAT: &str = "revocations";
-
     fn following(&self) -> &Following {
         &self.0.following
     }

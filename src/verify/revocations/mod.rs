@@ -6,7 +6,6 @@
 //! replica they are heard of, and a revocation that comes late does no harm to a newer sign-in.
 
 mod following;
-mod freshness;
 mod groups;
 mod revocation;
 mod shards;
@@ -16,7 +15,6 @@ use std::{fmt, sync::Arc, time::Duration};
 use aws_lc_rs::rand;
 use tokio::sync::watch;
 
-pub(super) use self::freshness::Freshness;
 pub(crate) use self::groups::ClientGroups;
 pub use self::revocation::{InvalidRevocation, Revocation};
 use self::shards::Shards;
@@ -24,6 +22,7 @@ use super::{
     builder::VerifierBuilder,
     error::{TokenFault, VerifyError},
     followed::Following,
+    freshness::RefusalList,
     identity::{ClientId, Identity, Subject},
 };
 use crate::{
@@ -67,21 +66,6 @@ impl Default for RevocationsSettings {
     }
 }
 
-/// Why it could not be told whether a token was revoked.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RevocationsFault {
-    /// The list has not been read since the start.
-    #[error("the list of revocations has not been read yet")]
-    NotLoaded,
-    /// The list is older than it may be.
-    #[error("the list of revocations is {} old", humantime::format_duration(*.age))]
-    Stale {
-        /// How old, in whole seconds.
-        age: Duration,
-    },
-}
-
 impl Default for Revocations {
     fn default() -> Self {
         Self::new()
@@ -105,7 +89,8 @@ impl Revocations {
         metrics: Metrics,
     ) -> Self {
         let shards = Shards::new(&settings.groups);
-        let (changes, following) = (watch::Sender::new(()), Following::default());
+        let (changes, following) =
+            (watch::Sender::new(()), Following::new(RefusalList::Revocations));
         let mut blinding_key = [0; 32];
         // Without randomness there is no TLS either; names in the log are then blinded by a key that is no secret.
         rand::fill(&mut blinding_key).ok();

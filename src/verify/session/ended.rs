@@ -17,7 +17,7 @@ use super::{
     super::{
         error::VerifyError,
         followed::{Followed, Following},
-        revocations::RevocationsFault,
+        freshness::{ListFault, RefusalList},
     },
     SessionFault, SessionId,
 };
@@ -50,7 +50,7 @@ impl EndedSessions {
         Self {
             until: RwLock::default(),
             count: AtomicUsize::new(0),
-            following: Following::default(),
+            following: Following::new(RefusalList::EndedSessions),
             max_staleness,
             changes: watch::Sender::new(()),
             clock,
@@ -71,7 +71,7 @@ impl EndedSessions {
         Ok(self.reliable()?)
     }
 
-    fn reliable(&self) -> Result<(), RevocationsFault> {
+    fn reliable(&self) -> Result<(), ListFault> {
         self.following.freshness.check(self.max_staleness)
     }
 
@@ -150,8 +150,6 @@ impl fmt::Debug for EndedSessions {
 }
 
 impl Followed for EndedSessions {
-    const WHAT: &str = "ended sessions";
-
     fn following(&self) -> &Following {
         &self.following
     }

@@ -5,9 +5,9 @@ use siwa_proxy::sim::{
     site::{Page, Site},
 };
 
-const INDEX: &str = include_str!("../../examples/web/index.html");
-const SCRIPT: &str = include_str!("../../examples/web/app.js");
-const STYLE: &str = include_str!("../../examples/web/style.css");
+const INDEX: &str = include_str!("../../../examples/web/index.html");
+const SCRIPT: &str = include_str!("../../../examples/web/app.js");
+const STYLE: &str = include_str!("../../../examples/web/style.css");
 
 /// The Services ID that the page signs in with.
 pub(super) const CLIENT_ID: &str = "com.example.web";

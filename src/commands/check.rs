@@ -10,7 +10,10 @@ use siwa_proxy::{
     config::{Flags, Problems, Settings},
 };
 
-use crate::{EX_UNAVAILABLE, EX_USAGE, options::SettingsOptions};
+use super::{
+    exit::{EX_UNAVAILABLE, EX_USAGE},
+    options::SettingsOptions,
+};
 
 /// Say everything that is wrong or doubtful about the settings, each with its place and what to do.
 ///
