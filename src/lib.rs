@@ -52,7 +52,9 @@
 //! |---|---|
 //! | `alarm`, [`clock`], [`telemetry`] | deadlines that move; time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
+//! | `rate` | how often one client may ask |
 //! | `es256` | signing, for those who must be believed elsewhere |
+//! | `https` | the client by which others are asked, and the addresses that are trusted |
 //! | `store` | what must outlive a request or be shared by replicas: in memory, a file or Redis |
 //! | [`verify`] | *who is this?* keys, signature, claims, verdicts, revocations: from a token to an [`Identity`] |
 //! | [`apple`] | what Apple tells us about accounts, and what we ask of it in an app's name |
@@ -68,7 +70,7 @@
 //! misspelt claim cannot be wrong on both sides. The program, `src/main.rs` and `src/commands/`, uses all that from outside.
 //!
 //! Read in this order: `src/verify/mod.rs` (`verify` and `judge`), `src/authn/mod.rs` and the table in
-//! `src/authn/rejection/mod.rs`, `src/upstream/request.rs` (the constructor, step by step), `src/app/mod.rs`, and then the names of
+//! `src/authn/rejection/mod.rs`, `src/upstream/request.rs` (the constructor, step by step), `src/app/running.rs`, and then the names of
 //! the tests: `cargo test -- --list` is the specification in sentences.
 //!
 //! # Invariants, above all what is absent
@@ -143,7 +145,9 @@ pub mod sim;
 mod alarm;
 mod endpoints;
 mod es256;
+mod https;
 mod peers;
+mod rate;
 mod server;
 mod store;
 mod upstream;

@@ -66,8 +66,13 @@ fn every_point_is_shown_by_tests_that_exist_or_says_why_not() {
 
 /// The names of all test functions, and of all rows of the tables of tokens.
 pub(crate) fn known_tests() -> io::Result<HashSet<String>> {
+    Ok(named_tests()?.into_iter().collect())
+}
+
+/// Likewise, a name as often as it is given.
+fn named_tests() -> io::Result<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut known = HashSet::new();
+    let mut known = Vec::new();
     let mut folders = vec![root.join("src"), root.join("tests")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
@@ -105,6 +110,14 @@ fn rows(text: &str) -> impl Iterator<Item = String> {
         line.trim_start().strip_prefix('"')?.split_once("\" =>").map(|row| row.0.to_owned())
     };
     text.lines().filter_map(row)
+}
+
+#[test]
+fn every_test_has_a_name_of_its_own() {
+    let mut seen = HashSet::new();
+    let twice: Vec<_> =
+        named_tests().unwrap().into_iter().filter(|name| !seen.insert(name.clone())).collect();
+    assert!(twice.is_empty(), "whoever points to them cannot say which: {twice:?}");
 }
 
 #[test]

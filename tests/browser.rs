@@ -1,11 +1,13 @@
 //! People sign in with a browser, and the application behind us is told who they are.
 
 mod attacks;
+mod beside_apps;
 mod codes;
 mod doors;
 mod jar;
 mod pages;
 mod real_programs;
+mod tampering;
 mod told;
 
 use std::{io::Write, time::Duration};

@@ -18,6 +18,7 @@ pub(crate) struct Demo {
     child: Child,
     curl_lines: Vec<String>,
     page: String,
+    web_app: String,
     log: NamedTempFile,
 }
 
@@ -26,16 +27,20 @@ impl Demo {
         let log = NamedTempFile::new().unwrap();
         let mut child = command()
             .args(["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--browser-listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let printed: Vec<_> = output.take_while(|line| !line.starts_with("ready")).collect();
-        let place = printed.iter().find_map(|line| line.trim().strip_prefix("web page"));
-        let page = place.unwrap().split_whitespace().next().unwrap().to_owned();
+        let place = |name| {
+            let place = printed.iter().find_map(|line| line.trim().strip_prefix(name));
+            place.unwrap().split_whitespace().next().unwrap().to_owned()
+        };
+        let (page, web_app) = (place("web page"), place("web app"));
         let curl_lines = printed.into_iter().filter(|line| line.starts_with("curl ")).collect();
-        Self { child, curl_lines, page, log }
+        Self { child, curl_lines, page, web_app, log }
     }
 
     /// Where the page is that it names.
@@ -43,8 +48,13 @@ impl Demo {
         &self.page
     }
 
+    /// The origin of the application that people sign in to.
+    pub(crate) fn web_app(&self) -> &str {
+        self.web_app.trim_end_matches('/')
+    }
+
     /// Does what curl would do with the line of this number: GET, or POST if there is a body (`-d`).
-    async fn send(&self, number: usize) -> Reply {
+    pub(crate) async fn send(&self, number: usize) -> Reply {
         let line = &self.curl_lines[number - 1];
         let (line, body) = line.split_once(" -d ").unwrap_or((line, ""));
         let mut words = line.split(" -H ");
@@ -87,7 +97,7 @@ fn is_refused(reply: &Reply, code: &str) {
 #[tokio::test]
 async fn the_curl_lines_show_a_whole_life_as_they_say() {
     let demo = Demo::start();
-    assert_eq!(demo.curl_lines.len(), 8);
+    assert_eq!(demo.curl_lines.len(), 9);
     is_welcome(&demo.send(1).await);
     is_refused(&demo.send(2).await, "no_credential");
     is_welcome(&demo.send(3).await);

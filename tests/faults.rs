@@ -32,10 +32,6 @@ async fn get(house: &House, path: &str) -> Reply {
     house.get(path, &[("Authorization", &house.bearer())]).await
 }
 
-async fn house_before(application: SocketAddr, extra: &str) -> House {
-    House::with(&format!("upstream.url = 'http://{application}'\n{extra}")).await
-}
-
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 #[tokio::test]
@@ -49,7 +45,7 @@ async fn a_connection_that_is_not_made_in_time_is_504() {
     while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
         queue.push(stream.unwrap());
     }
-    let house = house_before(address, "upstream.connect_timeout = '50ms'").await;
+    let house = House::before(address, "upstream.connect_timeout = '50ms'").await;
     let reply = get(&house, "/").await;
     assert_eq!((reply.status, reply.json()["code"].as_str()), (504, Some("upstream_timed_out")));
     drop(queue);
@@ -82,7 +78,7 @@ async fn resets_after(said: &'static str) -> (SocketAddr, mpsc::Sender<()>) {
 async fn a_reset_before_the_answers_head_is_whole_is_502() {
     for said in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
         let (address, at_once) = resets_after(said).await;
-        let house = house_before(address, "").await;
+        let house = House::before(address, "").await;
         at_once.send(()).await.unwrap();
         let reply = get(&house, "/").await;
         assert_eq!(
@@ -101,7 +97,7 @@ async fn a_reset_after_the_answers_head_breaks_the_answer_off() {
         ("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "half"),
     ] {
         let (address, at_once) = resets_after(said).await;
-        let house = house_before(address, "").await;
+        let house = House::before(address, "").await;
         let mut stream = open(house.address).await;
         let bearer = house.bearer();
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}\r\n\r\n");
@@ -136,7 +132,7 @@ const SILENT: &str = "siwa_upstream_broken_responses_total{reason=\"silent\"}";
 
 #[tokio::test]
 async fn an_answer_that_falls_silent_breaks_off() {
-    let house = house_before(half_silent().await, "upstream.idle_timeout = '50ms'").await;
+    let house = House::before(half_silent().await, "upstream.idle_timeout = '50ms'").await;
     let reply = get(&house, "/").await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "half"));
     assert_eq!(house.metric(SILENT).await, 1);
@@ -146,7 +142,7 @@ async fn an_answer_that_falls_silent_breaks_off() {
 async fn a_route_has_its_own_patience_with_the_application() {
     let routes = "[[route]]\npath = '/silent'\nresponse_timeout = '50ms'\n\
                   [[route]]\npath = '/halting'\nidle_timeout = '50ms'\n";
-    let house = house_before(half_silent().await, routes).await;
+    let house = House::before(half_silent().await, routes).await;
     let reply = get(&house, "/silent").await;
     assert_eq!((reply.status, reply.json()["code"].as_str()), (504, Some("upstream_timed_out")));
     let reply = get(&house, "/halting").await;
@@ -167,7 +163,7 @@ async fn a_connection_that_nobody_uses_is_given_up_in_time() {
         }
     })
     .await;
-    let house = house_before(address, "upstream.pool_idle_timeout = '50ms'").await;
+    let house = House::before(address, "upstream.pool_idle_timeout = '50ms'").await;
     assert_eq!(get(&house, "/").await.status, 200);
     timeout(PATIENCE, told.recv()).await.expect("it is closed").unwrap();
 }
@@ -227,7 +223,7 @@ fn asking(house: &House) -> http::request::Builder {
 #[tokio::test]
 async fn a_stream_that_its_caller_resets_takes_its_request_along() {
     let (address, mut told) = application_that_tells().await;
-    let house = house_before(address, "").await;
+    let house = House::before(address, "").await;
     let mut requests = connect_h2(&house).await;
     let response =
         requests.send_request(asking(&house).body(Empty::<bytes::Bytes>::new()).unwrap());
@@ -257,7 +253,7 @@ async fn crowded(now: Arc<AtomicUsize>, most: Arc<AtomicUsize>) -> SocketAddr {
 async fn h2_max_concurrent_streams_is_reached_under_load_and_all_are_served() {
     let most = Arc::new(AtomicUsize::new(0));
     let address = crowded(Arc::default(), Arc::clone(&most)).await;
-    let house = house_before(address, "server.h2_max_concurrent_streams = 3").await;
+    let house = House::before(address, "server.h2_max_concurrent_streams = 3").await;
     let requests = connect_h2(&house).await;
     // The limit is told in the first frame; until it is here a client may take it for unlimited.
     let warm = asking(&house).body(Empty::<bytes::Bytes>::new()).unwrap();

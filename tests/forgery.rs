@@ -134,7 +134,7 @@ async fn unusual_tokens_that_are_legitimate_pass_the_library_and_the_proxy() {
 }
 
 #[tokio::test]
-async fn the_tables_are_as_long_as_they_should_be_and_name_each_row_once() {
+async fn the_tables_of_forgeries_are_as_long_as_they_should_be_and_name_each_row_once() {
     let mut names: Vec<_> = attacks::all().iter().map(|attack| attack.name).collect();
     assert!(names.len() >= 90, "{}", names.len());
     assert!(legitimate::all().len() >= 20);

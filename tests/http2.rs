@@ -179,7 +179,7 @@ async fn no_frame_out_of_place_does_anything() {
 }
 
 #[test]
-fn the_tables_are_as_long_as_they_should_be_and_name_each_row_once() {
+fn the_tables_of_http2_are_as_long_as_they_should_be_and_name_each_row_once() {
     let tables = [
         requests::pseudo_headers(),
         requests::header_fields(),

@@ -210,7 +210,7 @@ async fn a_set_in_another_order_is_the_same_set() {
 }
 
 #[tokio::test]
-async fn a_withdrawn_key_stops_working_at_the_next_refresh() {
+async fn a_verifier_gives_a_withdrawn_key_up_at_the_next_refresh() {
     let world = World::with(scheduled()).await;
     let (token, old) = (world.token(), world.apple.keys().signing());
     assert_eq!(world.code(&token).await, "accepted");

@@ -15,20 +15,21 @@ fn dashboard() -> Value {
 
 /// Every metric that is declared, under every name that its samples may have.
 fn told() -> BTreeSet<String> {
-    let source = fs::read_to_string(root().join("src/telemetry/mod.rs")).unwrap();
+    let source = fs::read_to_string(root().join("src/telemetry/table.rs")).unwrap();
     let mut names = BTreeSet::new();
     for line in source.lines().map(str::trim) {
-        for (call, unit) in [("add(r, \"", ""), ("seconds(r, \"", "_seconds")] {
-            let Some((_, rest)) = line.split_once(call) else { continue };
-            let name = format!("siwa_{}{unit}", rest.split('"').next().unwrap());
-            names.extend(
-                ["", "_total", "_bucket", "_sum", "_count"].map(|it| format!("{name}{it}")),
-            );
-        }
+        let Some((_, call)) = line.strip_suffix(';').and_then(|row| row.split_once(" = ")) else {
+            continue;
+        };
+        let Some((call, name)) = call.split_once("(\"") else { continue };
+        let unit = if call == "add" { "" } else { "_seconds" };
+        let name = format!("siwa_{}{unit}", name.split('"').next().unwrap());
+        names.extend(["", "_total", "_bucket", "_sum", "_count"].map(|it| format!("{name}{it}")));
     }
     assert!(names.len() > 150, "{names:?}");
     let process = ["cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"];
     names.extend(process.map(|name| format!("process_{name}")));
+    names.insert("siwa_build_info".to_owned());
     names
 }
 
@@ -141,17 +142,17 @@ mod real_programs {
     use std::{
         io::Write,
         net::SocketAddr,
-        process::{Child, Command, Output, Stdio},
+        process::{Command, Output, Stdio},
     };
 
     use siwa_proxy::sim::token::TokenTemplate;
 
     use super::*;
-    use crate::support::{House, PATIENCE, get, program::free_address};
+    use crate::support::{House, PATIENCE, get, process::Process, program::free_address};
 
     /// The real Prometheus, which scrapes a proxy.
     struct Prometheus {
-        child: Child,
+        _process: Process,
         address: SocketAddr,
         _folder: tempfile::TempDir,
     }
@@ -176,8 +177,7 @@ mod real_programs {
                 .arg(format!("--web.listen-address={address}"))
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());
-            let child = command.spawn().expect("prometheus is installed");
-            Self { child, address, _folder: folder }
+            Self { _process: Process::start(&mut command), address, _folder: folder }
         }
 
         /// What its API answers; nothing while it starts.
@@ -214,13 +214,6 @@ mod real_programs {
 
         async fn is_up(&self) -> bool {
             self.ask("/api/v1/status/buildinfo").await.is_some()
-        }
-    }
-
-    impl Drop for Prometheus {
-        fn drop(&mut self) {
-            self.child.kill().ok();
-            self.child.wait().ok();
         }
     }
 

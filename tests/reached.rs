@@ -55,7 +55,7 @@ const REACHED: &[Row] = &[
     ("sign_in.rate_burst", &["a_client_that_signs_in_too_often_is_429_and_others_are_not"]),
     ("browser.sign_in_timeout", &["a_sign_in_ends_in_time"]),
     ("notifications.rate_per_second", &["a_sender_who_posts_too_often_is_429_and_its_tokens_cost_nothing"]),
-    ("notifications.rate_burst", &["a_sender_who_posts_too_often_is_429_and_its_tokens_cost_nothing", "each_sender_has_a_bucket_of_its_own"]),
+    ("notifications.rate_burst", &["a_sender_who_posts_too_often_is_429_and_its_tokens_cost_nothing", "each_ipv4_address_and_each_ipv6_64_has_its_own_bucket"]),
     ("revocations.keep", &["an_entry_outlives_every_token_that_it_refuses_and_no_longer", "a_token_older_than_revocations_are_remembered_is_refused"]),
     ("revocations.max_staleness", &["a_list_that_was_not_read_or_is_too_old_judges_nobody_good", "a_list_that_may_not_grow_old_fails_closed_and_recovers"]),
     ("webhooks.keep", &["an_event_is_given_up_when_its_time_is_over"]),

@@ -27,7 +27,10 @@ use siwa_proxy::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
-    House, application, eventually, get, open, program::command, read_head, secure::Authority,
+    House, application, eventually, get, open,
+    program::{command, free_address},
+    read_head,
+    secure::Authority,
     serve_http,
 };
 
@@ -140,10 +143,6 @@ impl Drop for Program {
         drop(self.0.kill());
         drop(self.0.wait());
     }
-}
-
-fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 async fn listens(address: SocketAddr) {

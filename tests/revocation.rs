@@ -41,16 +41,12 @@ fn bearer_issued_at(house: &House, seconds: u64) -> String {
     house.bearer_of(&TokenTemplate::native().issued_at(UnixTime::from_secs(seconds)))
 }
 
-async fn status(house: &House, bearer: &str) -> u16 {
-    house.get("/", &[("Authorization", bearer)]).await.status
-}
-
 #[tokio::test]
 async fn a_withdrawn_consent_is_401_at_the_next_request_and_a_new_sign_in_is_200() {
     let house = House::with(ON).await;
     let before = bearer_issued(&house, -60);
     // Twice, so that the verdict is a remembered one.
-    assert_eq!((status(&house, &before).await, status(&house, &before).await), (200, 200));
+    assert_eq!((house.status(&before).await, house.status(&before).await), (200, 200));
     assert_eq!(house.metric("siwa_verdicts_total{cache=\"hit\"}").await, 1);
 
     let at = SystemClock.now().as_secs() - 10;
@@ -60,8 +56,8 @@ async fn a_withdrawn_consent_is_401_at_the_next_request_and_a_new_sign_in_is_200
     let reply = house.get("/", &[("Authorization", &before)]).await;
     assert_eq!((reply.status, reply.json()["code"].as_str()), (401, Some("token_revoked")));
     assert!(reply.header("www-authenticate")[0].contains("error=\"invalid_token\""), "{reply:?}");
-    assert_eq!(status(&house, &bearer_issued_at(&house, at)).await, 401, "in that second");
-    assert_eq!(status(&house, &bearer_issued_at(&house, at + 1)).await, 200, "a new sign-in");
+    assert_eq!(house.status(&bearer_issued_at(&house, at)).await, 401, "in that second");
+    assert_eq!(house.status(&bearer_issued_at(&house, at + 1)).await, 200, "a new sign-in");
     assert_eq!(house.metric("siwa_revocations").await, 1);
 }
 
@@ -71,10 +67,10 @@ async fn both_spellings_of_a_deletion_end_the_tokens_of_every_app() {
         let groups = "revocations.groups = [['com.example.app'], ['com.example.web']]";
         let house = House::with(&format!("{ON}\n{groups}")).await;
         let web = house.bearer_of(&TokenTemplate::native().audience("com.example.web"));
-        assert_eq!(status(&house, &web).await, 200);
+        assert_eq!(house.status(&web).await, 200);
         assert_eq!(house.notify(Event::new(kind, SUBJECT)).await.status, 200);
-        assert_eq!(status(&house, &web).await, 401, "{kind}");
-        assert_eq!(status(&house, &bearer_issued(&house, -60)).await, 401, "{kind}");
+        assert_eq!(house.status(&web).await, 401, "{kind}");
+        assert_eq!(house.status(&bearer_issued(&house, -60)).await, 401, "{kind}");
     }
 }
 
@@ -97,8 +93,8 @@ async fn consent_is_withdrawn_from_the_group_of_the_app_alone() {
     let house = House::with(&format!("{ON}\n{groups}")).await;
     let web = house.bearer_of(&TokenTemplate::native().audience("com.example.web"));
     assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
-    assert_eq!(status(&house, &bearer_issued(&house, -60)).await, 401);
-    assert_eq!(status(&house, &web).await, 200);
+    assert_eq!(house.status(&bearer_issued(&house, -60)).await, 401);
+    assert_eq!(house.status(&web).await, 200);
 }
 
 #[tokio::test]
@@ -113,7 +109,7 @@ async fn events_about_mail_and_other_people_end_nothing() {
     ] {
         assert_eq!(house.notify(event).await.status, 200);
     }
-    assert_eq!(status(&house, &bearer).await, 200);
+    assert_eq!(house.status(&bearer).await, 200);
 }
 
 #[tokio::test]
@@ -124,7 +120,7 @@ async fn a_revocation_is_forgotten_when_no_token_is_left_that_it_could_refuse() 
     house.ready().await;
     let bearer = house.bearer();
     assert_eq!(house.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
-    assert_eq!(status(&house, &bearer).await, 401);
+    assert_eq!(house.status(&bearer).await, 401);
     clock.advance(Duration::from_hours(23));
     let reply = house.get("/", &[("Authorization", &bearer)]).await;
     assert_eq!(reply.json()["code"], "token_revoked");
@@ -141,7 +137,7 @@ async fn a_token_older_than_revocations_are_remembered_is_refused() {
     let unending = TokenTemplate::native().lifetime(Duration::from_hours(24 * 365));
     let bearer = house.bearer_of(&unending);
     clock.advance(Duration::from_hours(48));
-    assert_eq!(status(&house, &bearer).await, 200);
+    assert_eq!(house.status(&bearer).await, 200);
     clock.advance(Duration::from_mins(1));
     let reply = house.get("/", &[("Authorization", &bearer)]).await;
     assert_eq!(reply.json()["code"], "token_too_old");
@@ -257,7 +253,7 @@ async fn an_operator_adds_lists_and_lifts() {
     let line = format!("{{\"sub\":\"{SUBJECT}\"}}\n");
     let reply = post(house.admin, "/revocations", token, &line).await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "1\n"));
-    assert_eq!(status(&house, &bearer).await, 401);
+    assert_eq!(house.status(&bearer).await, 401);
 
     let listed = send(house.admin, "GET", "/revocations", token, "").await;
     assert_eq!(listed.header("content-type"), ["application/jsonl"]);
@@ -266,11 +262,11 @@ async fn an_operator_adds_lists_and_lifts() {
 
     let reply = send(house.admin, "DELETE", "/revocations", token, &line).await;
     assert_eq!(reply.status, 200);
-    assert_eq!(status(&house, &bearer).await, 200);
+    assert_eq!(house.status(&bearer).await, 200);
     assert_eq!(send(house.admin, "GET", "/revocations", token, "").await.json()["lifted"], true);
 
     assert_eq!(post(house.admin, "/revocations", token, &line).await.status, 200);
-    assert_eq!(status(&house, &bearer).await, 401, "revoked anew in the same second");
+    assert_eq!(house.status(&bearer).await, 401, "revoked anew in the same second");
 }
 
 #[tokio::test]
@@ -279,11 +275,11 @@ async fn what_is_exported_can_be_imported_elsewhere() {
     let (other, _other_folder, _) = with_view().await;
     let bearers = [bearer_issued(&one, -60), bearer_issued(&other, -60)];
     assert_eq!(one.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
-    assert_eq!(status(&one, &bearers[0]).await, 401);
+    assert_eq!(one.status(&bearers[0]).await, 401);
     let exported = send(one.admin, "GET", "/revocations", token, "").await.body;
-    assert_eq!(status(&other, &bearers[1]).await, 200);
+    assert_eq!(other.status(&bearers[1]).await, 200);
     assert_eq!(post(other.admin, "/revocations", token, &exported).await.status, 200);
-    assert_eq!(status(&other, &bearers[1]).await, 401);
+    assert_eq!(other.status(&bearers[1]).await, 401);
 }
 
 #[tokio::test]

@@ -371,7 +371,7 @@ async fn every_request_of_a_pipeline_is_judged_by_itself() {
 }
 
 #[test]
-fn the_tables_are_as_long_as_they_should_be_and_name_each_row_once() {
+fn the_tables_of_smuggling_are_as_long_as_they_should_be_and_name_each_row_once() {
     let cases = tables().into_iter().flatten();
     let mut names: Vec<_> = cases.map(|case| case.name).collect();
     let count = names.len();

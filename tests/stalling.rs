@@ -33,9 +33,8 @@ async fn endless(head: &'static str) -> (SocketAddr, mpsc::Receiver<()>) {
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-async fn house_before(application: SocketAddr, send_timeout: &str) -> House {
-    let settings = format!("upstream.url = 'http://{application}'\nserver.send_timeout = ");
-    House::with(&format!("{settings}'{send_timeout}'")).await
+async fn patient_for(send_timeout: &str, application: SocketAddr) -> House {
+    House::before(application, &format!("server.send_timeout = '{send_timeout}'")).await
 }
 
 /// Asks, and leaves the answer where it is.
@@ -59,7 +58,7 @@ async fn is(house: &House, metric: &str, value: u64) {
 #[tokio::test]
 async fn a_caller_who_reads_nothing_loses_connection_and_application() {
     let (application, left) = endless(CHUNKED).await;
-    let house = house_before(application, "100ms").await;
+    let house = patient_for("100ms", application).await;
     let _unread = ask(&house, "").await;
     told(left).await;
     is(&house, "siwa_connections", 0).await;
@@ -91,7 +90,7 @@ async fn an_upgraded_stream_whose_caller_reads_nothing_ends_too() {
         "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: flood\r\n\r\n",
     )
     .await;
-    let house = house_before(application, "100ms").await;
+    let house = patient_for("100ms", application).await;
     let _unread = ask(&house, "Connection: upgrade\r\nUpgrade: flood\r\n").await;
     told(left).await;
     is(&house, "siwa_connections", 0).await;
@@ -114,7 +113,7 @@ const CANCEL: u32 = 8;
 #[tokio::test]
 async fn an_http2_stream_without_a_window_is_reset_and_its_connection_lives_on() {
     let (application, left) = endless(CHUNKED).await;
-    let house = house_before(application, "100ms").await;
+    let house = patient_for("100ms", application).await;
     let mut stream = ask_h2(&house, &NO_WINDOW, &[]).await;
     assert_eq!(h2::next(&mut stream, h2::RST_STREAM, 1).await, CANCEL.to_be_bytes());
     told(left).await;
@@ -128,7 +127,7 @@ async fn an_http2_stream_without_a_window_is_reset_and_its_connection_lives_on()
 #[tokio::test]
 async fn an_http2_caller_who_grants_windows_and_reads_nothing_loses_the_connection() {
     let (application, left) = endless(CHUNKED).await;
-    let house = house_before(application, "100ms").await;
+    let house = patient_for("100ms", application).await;
     let most = [0, 4, 0x7f, 0xff, 0xff, 0xff];
     let window = h2::frame(h2::WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
     let _unread = ask_h2(&house, &most, &window).await;
@@ -140,7 +139,7 @@ async fn an_http2_caller_who_grants_windows_and_reads_nothing_loses_the_connecti
 async fn a_slow_reader_is_served_for_longer_than_the_timeout() {
     const MEBIBYTE: u64 = 1 << 20;
     let (application, _left) = endless(CHUNKED).await;
-    let house = house_before(application, "2s").await;
+    let house = patient_for("2s", application).await;
     let mut slow = ask(&house, "").await;
     for _ in 0..32 {
         sleep(Duration::from_millis(100)).await;
@@ -164,7 +163,7 @@ async fn laconic() -> SocketAddr {
 
 #[tokio::test]
 async fn a_stream_without_news_is_not_ended() {
-    let house = house_before(laconic().await, "20ms").await;
+    let house = patient_for("20ms", laconic().await).await;
     let mut stream = ask(&house, "Connection: close\r\n").await;
     let reply = crate::support::read_reply(&mut stream).await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "firstlast"));

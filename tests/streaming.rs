@@ -1,6 +1,6 @@
 //! Bodies on their way: piece by piece, with trailers, in both directions, and what happens when they break off.
 
-use std::{convert::Infallible, net::SocketAddr, pin::Pin, task};
+use std::{convert::Infallible, pin::Pin, task};
 
 use bytes::{Buf, BufMut, Bytes};
 use http::{Request, Response, uri::PathAndQuery};
@@ -24,10 +24,6 @@ use tower::Service;
 
 use crate::support::{House, Log, Reply, application, open, read_head};
 
-async fn house_before(application: SocketAddr, extra: &str) -> House {
-    House::with(&format!("upstream.url = 'http://{application}'\n{extra}")).await
-}
-
 #[tokio::test]
 async fn events_arrive_one_by_one_as_they_are_sent() {
     let (said, heard) = mpsc::channel::<&str>(1);
@@ -48,7 +44,7 @@ async fn events_arrive_one_by_one_as_they_are_sent() {
         }
     })
     .await;
-    let house = house_before(application, "").await;
+    let house = House::before(application, "").await;
     let mut stream = open(house.address).await;
     let request =
         format!("GET /events HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n\r\n", house.bearer());
@@ -108,7 +104,7 @@ async fn an_answer_that_comes_before_the_upload_has_ended_is_passed_on() {
         tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.unwrap();
     })
     .await;
-    let house = house_before(application, "").await;
+    let house = House::before(application, "").await;
     let mut stream = open(house.address).await;
     let head = format!(
         "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\nContent-Length: 1000000\r\n\r\nbegun",
@@ -135,7 +131,7 @@ async fn an_answer_that_breaks_off_is_broken_for_the_client_too() {
         .await;
         let log = Log::default();
         let _until_the_end = log.listen();
-        let house = house_before(application, "").await;
+        let house = House::before(application, "").await;
         let mut stream = open(house.address).await;
         let request =
             format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n\r\n", house.bearer());
@@ -202,7 +198,7 @@ async fn trailers_go_on_to_the_application_and_back() {
         }
     })
     .await;
-    let house = house_before(application, "").await;
+    let house = House::before(application, "").await;
     let mut stream = open(house.address).await;
     let request = format!(
         "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\nTE: trailers\r\nTrailer: x-mine, x-apple-sub\r\n\

@@ -33,10 +33,6 @@ async fn echo() -> SocketAddr {
     .await
 }
 
-async fn house_before(application: SocketAddr, extra: &str) -> House {
-    House::with(&format!("upstream.url = 'http://{application}'\n{extra}")).await
-}
-
 fn asking(bearer: Option<&str>) -> Request<()> {
     let mut request = "ws://app.example/chat".into_client_request().unwrap();
     if let Some(bearer) = bearer {
@@ -56,7 +52,7 @@ async fn next(socket: &mut WebSocketStream<TcpStream>) -> Option<Result<Message,
 
 #[tokio::test]
 async fn a_websocket_carries_messages_of_a_mebibyte_pings_and_a_close_both_ways() {
-    let house = house_before(echo().await, "").await;
+    let house = House::before(echo().await, "").await;
     let mut socket = connect(&house, &house.bearer()).await;
     for message in [Message::text("hello"), Message::binary(vec![7; 1 << 20]), Message::text("")] {
         socket.send(message.clone()).await.unwrap();
@@ -147,7 +143,7 @@ async fn another_protocol_is_joined_byte_for_byte_in_both_directions() {
         to.write_all(b"last").await.unwrap();
     })
     .await;
-    let house = house_before(application, "").await;
+    let house = House::before(application, "").await;
     let mut stream = open(house.address).await;
     let request = format!(
         "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\nConnection: upgrade\r\nUpgrade: ECHO/1\r\n\r\nearly",
@@ -166,7 +162,7 @@ async fn another_protocol_is_joined_byte_for_byte_in_both_directions() {
 
 #[tokio::test]
 async fn a_websocket_ends_with_its_token_and_says_1008() {
-    let house = house_before(echo().await, "apple.leeway = '0s'").await;
+    let house = House::before(echo().await, "apple.leeway = '0s'").await;
     let mut socket = connect(&house, &soon_over(&house)).await;
     socket.send(Message::text("hello")).await.unwrap();
     assert_eq!(next(&mut socket).await.unwrap().unwrap(), Message::text("hello"));
@@ -178,7 +174,7 @@ async fn a_websocket_ends_with_its_token_and_says_1008() {
 #[tokio::test]
 async fn a_websocket_outlives_its_token_if_it_is_told_to() {
     let extra = "apple.leeway = '0s'\nupstream.upgrades = 'outlive_token'";
-    let house = house_before(echo().await, extra).await;
+    let house = House::before(echo().await, extra).await;
     let bearer = soon_over(&house);
     let mut socket = connect(&house, &bearer).await;
     let request = format!(
@@ -201,7 +197,7 @@ async fn upgrades_that_are_to_be_ignored_are_ordinary_requests() {
 
 #[tokio::test]
 async fn at_shutdown_a_websocket_may_go_on_until_the_deadline_and_then_hears_1001() {
-    let house = house_before(echo().await, "server.drain_timeout = '300ms'").await;
+    let house = House::before(echo().await, "server.drain_timeout = '300ms'").await;
     let mut socket = connect(&house, &house.bearer()).await;
     house.shutdown.cancel();
     socket.send(Message::text("one more")).await.unwrap();

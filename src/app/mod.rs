@@ -1,5 +1,6 @@
 //! The composition root: settings in, running servers out. The only file that sees all of the house.
 
+mod admin_client;
 mod background;
 mod browser;
 mod gate;
@@ -34,6 +35,7 @@ use crate::{
 };
 
 pub use self::{
+    admin_client::{AdminAnswer, AdminClient, NotAnswered},
     healthcheck::{NotWell, Question, healthcheck},
     rehearsal::{Finding, probe, rehearse},
 };

@@ -1,9 +1,8 @@
 //! The rooms that serve requests under one set of settings, put together, and how a next set follows.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     AppError,
@@ -30,15 +29,8 @@ pub(super) type CallersService = Swappable<LimitedBody<ProxyBody>>;
 pub(super) struct Rooms {
     pub(super) settings: Settings,
     pub(super) verifier: Verifier,
-    limits: SweptLimits,
-    upstreams: Vec<Upstream>,
-}
-
-/// Limits whose memory of clients is kept small until nobody needs it any more.
-#[derive(Clone, Debug)]
-struct SweptLimits {
     limits: Limits,
-    _sweeping: Arc<DropGuard>,
+    upstreams: Vec<Upstream>,
 }
 
 /// Why some rooms cannot follow others.
@@ -57,7 +49,7 @@ impl Rooms {
     pub(super) fn new(settings: Settings, surroundings: &Surroundings) -> Result<Self, AppError> {
         let verifier = build_verifier(&settings, Earlier::None, surroundings)?;
         let upstreams = build_upstreams(&settings, None, surroundings)?;
-        let limits = SweptLimits::new(&settings, surroundings);
+        let limits = Limits::new(settings.limits.clone(), surroundings.metrics.clone());
         Ok(Self { settings, verifier, limits, upstreams })
     }
 
@@ -82,7 +74,7 @@ impl Rooms {
         let limits = if settings.limits == self.settings.limits {
             self.limits.clone()
         } else {
-            SweptLimits::new(&settings, surroundings)
+            Limits::new(settings.limits.clone(), surroundings.metrics.clone())
         };
         Ok(Self { settings, verifier, limits, upstreams })
     }
@@ -111,7 +103,7 @@ impl Rooms {
         let Self { settings, verifier, limits, upstreams } = self;
         let router = build_router(settings, verifier.clone(), upstreams, surroundings);
         let refuse = refusal(router.clone());
-        Swappable::new(limits.limits.clone().in_front_of(router, refuse))
+        Swappable::new(limits.clone().in_front_of(router, refuse))
     }
 
     /// The pages for the admin listener.
@@ -122,15 +114,5 @@ impl Rooms {
             body: keys.page(),
         };
         self.settings.assertion.iter().map(|assertion| page(&assertion.keys)).collect()
-    }
-}
-
-impl SweptLimits {
-    fn new(settings: &Settings, surroundings: &Surroundings) -> Self {
-        let limits = Limits::new(settings.limits.clone(), surroundings.metrics.clone());
-        let stop = CancellationToken::new();
-        let sweeping = stop.clone().run_until_cancelled_owned(limits.clone().keep_small());
-        surroundings.tasks.spawn(sweeping);
-        Self { limits, _sweeping: Arc::new(stop.drop_guard()) }
     }
 }

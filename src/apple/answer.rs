@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use super::error::{AppleError, AppleFault, ErrorDescription, Unavailable};
-use crate::verify::{has_content_encoding, is_html};
+use crate::https::{has_content_encoding, is_html};
 
 /// The body of an answer that says yes. It may hold tokens, and is overwritten when it is dropped.
 #[derive(Debug)]

@@ -4,16 +4,16 @@ use std::{
     fmt::Write as _,
     fs,
     io::{self, Read, Write},
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
-use reqwest::{Client, Method, Url};
+use http::Method;
 use serde_json::{Value, json};
 use siwa_proxy::{
+    app::{AdminAnswer, AdminClient},
     clock::UnixTime,
     config::{Flags, Settings},
 };
@@ -120,35 +120,21 @@ impl Whom {
     }
 }
 
-/// The admin listener of a running proxy.
+/// A running proxy, and what opens its list.
 struct Admin {
-    client: Client,
-    url: Url,
+    client: AdminClient,
     token: String,
 }
 
 impl Admin {
     fn of(settings: &Settings) -> anyhow::Result<Self> {
-        let (place, token_file) = settings.admin_access();
-        let token = read_token(token_file)?;
-        let builder = Client::builder().no_proxy().timeout(PATIENCE);
-        let (builder, host) = match place.strip_prefix("unix:") {
-            Some(path) => {
-                let path = path.split('?').next().unwrap_or(path);
-                (builder.unix_socket(Path::new(path)), "localhost".to_owned())
-            }
-            None => (builder, reachable(&place)?),
-        };
-        let client = builder.build().context("cannot set up the HTTP client")?;
-        let url = format!("http://{host}/revocations").parse()?;
-        Ok(Self { client, url, token })
+        let token = read_token(settings.admin_token_file())?;
+        Ok(Self { client: AdminClient::of(settings, PATIENCE)?, token })
     }
 
     async fn ask(&self, method: Method, body: String) -> anyhow::Result<String> {
-        let request = self.client.request(method, self.url.clone());
-        let answer = request.bearer_auth(&self.token).body(body).send().await;
-        let answer = answer.with_context(|| format!("no proxy can be asked at {}", self.url))?;
-        let (status, text) = (answer.status(), answer.text().await?);
+        let answer = self.client.ask(method, "/revocations", Some(&self.token), body).await?;
+        let AdminAnswer { status, text } = answer;
         ensure!(status.is_success(), "the proxy answered {status}: {}", text.trim());
         Ok(text)
     }
@@ -161,19 +147,6 @@ fn read_token(file: Option<&Path>) -> anyhow::Result<String> {
     let text = fs::read_to_string(file);
     let text = text.with_context(|| format!("cannot read {}", file.display()))?;
     Ok(text.trim().to_owned())
-}
-
-/// Who listens on every address is reached on this machine.
-fn reachable(place: &str) -> anyhow::Result<String> {
-    let Ok(mut address) = place.parse::<SocketAddr>() else {
-        bail!("server.admin_listen is `{place}`, which cannot be asked from here")
-    };
-    if address.ip().is_unspecified() {
-        let loopback =
-            if address.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() };
-        address.set_ip(loopback);
-    }
-    Ok(address.to_string())
 }
 
 /// The lines for people: when, in which apps, whether it is lifted, and who.
@@ -198,14 +171,6 @@ fn print(text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn who_listens_everywhere_is_asked_on_this_machine() {
-        assert_eq!(reachable("0.0.0.0:4181").unwrap(), "127.0.0.1:4181");
-        assert_eq!(reachable("[::]:4181").unwrap(), "[::1]:4181");
-        assert_eq!(reachable("192.0.2.1:4181").unwrap(), "192.0.2.1:4181");
-        assert!(reachable("systemd").is_err());
-    }
 
     #[test]
     fn the_list_is_printed_one_subject_a_line() {

@@ -18,6 +18,7 @@ use super::{
     Settings,
     merge::{Merged, Spot},
     problems::{Place, Problems},
+    secrets::Secrets,
     variables::{FILE_VARIABLE, Variable, add_variable, note_doubles, traces},
 };
 use crate::server::ListenOn;
@@ -83,7 +84,7 @@ pub(super) fn load(
     let environment: Vec<_> = environment.into_iter().collect();
     let mut merged = gather(flags, environment.iter().cloned());
     let traces = traces(&mut merged, &environment);
-    Ok(Settings { traces, ..merged.settle()? })
+    Ok(Settings { traces, ..merged.settle(Secrets::default())? })
 }
 
 fn gather(flags: &Flags, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Merged {
@@ -108,11 +109,11 @@ fn gather(flags: &Flags, environment: impl IntoIterator<Item = (OsString, OsStri
     merged
 }
 
-/// Settles a file alone.
-pub(super) fn from_toml(name: &str, text: &str) -> Result<Settings, Problems> {
+/// Settles a file alone, with `secrets` in place of the files that it would name.
+pub(super) fn from_toml(name: &str, text: &str, secrets: Secrets) -> Result<Settings, Problems> {
     let mut merged = Merged::new();
     add_text(&mut merged, name, text);
-    merged.settle()
+    merged.settle(secrets)
 }
 
 // === The file ===

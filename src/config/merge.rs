@@ -9,6 +9,7 @@ use super::{
     Settings, Source,
     names::nearest,
     problems::{Place, Problems},
+    secrets::Secrets,
     sections::{Sections, example_of, known_groups, known_keys, route},
     warnings,
     written::Written,
@@ -160,10 +161,10 @@ impl Merged {
     }
 
     /// Turns the pile into settings.
-    pub(super) fn settle(mut self) -> Result<Settings, Problems> {
+    pub(super) fn settle(mut self, secrets: Secrets) -> Result<Settings, Problems> {
         let sections = self.read_sections();
         let written = Written::new(&sections, &self.problems);
-        let settings = sections.check(&mut self.problems);
+        let settings = sections.check(secrets, &mut self.problems);
         if let Some(settings) = &settings {
             warnings::look(settings, &mut self.problems);
         }
@@ -180,8 +181,7 @@ impl Merged {
     /// Reads all sections. A value of the wrong kind is noted and taken off the pile, until the rest can be read.
     fn read_sections(&mut self) -> Sections {
         loop {
-            let values = Value::Table(self.values.clone());
-            let error = match serde_path_to_error::deserialize(values) {
+            let error = match Sections::read(self.values.clone()) {
                 Ok(sections) => return sections,
                 Err(error) => error,
             };

@@ -11,6 +11,7 @@ mod names;
 mod own_paths;
 mod problems;
 mod schema;
+mod secrets;
 mod sections;
 mod settled;
 mod variables;
@@ -33,6 +34,7 @@ pub use self::{
     load::Flags,
     problems::{Problems, Warnings},
     schema::schema,
+    secrets::Secrets,
     written::Written,
 };
 use crate::{
@@ -46,10 +48,7 @@ use crate::{
     server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
     telemetry::{LogSettings, TraceSettings},
     upstream::{BodyLimits, CredentialForwarding, Pseudonym},
-    verify::{
-        ClientIds, FetchFault, HttpsOptions, Issuer, JwksSettings, RevocationsSettings, SealKeys,
-        SessionSettings,
-    },
+    verify::{ClientIds, FetchFault, HttpsOptions, Issuer, JwksSettings, RevocationsSettings},
     webhooks::WebhookSettings,
 };
 
@@ -197,14 +196,16 @@ impl Settings {
     ///
     /// All [`Problems`] at once; their places call the file `config.toml`.
     pub fn from_toml(text: &str) -> Result<Self, Problems> {
-        load::from_toml("config.toml", text)
+        Self::from_toml_with(text, Secrets::default())
     }
 
-    /// The same, with sessions sealed by `keys`, and Apple asked as `api` says: for whoever has no files with such secrets.
-    #[must_use]
-    pub fn with_secrets(self, keys: SealKeys, api: AppleApiSettings) -> Self {
-        let sessions = SessionsEntry { keys, settings: SessionSettings::default() };
-        Self { sessions: Some(sessions), apple_api: Some(api), ..self }
+    /// The same, with `secrets` in place of the files that it would name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Settings::from_toml`].
+    pub fn from_toml_with(text: &str, secrets: Secrets) -> Result<Self, Problems> {
+        load::from_toml("config.toml", text, secrets)
     }
 
     /// The apps whose tokens are accepted.
@@ -259,10 +260,10 @@ impl Settings {
         &self.policy
     }
 
-    /// Where the admin listener is to be asked, and the file with the token that opens its list of revocations.
+    /// The file with the token that opens the list of revocations on the admin listener.
     #[must_use]
-    pub fn admin_access(&self) -> (String, Option<&Path>) {
-        (self.admin_listen.to_string(), self.admin_token_file.as_deref())
+    pub fn admin_token_file(&self) -> Option<&Path> {
+        self.admin_token_file.as_deref()
     }
 
     /// By which key Apple knows us, if it is to be asked anything.

@@ -206,8 +206,8 @@ fn can_be_read(name: &str, content: Value) -> bool {
 }
 
 fn read(name: &str, content: Value) -> Result<(), String> {
-    let settings = Value::Table(Table::from_iter([(name.to_owned(), content)]));
-    settings.try_into::<Sections>().map(drop).map_err(|error| error.message().to_owned())
+    let settings = Table::from_iter([(name.to_owned(), content)]);
+    Sections::read(settings).map(drop).map_err(|error| error.inner().message().to_owned())
 }
 
 // === What a key means ===
@@ -290,7 +290,7 @@ mod tests {
     fn what_a_key_means_is_said_whole_in_paragraphs_and_beside_names_of_sections() {
         assert_eq!(
             property("identity", "headers")["description"],
-            "The headers that are set, in any case. There are also \"X-Apple-Email-Verified\", \
+            "The headers that are set, in upper or lower case. There are also \"X-Apple-Email-Verified\", \
              \"X-Apple-Private-Email\", \"X-Apple-Real-User-Status\", \"X-Apple-Client-Id\", \
              \"X-Apple-Transfer-Sub\" and \"X-Apple-Issuer\", which jwks.additional implies. Each more tells the \
              application more about a person; without the subject, the one name that never changes, it cannot tell \

@@ -234,13 +234,29 @@ fn look_at_reports(settings: &Settings, problems: &mut Problems) {
 
 /// What is in memory is gone at the next start.
 fn look_at_store(settings: &Settings, problems: &mut Problems) {
-    let is_used = settings.notifications.is_some() || settings.admin_token.is_some();
-    if is_used && matches!(settings.store, StoreSettings::Memory) {
-        problems.warn(
-            "store.file",
-            "is not set, nor is store.redis_url: a restart forgets the revocations, and lets in whom they refuse",
-        );
+    if !matches!(settings.store, StoreSettings::Memory) {
+        return;
     }
+    for forgotten in remembered(settings) {
+        let what = format!("is not set, nor is store.redis_url: a restart forgets {forgotten}");
+        problems.warn("store.file", what);
+    }
+}
+
+/// What these settings have the proxy remember, and what would come of its being forgotten.
+fn remembered(settings: &Settings) -> impl Iterator<Item = &'static str> {
+    let revocations = settings.notifications.is_some() || settings.admin_token.is_some();
+    let single_use = settings.sign_in.as_ref().is_some_and(|sign_in| sign_in.single_use);
+    [
+        (revocations, "the revocations, and lets in whom they refuse"),
+        (
+            settings.sessions.is_some(),
+            "which sessions have ended and which refresh tokens and nonces are used up, and takes them again",
+        ),
+        (single_use, "which tokens have signed in, and lets each sign in once more"),
+    ]
+    .into_iter()
+    .filter_map(|(is_kept, what)| is_kept.then_some(what))
 }
 
 #[cfg(test)]
@@ -262,15 +278,31 @@ mod tests {
     }
 
     #[test]
-    fn revocations_that_a_restart_forgets_are_warned_of() {
-        let told = "notifications.path = '/auth/apple/notifications'";
-        let warnings = warnings_about("http://app", told);
-        assert!(
-            warnings.len() == 1 && warnings[0].starts_with("store.file: is not set"),
-            "{warnings:?}"
-        );
-        let kept = warnings_about("http://app", &format!("{told}\nstore.file = '/var/lib/store'"));
-        assert_eq!(kept, Vec::<String>::new());
+    fn what_a_restart_would_forget_is_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap();
+        let sessions = format!("sessions.key_files = ['{}']", key.display());
+        let sign_in = "sign_in.path = '/auth/apple'";
+        for (kept, forgotten) in [
+            ("notifications.path = '/auth/apple/notifications'", &["the revocations"][..]),
+            (&sessions, &["which sessions have ended"]),
+            (sign_in, &[]),
+            (&format!("{sign_in}\nsign_in.single_use = true"), &["which tokens have signed in"]),
+            (
+                &format!("{sessions}\n{sign_in}\nsign_in.single_use = true"),
+                &["which sessions have ended", "which tokens have signed in"],
+            ),
+        ] {
+            let warnings = warnings_about("http://app", kept);
+            assert_eq!(warnings.len(), forgotten.len(), "{kept}: {warnings:?}");
+            for (warning, forgotten) in warnings.iter().zip(forgotten) {
+                assert!(warning.starts_with("store.file: is not set"), "{warning}");
+                assert!(warning.contains(&format!("a restart forgets {forgotten}")), "{warning}");
+            }
+            let stored = format!("{kept}\nstore.file = '/var/lib/store'");
+            assert_eq!(warnings_about("http://app", &stored), Vec::<String>::new(), "{kept}");
+        }
     }
 
     #[test]

@@ -11,7 +11,6 @@ mod original;
 mod pages;
 mod personal_claims;
 mod proxy;
-mod rate;
 mod revocations;
 mod routes;
 mod sign_in;
@@ -27,9 +26,11 @@ use std::{
 };
 
 use http::{Request, Response, header::AUTHORIZATION};
+use http_body::Body;
 use hyper::body::Incoming;
 use tower::Service;
 
+use self::browser::carries_session;
 pub(crate) use self::{
     apple_check::AppleCheck,
     browser::{
@@ -85,12 +86,11 @@ impl Router {
         Self { browser, ..self }
     }
 
-    /// The door at which browsers sign in, and what a request is for there. Apps sign out at the same path, by a token.
-    fn browser_at<B>(&self, request: &Request<B>) -> Option<(&Browser, BrowserPlace)> {
+    /// The door at which browsers sign in, and what a request is for there. Apps may sign out at the same path.
+    fn browser_at<B: Body>(&self, request: &Request<B>) -> Option<(&Browser, BrowserPlace)> {
         let (door, path) = (self.browser.as_ref()?, request.uri().path());
         let place = door.find(path)?;
-        let is_an_apps =
-            self.sign_in_at(path).is_some() && request.headers().contains_key(AUTHORIZATION);
+        let is_an_apps = self.sign_in_at(path).is_some() && comes_with_token(request);
         (!is_an_apps).then_some((door, place))
     }
 
@@ -100,8 +100,17 @@ impl Router {
         Some((door, door.find(path)?))
     }
 
+    /// The door at which apps sign in, if somebody signs out there by a token and by a browser's cookie: one of two sessions
+    /// would go on, and nobody could say which.
+    fn signs_out_twice_at<B>(&self, request: &Request<B>) -> Option<&SignIn> {
+        let (door, place) = self.sign_in_at(request.uri().path())?;
+        let headers = request.headers();
+        let by_both = headers.contains_key(AUTHORIZATION) && carries_session(headers);
+        (self.browser.is_some() && place == Place::Logout && by_both).then_some(door)
+    }
+
     /// The answer to `request`, which is refused before anybody has looked at it.
-    pub(crate) fn refuse<B>(
+    pub(crate) fn refuse<B: Body>(
         &self,
         request: &Request<B>,
         rejection: Rejection,
@@ -129,6 +138,10 @@ impl Router {
             let answering = door.clone().answer(request);
             return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
         }
+        if let Some(door) = self.signs_out_twice_at(&request) {
+            let answer = door.refuse(&request, Rejection::SeveralCredentials);
+            return Box::pin(std::future::ready(Ok(answer.map(ProxyBody::rejected))));
+        }
         if let Some((door, place)) = self.browser_at(&request) {
             let answering = door.clone().answer(place, request);
             return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
@@ -153,6 +166,14 @@ impl Router {
     pub(crate) fn share(self) -> SharedRouter {
         SharedRouter(Arc::new(self))
     }
+}
+
+/// Whether who signs out does so as an app, by a token in a header or in the body. A browser brings a cookie, and at most the
+/// form of our page, in which there is nothing.
+fn comes_with_token<B: Body>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let has_body = !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0);
+    headers.contains_key(AUTHORIZATION) || (has_body && !carries_session(headers))
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<ProxyBody>, Infallible>> + Send>>;

@@ -48,7 +48,7 @@ struct Reading {
 }
 
 /// One's place, until this is dropped.
-struct Place<'a> {
+struct ReaderPlace<'a> {
     readers: &'a Readers,
     number: u64,
     lost: CancellationToken,
@@ -85,7 +85,7 @@ impl Readers {
         }
     }
 
-    fn place(&self) -> Place<'_> {
+    fn place(&self) -> ReaderPlace<'_> {
         let mut reading = self.lock();
         if reading.places.len() >= self.most
             && let Some((_, longest)) = reading.places.pop_front()
@@ -95,7 +95,7 @@ impl Readers {
         let (number, lost) = (reading.taken, CancellationToken::new());
         reading.taken += 1;
         reading.places.push_back((number, lost.clone()));
-        Place { readers: self, number, lost }
+        ReaderPlace { readers: self, number, lost }
     }
 
     fn lock(&self) -> MutexGuard<'_, Reading> {
@@ -103,7 +103,7 @@ impl Readers {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for ReaderPlace<'_> {
     fn drop(&mut self) {
         self.readers.lock().places.retain(|(number, _)| *number != self.number);
     }
@@ -118,7 +118,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_stops_coming_is_408() {
+    async fn who_stops_sending_is_told_that_it_took_too_long() {
         let (mut sender, body) = Channel::<Bytes>::new(1);
         sender.send_data(Bytes::from_static(b"{")).await.unwrap();
         let rejection = read(body, 100, PATIENCE).await.unwrap_err();

@@ -24,7 +24,7 @@ use crate::{
     telemetry::{Metrics, PageFormat},
 };
 
-use super::{Readiness, readiness::Standing};
+use super::{Readiness, readiness::ConditionReport};
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -116,15 +116,15 @@ impl Admin {
 
     /// One line for each condition, in the manner of Kubernetes: `[+]keys ok: 3 keys`.
     fn readyz_verbose(&self) -> Response<Full<Bytes>> {
-        let standings = self.readiness.standings();
+        let reports = self.readiness.reports();
         let mut page = String::new();
-        for Standing { name, is_met, told } in &standings {
+        for ConditionReport { name, is_met, told } in &reports {
             let verdict = if *is_met { "[+]" } else { "[-]" };
             let outcome = if *is_met { "ok" } else { "not ready" };
             let separator = if told.is_empty() { "" } else { ": " };
             writeln!(page, "{verdict}{name} {outcome}{separator}{told}").ok();
         }
-        let is_ready = standings.iter().all(|standing| standing.is_met);
+        let is_ready = reports.iter().all(|standing| standing.is_met);
         page.push_str(if is_ready { "ready\n" } else { "not ready\n" });
         let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         text(status, page)

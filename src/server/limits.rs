@@ -24,7 +24,7 @@ use crate::{peers::NOWHERE, telemetry::Metrics};
 use super::{
     connection::HttpService,
     kept_body::KeptBody,
-    rate::{Rate, RateSettings},
+    rate::{ClientRate, RateSettings},
 };
 
 /// How often, and how many at once.
@@ -58,7 +58,7 @@ pub(crate) enum Limit {
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     requests: Arc<Semaphore>,
-    rate: Option<Rate>,
+    rate: Option<ClientRate>,
     metrics: Metrics,
 }
 
@@ -66,14 +66,7 @@ impl Limits {
     pub(crate) fn new(settings: LimitSettings, metrics: Metrics) -> Self {
         let LimitSettings { max_requests, rate } = settings;
         let requests = Arc::new(Semaphore::new(max_requests.get().min(Semaphore::MAX_PERMITS)));
-        Self { requests, rate: rate.map(Rate::new), metrics }
-    }
-
-    /// Keeps what is remembered about clients small, for ever. To be run beside the server.
-    pub(crate) async fn keep_small(self) {
-        if let Some(rate) = self.rate {
-            rate.keep_small().await;
-        }
+        Self { requests, rate: rate.map(ClientRate::new), metrics }
     }
 
     /// `service`, behind these limits. `refuse` makes the answer to a request that met one.

@@ -74,7 +74,7 @@ pub(crate) use self::{
     readiness::{Latch, Readiness},
     settings::ServerSettings,
     signals::{Hangups, Signals},
-    tls::{ClientCertificates, Tls, TlsSettings},
+    tls::{ClientCertificates, Pem, Tls, TlsSettings},
 };
 
 /// How a server ended.

@@ -26,7 +26,7 @@ type Tell = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// How a condition stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct ConditionReport {
     /// What it is called.
     pub(crate) name: &'static str,
     /// Whether it keeps nobody away.
@@ -75,7 +75,7 @@ impl Readiness {
     }
 
     /// How every condition stands, in the order they were made.
-    pub(crate) fn standings(&self) -> Vec<Standing> {
+    pub(crate) fn reports(&self) -> Vec<ConditionReport> {
         let (mut asked, draining) = {
             let state = self.state();
             let asked = state.conditions.iter();
@@ -86,7 +86,7 @@ impl Readiness {
         // Not under the lock: what is told may take others.
         let standing = |(name, is_met, tell): (_, _, Option<Tell>)| {
             let told = tell.map_or_else(String::new, |tell| tell());
-            Standing { name, is_met, told }
+            ConditionReport { name, is_met, told }
         };
         asked.into_iter().map(standing).collect()
     }
@@ -177,8 +177,8 @@ mod tests {
         readiness.describe("config", || "as at the start".to_owned());
         assert_eq!(readiness.reasons(), ["keys"]);
         keys.open();
-        let standings: Vec<_> = readiness.standings();
-        let told = standings.iter().map(|it| (it.name, it.is_met, it.told.as_str()));
+        let reports: Vec<_> = readiness.reports();
+        let told = reports.iter().map(|it| (it.name, it.is_met, it.told.as_str()));
         assert!(told.eq([
             ("keys", true, "none yet"),
             ("config", true, "as at the start"),

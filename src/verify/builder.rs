@@ -10,8 +10,8 @@ use super::{
     claims::ClaimRules,
     identity::ClientIds,
     jwks::{
-        CanarySettings, HttpsError, HttpsJwks, InvalidDuration, Issuer, JwksCache, JwksSettings,
-        JwksSource, KeySource, Surroundings, TrustedUrl,
+        CanarySettings, HttpsJwks, InvalidDuration, Issuer, JwksCache, JwksSettings, JwksSource,
+        KeySource, Surroundings,
     },
     revocations::Revocations,
     session::Sessions,
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
+    https::{HttpsError, TrustedUrl},
     telemetry::Metrics,
 };
 

@@ -16,7 +16,7 @@ use crate::{
 /// A list that follows a space of a store: its [`Follower`] is the same for all.
 pub(super) trait Followed: fmt::Debug + Send + Sync {
     /// How it stands with its store.
-    fn following(&self) -> &Following;
+    fn link(&self) -> &StoreLink;
 
     /// Takes in a record; whether it said anything new.
     fn take(&self, record: &Record) -> bool;
@@ -36,14 +36,14 @@ pub(super) trait Followed: fmt::Debug + Send + Sync {
 
 /// How it stands with the store that a list follows.
 #[derive(Debug)]
-pub(super) struct Following {
+pub(super) struct StoreLink {
     /// When the list was last certain.
     pub(super) freshness: Freshness,
     /// Whether the store was last heard to be out of reach.
     is_lost: AtomicBool,
 }
 
-impl Following {
+impl StoreLink {
     /// Nothing was heard of it yet.
     pub(super) fn new(list: RefusalList) -> Self {
         Self { freshness: Freshness::never(list), is_lost: AtomicBool::new(false) }
@@ -61,7 +61,7 @@ impl<T: Followed> Follower for T {
         }
         let missing = self.missing_from(&records);
         if !missing.is_empty() {
-            let (missing, list) = (missing.len(), self.following().freshness.list());
+            let (missing, list) = (missing.len(), self.link().freshness.list());
             warn!(missing, "the store has lost {list}; they are written again");
         }
         missing
@@ -74,7 +74,7 @@ impl<T: Followed> Follower for T {
     }
 
     fn confirm(&self, until: Confirmed) {
-        let Following { freshness, is_lost } = self.following();
+        let StoreLink { freshness, is_lost } = self.link();
         if is_lost.swap(false, Ordering::AcqRel) {
             self.found_again();
         }
@@ -86,7 +86,7 @@ impl<T: Followed> Follower for T {
     }
 
     fn lost(&self, error: &StoreError) {
-        let Following { freshness, is_lost } = self.following();
+        let StoreLink { freshness, is_lost } = self.link();
         let (cause, list) = (causes(error), freshness.list());
         if is_lost.swap(true, Ordering::AcqRel) {
             return debug!(cause, "the store of {list} cannot be followed");

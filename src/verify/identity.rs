@@ -1,6 +1,6 @@
 //! A person for whom Apple vouched. Everything here is made in this folder alone, from claims that were signed.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{
     jwks::{Issuer, KeyId},
@@ -164,6 +164,20 @@ impl Subject {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// No subject.
+#[derive(Debug, thiserror::Error)]
+#[error("a subject is 1 to 255 visible ASCII characters")]
+pub struct InvalidSubject;
+
+impl FromStr for Subject {
+    type Err = InvalidSubject;
+
+    /// A subject that an operator names.
+    fn from_str(text: &str) -> Result<Self, InvalidSubject> {
+        Self::new(text).ok_or(InvalidSubject)
     }
 }
 

@@ -49,15 +49,17 @@ pub use self::{
         VerifyError,
     },
     freshness::{ListFault, RefusalList},
-    identity::{ClientId, ClientIds, Email, Identity, InvalidClientIds, RealUserStatus, Subject},
+    identity::{
+        ClientId, ClientIds, Email, Identity, InvalidClientIds, InvalidSubject, RealUserStatus,
+        Subject,
+    },
     jwks::{
-        CanarySettings, Fetch, FileJwks, FixedJwks, HttpsError, HttpsJwks, HttpsOptions,
-        InvalidDuration, Issuer, JwksSettings, JwksSource, KeyId, KeySource, TrustedUrl,
-        usable_keys,
+        CanarySettings, Fetch, FileJwks, FixedJwks, HttpsJwks, InvalidDuration, Issuer,
+        JwksSettings, JwksSource, KeyId, KeySource, usable_keys,
     },
     notification::SignedNotification,
     printable::Printable,
-    revocations::{InvalidRevocation, Revocation, Revocations},
+    revocations::{Revocation, Revocations},
     seal::{InvalidSealKey, SealError, SealKeys, Sealed},
     secret::AppleRefreshToken,
     session::{
@@ -74,12 +76,12 @@ use self::{
 };
 pub(crate) use self::{
     json::boolean as apple_boolean,
-    jwks::{has_content_encoding, is_html},
     revocations::{ClientGroups, RevocationsSettings},
     seal::Purpose,
     secret::SecretText,
     session::{Ending, SessionSurroundings},
 };
+pub use crate::https::{HttpsError, HttpsOptions, TrustedUrl};
 use crate::{
     clock::{Clock, UnixTime},
     telemetry::Metrics,

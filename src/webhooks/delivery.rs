@@ -24,6 +24,9 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// The last word of the keys of sign-ins.
+    const SIGN_IN: &str = "sign-in";
+
     /// Of `event`, which was not tried yet.
     pub(super) fn of(event: &Event, give_up_at: UnixTime) -> Self {
         Self {
@@ -42,9 +45,14 @@ impl Delivery {
         let last = match self.lane {
             Lane::Apple => name_of(&self.body),
             Lane::Deletion => "deletion".to_owned(),
-            Lane::SignIn => "sign-in".to_owned(),
+            Lane::SignIn => Self::SIGN_IN.to_owned(),
         };
         format!("{} {} {last}", target.name(), self.id)
+    }
+
+    /// Whether what is stored under `key` is told of a sign-in.
+    pub(super) fn is_key_of_sign_in(key: &str) -> bool {
+        key.rsplit(' ').next() == Some(Self::SIGN_IN)
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -61,6 +69,11 @@ impl Target {
     /// The name in the store, from which a URL with a secret in it cannot be read.
     pub(super) fn name(&self) -> String {
         name_of(self.url.as_str())
+    }
+
+    /// Whether what is stored under `key` is for this one.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        key.split(' ').next() == Some(&*self.name())
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{error::Error, fmt, future::Future, pin::Pin, time::Duration};
 
-use reqwest::{Client, redirect};
+use reqwest::Client;
 
 use super::{Target, delivery::Delivery};
-use crate::clock::UnixTime;
+use crate::{clock::UnixTime, https};
 
 /// What became of an attempt.
 pub(super) type Posted<'a> = Pin<Box<dyn Future<Output = Result<(), PostFault>> + Send + 'a>>;
@@ -37,19 +37,9 @@ pub struct PostError(#[from] reqwest::Error);
 pub(crate) struct HttpPost(Client);
 
 impl HttpPost {
-    const USER_AGENT: &str = concat!("siwa-proxy/", env!("CARGO_PKG_VERSION"));
-
     pub(super) fn new(timeout: Duration) -> Result<Self, PostError> {
-        // Whoever came first has decided; TLS works with either.
-        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let client = Client::builder()
-            .user_agent(Self::USER_AGENT)
-            // What is personal goes to whom the operator named, and nowhere else.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(timeout)
-            .build()?;
-        Ok(Self(client))
+        // It follows no redirects: what is personal goes to whom the operator named, and nowhere else.
+        Ok(Self(https::client().timeout(timeout).build()?))
     }
 }
 

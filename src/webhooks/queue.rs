@@ -119,10 +119,9 @@ impl Queue {
     async fn waiting(&self) -> Result<Vec<Delivery>, StoreError> {
         let records = self.parts().store.list(Space::Deliveries).await?;
         self.parts().metrics.webhook_queue.set(i64::try_from(records.len()).unwrap_or(i64::MAX));
-        let all = records.iter().filter(|record| record.key.ends_with(" sign-in")).count();
+        let all = records.iter().filter(|record| Delivery::is_key_of_sign_in(&record.key)).count();
         self.parts().sign_ins.store(all, Ordering::Relaxed);
-        let ours = format!("{} ", self.target.name());
-        let ours = records.iter().filter(|record| record.key.starts_with(&ours));
+        let ours = records.iter().filter(|record| self.target.has_key(&record.key));
         let mut waiting: Vec<_> =
             ours.filter_map(|record| Delivery::parse(&record.value)).collect();
         // In the order in which they came, which is that of their ends.

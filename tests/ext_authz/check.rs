@@ -18,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::protocol::{
     AttributeContext, CheckRequest, CheckResponse, HeaderMap, HeaderValue, HeaderValueOption,
-    HttpRequest, Request,
+    HttpRequest, Request, framed,
 };
 use crate::{
     header_spoofing::{NAMES, spellings},
@@ -178,10 +178,6 @@ where
     assert_eq!(framed[0], 0);
     assert_eq!(framed[1..5], u32::try_from(framed.len() - 5).unwrap().to_be_bytes());
     Decision::of(&CheckResponse::decode(framed.slice(5..)).unwrap())
-}
-
-fn framed(message: &[u8]) -> Vec<u8> {
-    [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), message].concat()
 }
 
 fn ours() -> Vec<(String, String)> {
@@ -397,21 +393,21 @@ async fn a_question_that_cannot_be_read_is_a_no_and_not_a_grpc_error() {
     let house = house("").await;
     let good = question("GET /", &[("authorization", &house.bearer())]).encode_to_vec();
     let undecided = || (503, "undecided".to_owned());
-    let compressed = [&[1], &framed(&good)[1..]].concat();
+    let compressed = framed(1, &good);
     for (bytes, expected) in [
         (vec![], undecided()),
         (b"\0\0".to_vec(), undecided()),
-        (framed(b"abc"), undecided()),
-        (framed(&good[..good.len() - 1]), undecided()),
-        (framed(&good)[..good.len()].to_vec(), undecided()),
-        ([framed(&good), framed(&good)].concat(), undecided()),
+        (framed(0, b"abc"), undecided()),
+        (framed(0, &good[..good.len() - 1]), undecided()),
+        (framed(0, &good)[..good.len()].to_vec(), undecided()),
+        ([framed(0, &good), framed(0, &good)].concat(), undecided()),
         (compressed, undecided()),
-        (framed(&vec![0; 2 << 20]), (413, "body_too_large".to_owned())),
+        (framed(0, &vec![0; 2 << 20]), (413, "body_too_large".to_owned())),
     ] {
         let decision = ask_with(house.address, &[("grpc-encoding", "gzip")], bytes.clone()).await;
         assert_eq!(decision.code(), expected, "{:?}", bytes.get(..32));
     }
-    ask_with(house.address, &[], framed(&good)).await.forwarded();
+    ask_with(house.address, &[], framed(0, &good)).await.forwarded();
 }
 
 #[tokio::test]
@@ -471,7 +467,7 @@ async fn a_decision_that_takes_too_long_is_a_no_in_time() {
 async fn a_gateway_that_waits_less_is_answered_sooner() {
     let (house, bearer) = waiting_house(NEVER).await;
     let question = question("GET /", &[("authorization", &bearer)]).encode_to_vec();
-    let decision = ask_with(house.address, &[("grpc-timeout", "200m")], framed(&question)).await;
+    let decision = ask_with(house.address, &[("grpc-timeout", "200m")], framed(0, &question)).await;
     assert_eq!(decision.code(), (503, "undecided".to_owned()));
 }
 
@@ -487,7 +483,7 @@ async fn a_limit_is_a_no_and_not_a_grpc_error() {
     let (house, bearer) = waiting_house(&format!("{NEVER}\nlimits.max_requests = 1")).await;
     let (address, waiting) = (house.address, question("GET /", &[("authorization", &bearer)]));
     let waiting = spawn(async move {
-        ask_with(address, &[], framed(&waiting.encode_to_vec())).await;
+        ask_with(address, &[], framed(0, &waiting.encode_to_vec())).await;
     });
     let in_flight = async || house.metric("siwa_requests_in_flight").await > 0;
     eventually("one is in flight", in_flight).await;

@@ -48,7 +48,7 @@ async fn a_good_token_is_answered_with_the_identity_headers_and_its_own_removal(
 }
 
 #[tokio::test]
-async fn every_spoofed_spelling_is_overwritten_or_removed_but_never_ours() {
+async fn in_its_http_form_every_spoofed_spelling_is_overwritten_or_removed_but_never_ours() {
     let house = house("").await;
     let bearer = house.bearer();
     for spelling in NAMES.into_iter().flat_map(spellings) {

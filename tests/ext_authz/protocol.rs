@@ -126,3 +126,9 @@ pub(crate) struct Value {
     #[prost(string, optional, tag = "3")]
     pub(crate) string_value: Option<String>,
 }
+
+/// One message as gRPC frames it: compressed or not, how long, and what it says.
+pub(crate) fn framed(compressed: u8, message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[compressed], &length[..], message].concat()
+}

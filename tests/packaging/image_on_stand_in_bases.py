@@ -275,7 +275,8 @@ class Image:
     def test_the_demonstration_works_in_it(self):
         public, admin = free_port(), free_port()
         with self.container.running(
-            "demo", "--listen", f"0.0.0.0:{public}", "--admin-listen", f"127.0.0.1:{admin}"
+            *("demo", "--listen", f"0.0.0.0:{public}", "--admin-listen", f"127.0.0.1:{admin}"),
+            *("--browser-listen", "127.0.0.1:0"),
         ) as demo:
             wait_until(lambda: ask(admin, "/readyz")[0] == 200, demo)
             page = ""

@@ -41,7 +41,7 @@ gateway::tests!("needs caddy", super::CADDY, judges_the_request_that_the_caller_
 
 #[tokio::test]
 #[ignore = "needs caddy"]
-async fn trailers_are_dropped() {
+async fn caddy_passes_no_spoofed_trailer_on() {
     gateway::lets_no_spoofed_trailer_through(&CADDY).await;
 }
 
@@ -60,6 +60,6 @@ cookies::tests!(
 
 #[tokio::test]
 #[ignore = "needs caddy, chromium and chromium-driver"]
-async fn people_sign_in_with_a_browser() {
+async fn people_sign_in_with_a_browser_behind_caddy() {
     browsers::sign_in_and_out(&CADDY_FOR_BROWSERS).await;
 }

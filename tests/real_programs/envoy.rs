@@ -94,7 +94,7 @@ mod http {
 
 #[tokio::test]
 #[ignore = "needs envoy, chromium and chromium-driver"]
-async fn people_sign_in_with_a_browser() {
+async fn people_sign_in_with_a_browser_behind_envoy() {
     for kind in [GRPC_FOR_BROWSERS, HTTP_FOR_BROWSERS] {
         browsers::sign_in_and_out(&kind).await;
     }

@@ -51,7 +51,7 @@ gateway::tests!("needs nginx", super::NGINX, judges_the_request_that_the_caller_
 
 #[tokio::test]
 #[ignore = "needs nginx"]
-async fn trailers_are_dropped() {
+async fn nginx_passes_no_spoofed_trailer_on() {
     gateway::lets_no_spoofed_trailer_through(&NGINX).await;
 }
 
@@ -66,6 +66,6 @@ cookies::tests!("needs nginx", super::NGINX_FOR_BROWSERS);
 
 #[tokio::test]
 #[ignore = "needs nginx, chromium and chromium-driver"]
-async fn people_sign_in_with_a_browser() {
+async fn people_sign_in_with_a_browser_behind_nginx() {
     browsers::sign_in_and_out(&NGINX_FOR_BROWSERS).await;
 }

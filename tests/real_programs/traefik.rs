@@ -44,7 +44,7 @@ gateway::tests!("needs traefik", super::TRAEFIK, judges_the_request_as_it_is_tid
 
 #[tokio::test]
 #[ignore = "needs traefik"]
-async fn trailers_are_dropped() {
+async fn traefik_passes_no_spoofed_trailer() {
     gateway::lets_no_spoofed_trailer_through(&TRAEFIK).await;
 }
 
@@ -59,6 +59,6 @@ cookies::tests!("needs traefik", super::TRAEFIK_FOR_BROWSERS);
 
 #[tokio::test]
 #[ignore = "needs traefik, chromium and chromium-driver"]
-async fn people_sign_in_with_a_browser() {
+async fn people_sign_in_with_a_browser_behind_traefik() {
     browsers::sign_in_and_out(&TRAEFIK_FOR_BROWSERS).await;
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use prost::Message;
 
 use super::scene::Scene;
-use crate::ext_authz::protocol::{AttributeContext, CheckRequest, HttpRequest, Request};
+use crate::ext_authz::protocol::{AttributeContext, CheckRequest, HttpRequest, Request, framed};
 
 /// What is asked, what comes of it, and how the question is made.
 type Check = (&'static str, &'static str, fn(&mut Scene) -> Vec<u8>);
@@ -36,10 +36,4 @@ fn question(scene: &mut Scene, authorization: &str) -> Vec<u8> {
         context_extensions: HashMap::new(),
     };
     CheckRequest { attributes: Some(attributes) }.encode_to_vec()
-}
-
-/// One message as gRPC frames it: compressed or not, how long, and what it says.
-fn framed(compressed: u8, message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    [&[compressed], &length[..], message].concat()
 }

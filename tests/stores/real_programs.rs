@@ -45,12 +45,8 @@ async fn three(url: &str) -> [House; 3] {
     [first, second, third]
 }
 
-async fn status(house: &House, bearer: &str) -> u16 {
-    house.get("/", &[("Authorization", bearer)]).await.status
-}
-
 async fn refuses(house: &House, bearer: &str) -> bool {
-    status(house, bearer).await == 401
+    house.status(bearer).await == 401
 }
 
 /// A token of a subject of the name `name`, by the keys of `house`.
@@ -65,7 +61,7 @@ async fn an_event_at_one_replica_refuses_at_all_three() {
     let houses = three(&redis.url()).await;
     let bearer = houses[0].bearer();
     for house in &houses {
-        assert_eq!(status(house, &bearer).await, 200);
+        assert_eq!(house.status(&bearer).await, 200);
     }
     let since = tokio::time::Instant::now();
     assert_eq!(houses[0].notify(Event::consent_revoked(SUBJECT)).await.status, 200);
@@ -88,16 +84,16 @@ async fn a_redis_that_dies_and_comes_back_empty_makes_nobody_wait_and_nobody_goo
 
     redis.kill();
     for house in [&first, &second, &third] {
-        assert_eq!(status(house, &revoked).await, 401, "by the last known list");
-        assert_eq!(status(house, &good).await, 200, "nobody waits for Redis");
+        assert_eq!(house.status(&revoked).await, 401, "by the last known list");
+        assert_eq!(house.status(&good).await, 200, "nobody waits for Redis");
     }
     let unstored = first.notify(Event::consent_revoked("late")).await;
     assert_eq!(
         (unstored.status, unstored.json()["code"].as_str()),
         (503, Some("store_unavailable"))
     );
-    assert_eq!(status(&first, &late).await, 401, "in force, until a restart forgets it");
-    assert_eq!(status(&second, &late).await, 200, "nobody else has heard of it");
+    assert_eq!(first.status(&late).await, 401, "in force, until a restart forgets it");
+    assert_eq!(second.status(&late).await, 200, "nobody else has heard of it");
 
     redis.restart().await;
     eventually("what Redis forgot is written again", async || {
@@ -127,8 +123,8 @@ async fn what_was_missed_while_the_connection_was_cut_is_learnt_when_it_heals() 
     gate.cut();
     assert_eq!(near.notify(Event::consent_revoked("missed")).await.status, 200);
     eventually("the near one refuses", async || refuses(&near, &missed).await).await;
-    assert_eq!(status(&far, &good).await, 200, "nobody waits for Redis");
-    assert_eq!(status(&far, &missed).await, 200, "it cannot know");
+    assert_eq!(far.status(&good).await, 200, "nobody waits for Redis");
+    assert_eq!(far.status(&missed).await, 200, "it cannot know");
     eventually("it knows that it is cut off", async || {
         far.metric("siwa_revocations_age_seconds").await >= 1
     })
@@ -156,7 +152,7 @@ async fn a_redis_that_is_emptied_is_filled_again_by_whoever_remembers() {
     let newcomer = replica(&redis.url(), Some(&first), "").await;
     eventually("the newcomer learns of it", async || refuses(&newcomer, &gone).await).await;
     let second = replica(&redis.url(), Some(&first), "").await;
-    assert_eq!(status(&second, &gone).await, 401);
+    assert_eq!(second.status(&gone).await, 401);
 }
 
 #[tokio::test]
@@ -167,15 +163,15 @@ async fn a_list_that_may_not_grow_old_fails_closed_and_recovers() {
     let house = replica(&redis.url(), None, limit).await;
     let (revoked, good) = (of(&house, "revoked"), of(&house, "good"));
     assert_eq!(house.notify(Event::consent_revoked("revoked")).await.status, 200);
-    assert_eq!(status(&house, &good).await, 200);
+    assert_eq!(house.status(&good).await, 200);
     redis.kill();
-    eventually("it fails closed", async || status(&house, &good).await == 503).await;
+    eventually("it fails closed", async || house.status(&good).await == 503).await;
     let reply = house.get("/", &[("Authorization", &good)]).await;
     assert_eq!(reply.json()["code"], "revocations_unavailable");
     assert_eq!(reply.header("retry-after").len(), 1);
-    assert_eq!(status(&house, &revoked).await, 401, "what is known is known");
+    assert_eq!(house.status(&revoked).await, 401, "what is known is known");
     redis.restart().await;
-    eventually("it recovers", async || status(&house, &good).await == 200).await;
+    eventually("it recovers", async || house.status(&good).await == 200).await;
 }
 
 #[tokio::test]
@@ -212,10 +208,10 @@ async fn a_replica_that_never_saw_the_list_is_not_ready_and_lets_nobody_in() {
         ready.status == 503 && !ready.body.contains("keys") && ready.body.contains("revocations")
     })
     .await;
-    assert_eq!(status(&house, &bearer).await, 503);
+    assert_eq!(house.status(&bearer).await, 503);
     redis.restart().await;
     house.ready().await;
-    assert_eq!(status(&house, &bearer).await, 200);
+    assert_eq!(house.status(&bearer).await, 200);
 }
 
 #[tokio::test]
@@ -230,7 +226,7 @@ async fn what_others_put_below_our_prefix_hides_nothing_of_ours() {
                    redis.call('RPUSH', 'siwa-proxy:revocations:,list', 'x')";
     redis.command(&["EVAL", foreign, "0"]).await;
     let second = replica(&redis.url(), Some(&first), "").await;
-    assert_eq!(status(&second, &revoked).await, 401, "it has read the list");
+    assert_eq!(second.status(&revoked).await, 401, "it has read the list");
     assert_eq!(second.metric("siwa_store_records_skipped_total").await, 2);
 }
 

@@ -51,22 +51,25 @@ impl Reply {
         let headers: Vec<_> = lines.map(header).collect();
         let chunked =
             headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
-        let body = if chunked { unchunk(body) } else { body.to_owned() };
+        // A head alone may announce what is not sent: it answers a HEAD, or was read so far.
+        let body = if chunked && !body.is_empty() { unchunk(body).0 } else { body.to_owned() };
         Self { status, headers, body }
     }
 }
 
-fn unchunk(mut body: &str) -> String {
+/// What is in the chunks of `body`, which must be whole, and what follows the last one (RFC 9112 §7.1).
+pub(super) fn unchunk(body: &str) -> (String, &str) {
     let mut whole = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
+    let mut left = body;
+    while let Some((size, rest)) = left.split_once("\r\n") {
         let size = usize::from_str_radix(size, 16).unwrap();
         if size == 0 {
-            break;
+            return (whole, rest);
         }
         whole.push_str(&rest[..size]);
-        body = &rest[size + 2..];
+        left = &rest[size + 2..];
     }
-    whole
+    panic!("the body broke off: {body:?}");
 }
 
 /// Sends a GET and returns the answer.

@@ -9,6 +9,7 @@ pub(crate) mod collector;
 pub(crate) mod fixture;
 mod log;
 pub(crate) mod notifying;
+pub(crate) mod process;
 pub(crate) mod program;
 mod recorder;
 pub(crate) mod secure;
@@ -55,6 +56,11 @@ impl House {
         let house = Self::build(extra, Arc::new(SystemClock), |_| {}).await;
         house.ready().await;
         house
+    }
+
+    /// A house before this application, whose configuration says `extra` besides; ready.
+    pub(crate) async fn before(application: SocketAddr, extra: &str) -> Self {
+        Self::with(&format!("upstream.url = 'http://{application}'\n{extra}")).await
     }
 
     /// A house that lives by `clock`, ready.
@@ -163,6 +169,11 @@ impl House {
     /// An `Authorization` header value made from `template`.
     pub(crate) fn bearer_of(&self, template: &TokenTemplate) -> String {
         format!("Bearer {}", self.apple.mint(template))
+    }
+
+    /// What whoever comes with `bearer` is answered.
+    pub(crate) async fn status(&self, bearer: &str) -> u16 {
+        self.get("/", &[("Authorization", bearer)]).await.status
     }
 
     /// Sends a GET with `headers` and returns the answer.

@@ -3,16 +3,16 @@
 use std::{
     env, fmt, fs,
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use siwa_proxy::sim::Apple;
 use tempfile::NamedTempFile;
 use tokio::net::TcpStream;
 
-use super::{PATIENCE, awaited, eventually, get};
+use super::{awaited, eventually, get, process::Process};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_siwa-proxy");
@@ -35,7 +35,7 @@ pub(crate) fn command_of(program: &str) -> Command {
 }
 
 pub(crate) struct Program {
-    child: Option<Child>,
+    process: Process,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -103,22 +103,20 @@ impl Program {
     ) -> (Self, LogFile) {
         let file = NamedTempFile::new().unwrap();
         let [address, admin] = [free_address(), free_address()];
-        let child = command()
+        let mut command = command();
+        command
             .args(["serve", "--client-id", "com.example.app", "--jwks-url", jwks_url])
             .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
             .args(extra)
             .envs(variables.iter().copied())
-            .stderr(file.reopen().unwrap())
-            .spawn()
-            .unwrap();
-        let program = Self { child: Some(child), address, admin };
+            .stderr(file.reopen().unwrap());
+        let program = Self { process: Process::start(&mut command), address, admin };
         program.answers_with(status).await;
         (program, LogFile(file))
     }
 
     async fn spawn(command: &mut Command, address: SocketAddr, admin: SocketAddr) -> Self {
-        let child = command.spawn().unwrap();
-        let program = Self { child: Some(child), address, admin };
+        let program = Self { process: Process::start(command), address, admin };
         program.answers_with(200).await;
         program
     }
@@ -134,22 +132,17 @@ impl Program {
 
     /// The most memory that was ever resident, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let id = self.child.as_ref().unwrap().id();
-        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        let kibibytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-        kibibytes << 10
+        self.process.memory("VmHWM")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+        kill_process(self.process.id(), signal).unwrap();
     }
 
     /// Has its files grow to `bytes` at most, as on a disk that is full; any length if none is named.
     pub(crate) fn limit_files(&self, bytes: Option<u64>) {
         let limit = Rlimit { current: bytes, maximum: None };
-        let id = Pid::from_child(self.child.as_ref().unwrap());
-        prlimit(Some(id), Resource::Fsize, limit).unwrap();
+        prlimit(Some(self.process.id()), Resource::Fsize, limit).unwrap();
     }
 
     pub(crate) async fn refuses_connections(&self) {
@@ -157,19 +150,8 @@ impl Program {
             .await;
     }
 
-    pub(crate) async fn exit_code(mut self) -> Option<i32> {
-        let mut child = self.child.take().unwrap();
-        let waiting = tokio::task::spawn_blocking(move || child.wait().unwrap().code());
-        tokio::time::timeout(PATIENCE, waiting).await.expect("the program ends").unwrap()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            child.kill().ok();
-            child.wait().ok();
-        }
+    pub(crate) async fn exit_code(self) -> Option<i32> {
+        self.process.exit_code().await
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::spawn;
+use super::{client::unchunk, spawn};
 
 /// What the application answers unless told otherwise.
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -239,20 +239,6 @@ async fn read_to(stream: &mut TcpStream, pending: &mut Vec<u8>, end: usize) -> O
         read_some(stream, pending).await?;
     }
     Some(end)
-}
-
-/// What is in the chunks of `body`, and what follows the last one.
-fn unchunk(mut body: &str) -> (String, &str) {
-    let mut whole = String::new();
-    loop {
-        let (size, rest) = body.split_once("\r\n").unwrap();
-        let size = usize::from_str_radix(size, 16).unwrap();
-        if size == 0 {
-            return (whole, rest);
-        }
-        whole.push_str(&rest[..size]);
-        body = &rest[size + 2..];
-    }
 }
 
 async fn read_some(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<()> {

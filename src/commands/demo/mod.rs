@@ -1,5 +1,7 @@
-//! `siwa-proxy demo`: a toy Apple, an application that echoes what reaches it, and the proxy between them.
+//! `siwa-proxy demo`: a toy Apple, an application that echoes what reaches it, and the proxy between them, once for apps and
+//! once for browsers.
 
+mod browser;
 mod web;
 
 use std::{
@@ -14,10 +16,10 @@ use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use siwa_proxy::{
-    app::App,
+    app::{App, AppError},
     apple::{AppleApiSettings, TeamKey},
     clock::SystemClock,
-    config::Settings,
+    config::{Secrets, Settings},
     sim::{
         Apple,
         echo::Echo,
@@ -40,17 +42,25 @@ pub(crate) struct DemoOptions {
     /// Where health and metrics are served.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4181")]
     admin_listen: SocketAddr,
+    /// Where people with browsers sign in, over TLS.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4182")]
+    browser_listen: SocketAddr,
 }
 
 impl DemoOptions {
-    /// With a port that is known before anybody listens, as the page is known to the proxy by its address.
-    fn with_port(self) -> io::Result<Self> {
-        if self.listen.port() != 0 {
-            return Ok(self);
-        }
-        let listen = TcpListener::bind(self.listen)?.local_addr()?;
-        Ok(Self { listen, ..self })
+    /// With ports that are known before anybody listens, as both proxies are told where browsers see them.
+    fn with_ports(self) -> io::Result<Self> {
+        let (listen, browser_listen) = (with_port(self.listen)?, with_port(self.browser_listen)?);
+        Ok(Self { listen, browser_listen, ..self })
     }
+}
+
+/// `address`, or if it has no port the same with one that is free.
+fn with_port(address: SocketAddr) -> io::Result<SocketAddr> {
+    if address.port() != 0 {
+        return Ok(address);
+    }
+    TcpListener::bind(address)?.local_addr()
 }
 
 /// Runs everything until a signal ends it.
@@ -58,13 +68,15 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let apple = Apple::start(Arc::new(SystemClock)).await?;
     let application = Echo::start().await?;
     let page = web::start(&apple).await?;
-    let options = options.with_port()?;
-    let settings = settings(&options, &apple, &application, &page)?;
+    let (options, secrets) = (options.with_ports()?, secrets(&apple)?);
+    let settings = settings(&options, &apple, &application, &page, secrets.clone())?;
+    let for_browsers = browser::settings(options.browser_listen, &apple, &application, secrets)?;
     telemetry::init_log(settings.log())?;
-    let app = App::bind(settings).await?;
-    let place = Place { proxy: app.address()?, admin: app.admin_address()? };
-    let serving = async { app.run_until_signalled().await.map_err(anyhow::Error::from) };
-    tokio::try_join!(serving, greet(&apple, &application, place))?;
+    let proxy = bind(settings).await?;
+    let for_browsers = bind(for_browsers).await?;
+    let places = Places { proxy: Place::of(&proxy)?, for_browsers: Place::of(&for_browsers)? };
+    let greeting = greet(&apple, &application, places);
+    tokio::try_join!(serve(proxy), serve(for_browsers), greeting)?;
     Ok(())
 }
 
@@ -74,9 +86,10 @@ fn settings(
     apple: &Apple,
     application: &Echo,
     page: &Site,
+    secrets: Secrets,
 ) -> anyhow::Result<Settings> {
-    let DemoOptions { listen, admin_listen } = options;
-    let settings = Settings::from_toml(&format!(
+    let DemoOptions { listen, admin_listen, .. } = options;
+    let settings = format!(
         r#"
         server.listen = "{listen}"
         server.admin_listen = "{admin_listen}"
@@ -96,21 +109,53 @@ fn settings(
         jwks_url = apple.jwks_url(),
         addresses = web::addresses(listen.port()),
         page = web::settings(page),
-    ))?;
+    );
+    Ok(Settings::from_toml_with(&settings, secrets)?)
+}
+
+/// By which key the simulator knows us, and with which one sessions are sealed: both as old as this process.
+fn secrets(apple: &Apple) -> anyhow::Result<Secrets> {
     let key = apple.issue_team_key("DEF123GHIJ", &[presets::CLIENT_ID, web::CLIENT_ID]);
     let mut api =
         AppleApiSettings::new(TeamKey::from_pem(&key.team_id, &key.key_id, key.text.as_bytes())?);
     api.url = TrustedUrl::new(apple.url().parse()?).context("Apple is not on this machine")?;
-    let keys = SealKeys::parse([SealKeys::generate()?.as_str()])?;
-    // The simulator in Apple's place, and memory for a store, would be mistakes anywhere else.
-    Ok(settings.with_secrets(keys, api).without_warnings())
+    Ok(Secrets::new(SealKeys::parse([SealKeys::generate()?.as_str()])?, api))
 }
 
-/// Where the proxy is.
+async fn bind(settings: Settings) -> Result<App, AppError> {
+    // The simulator in Apple's place, and memory for a store, would be mistakes anywhere else.
+    App::bind(settings.without_warnings()).await
+}
+
+async fn serve(app: App) -> anyhow::Result<()> {
+    Ok(app.run_until_signalled().await?)
+}
+
+/// Where a proxy is.
 #[derive(Clone, Copy)]
 struct Place {
-    proxy: SocketAddr,
+    address: SocketAddr,
     admin: SocketAddr,
+}
+
+impl Place {
+    fn of(app: &App) -> io::Result<Self> {
+        Ok(Self { address: app.address()?, admin: app.admin_address()? })
+    }
+}
+
+/// Where both are.
+#[derive(Clone, Copy)]
+struct Places {
+    proxy: Place,
+    for_browsers: Place,
+}
+
+impl Places {
+    /// The origin of the web application.
+    fn web_app(self) -> String {
+        format!("https://localhost:{}", self.for_browsers.address.port())
+    }
 }
 
 /// The session of an app that has signed in.
@@ -120,26 +165,29 @@ struct Session {
     refresh_token: String,
 }
 
-/// Waits for the proxy, signs in as an app does, and tells the visitor what there is to try.
+/// Waits for the proxies, signs in as an app does, and tells the visitor what there is to try.
 #[expect(clippy::print_stdout, reason = "this is a program speaking to its visitor")]
-async fn greet(apple: &Apple, application: &Echo, place: Place) -> anyhow::Result<()> {
+async fn greet(apple: &Apple, application: &Echo, places: Places) -> anyhow::Result<()> {
     let client = Client::builder().no_proxy().build()?;
-    let ready = format!("http://{}/readyz", place.admin);
-    while client.get(&ready).send().await?.status() != StatusCode::OK {
-        sleep(Duration::from_millis(10)).await;
+    let Places { proxy, for_browsers } = places;
+    for Place { admin, .. } in [proxy, for_browsers] {
+        let ready = format!("http://{admin}/readyz");
+        while client.get(&ready).send().await?.status() != StatusCode::OK {
+            sleep(Duration::from_millis(10)).await;
+        }
     }
     // The visitor's sign-in is the first one, which has a name.
     let visitors = posted(apple.sign_in(&SignIn::to(presets::CLIENT_ID)));
     let ours = posted(apple.sign_in(&SignIn::to(presets::CLIENT_ID)));
     let answer = client
-        .post(format!("http://{}/auth/apple", place.proxy))
+        .post(format!("http://{}/auth/apple", proxy.address))
         .header("content-type", "application/json")
         .body(ours.to_string())
         .send()
         .await?;
     let session: Session = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
     // Nothing after its last line: whoever reads that may have gone.
-    print!("{}", Page { apple, application, place, visitors, session });
+    print!("{}", Page { apple, application, places, visitors, session });
     Ok(())
 }
 
@@ -157,24 +205,28 @@ fn posted(signed_in: SignedIn) -> Value {
 struct Page<'a> {
     apple: &'a Apple,
     application: &'a Echo,
-    place: Place,
+    places: Places,
     visitors: Value,
     session: Session,
 }
 
 impl Page<'_> {
     /// What happens, and the line that has it happen.
-    fn steps(&self) -> [(&'static str, String); 8] {
-        let Self { apple, place: Place { proxy, .. }, visitors, session, .. } = self;
+    fn steps(&self) -> [(&'static str, String); 9] {
+        let Self { apple, places, visitors, session, .. } = self;
+        let proxy = places.proxy.address;
         let hello = format!("curl -i http://{proxy}/hello");
         let json = "-H 'Content-Type: application/json'";
         let token = format!("-H 'Authorization: Bearer {}'", apple.mint(&TokenTemplate::native()));
         let refresh = json!({ "refresh_token": session.refresh_token });
         let session = format!("-H 'Authorization: Bearer {}'", session.access_token);
-        let event = json!({
-            "type": "consent-revoked", "sub": presets::SUBJECT,
-            "deliver_to": format!("http://{proxy}/auth/apple/notifications"),
-        });
+        let withdraw = |client_id: &str, from: &str| {
+            let event = json!({
+                "type": "consent-revoked", "sub": presets::SUBJECT, "aud": client_id,
+                "deliver_to": format!("{from}/auth/apple/notifications"),
+            });
+            format!("curl -i {}/sim/notification {json} -d '{event}'", apple.url())
+        };
         [
             (
                 "With Apple's token: 200, and the application is told who calls.",
@@ -201,11 +253,15 @@ impl Page<'_> {
             ),
             (
                 "The user stops using the app, and Apple tells the proxy.",
-                format!("curl -i {}/sim/notification {json} -d '{event}'", apple.url()),
+                withdraw(presets::CLIENT_ID, &format!("http://{proxy}")),
             ),
             (
                 "With the session: 401, as with every token from before.",
                 format!("{hello} {session}"),
+            ),
+            (
+                "In the web app, where you have signed in with a browser: the same, and your next click leads to signing in.",
+                withdraw(web::CLIENT_ID, &places.web_app()),
             ),
         ]
     }
@@ -213,7 +269,8 @@ impl Page<'_> {
 
 impl fmt::Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { apple, application, place: Place { proxy, admin }, .. } = self;
+        let Self { apple, application, places, .. } = self;
+        let Place { address: proxy, admin } = places.proxy;
         write!(
             f,
             "\
@@ -223,10 +280,13 @@ A toy Apple, an application and siwa-proxy between them, all on this machine.
   application  {application}   echoes what reaches it
   siwa-proxy   http://{proxy}   GET http://{admin}/readyz, /metrics
   web page     http://{proxy}/   signs in, calls, refreshes, signs out and deletes, in a browser
+  web app      {web_app}/   people sign in with a browser, and the application is told who they are
+               (the browser warns of the certificate: it was made a moment ago, and nobody vouches for it)
 
 ",
             apple = apple.url(),
             application = application.url(),
+            web_app = places.web_app(),
         )?;
         for (number, (what, line)) in (1..).zip(self.steps()) {
             write!(f, "{number}. {what}\n\n{line}\n\n")?;

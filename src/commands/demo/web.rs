@@ -32,7 +32,12 @@ pub(super) async fn start(apple: &Apple) -> Result<Site, StartError> {
 
 /// Where browsers on this machine see the page, and where Apple's sends them back to, if the proxy listens at `port`.
 pub(super) fn addresses(port: u16) -> [String; 3] {
-    ["127.0.0.1", "[::1]", "localhost"].map(|host| format!("http://{host}:{port}/"))
+    origins("http", port).map(|origin| origin + "/")
+}
+
+/// What browsers call the origins of a proxy that listens at `port` of this machine.
+pub(super) fn origins(scheme: &str, port: u16) -> [String; 3] {
+    ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{scheme}://{host}:{port}"))
 }
 
 /// What an operator writes for a page that anybody may see, before an application that asks who they are.

@@ -35,6 +35,7 @@ mod webhooks;
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 pub(super) use self::examples::example_of;
 use self::{
@@ -48,7 +49,7 @@ use self::{
 };
 use super::{
     AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, own_paths::OwnPaths,
-    problems::Problems,
+    problems::Problems, secrets::Secrets,
 };
 use crate::{
     authn::{IdentityHeader, Policy},
@@ -123,6 +124,15 @@ pub(super) fn known_groups() -> [(&'static str, &'static [&'static str]); 2] {
 }
 
 impl Sections {
+    /// Reads what is written in `values`. The one place that does: each way of reading all of this is half a megabyte of code.
+    ///
+    /// # Errors
+    ///
+    /// The first value that cannot be read, and where it stands.
+    pub(super) fn read(values: Table) -> Result<Self, serde_path_to_error::Error<toml::de::Error>> {
+        serde_path_to_error::deserialize(Value::Table(values))
+    }
+
     /// Where health and metrics are served.
     pub(super) fn admin_listen(self) -> ListenOn {
         self.server.admin_listen()
@@ -130,7 +140,7 @@ impl Sections {
 
     /// Turns what was written into settings; `None` only with a problem noted.
     #[expect(clippy::too_many_lines, reason = "a list: a line for each section and each setting")]
-    pub(super) fn check(self, problems: &mut Problems) -> Option<Settings> {
+    pub(super) fn check(self, secrets: Secrets, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
         let Self {
             server,
@@ -183,7 +193,7 @@ impl Sections {
         let via = headers.check(problems);
         let cors = cors.check(problems);
         let store = store.check(problems);
-        let sessions = sessions.check(problems, store.as_ref());
+        let sessions = sessions.check(problems, secrets.session_keys, store.as_ref());
         let notifications = notifications.check(problems, &mut own);
         let sign_in = sign_in.check(problems, &mut own, sessions.is_some());
         let known = browser::Known {
@@ -213,13 +223,13 @@ impl Sections {
                 ..server.settings
             },
             drain_delay: server.drain_delay,
-            tls,
+            tls: secrets.tls.or(tls),
             limits,
             client_ids: apple.client_ids,
             issuer: apple.issuer,
             leeway: apple.leeway,
             max_token_age: apple.max_token_age,
-            apple_api: apple.api.map(|api| api.reached_by(&jwks.https)),
+            apple_api: secrets.apple_api.or_else(|| Some(apple.api?.reached_by(&jwks.https))),
             policy,
             verdict_capacity,
             jwks_from: jwks.from,

@@ -12,7 +12,7 @@ use super::{
     super::{byte_size::ByteSize, problems::Problems},
     LONGEST, check_at_most, check_positive,
     peers::check_peers,
-    places::{Place, Places},
+    places::{ListenPlace, ListenPlaces},
 };
 use crate::{
     peers::Peers,
@@ -28,11 +28,11 @@ pub(super) struct ServerSection {
     /// machines out, which suits a gateway on the same one; `[::]` adds IPv6; port 0 takes any free one. `unix:/run/a.sock`
     /// is a Unix domain socket, for its owner and group, or `unix:/run/a.sock?mode=666` for everybody. `systemd` is every
     /// socket that systemd hands over, `systemd:0` the first of them.
-    listen: Places,
+    listen: ListenPlaces,
 
     /// Where `/livez`, `/readyz` and `/metrics` are served, written likewise; default `127.0.0.1:4181`. Open it to the
     /// network that probes and scrapes, and to no other: it asks nobody who they are. It must not be the public address.
-    admin_listen: Place,
+    admin_listen: ListenPlace,
 
     /// Connections open at once; default 10 000. At the limit the next one waits in the kernel's queue until one closes.
     /// More needs more file descriptors, two for each proxied request (`ulimit -n`); fewer bounds memory more tightly.
@@ -122,7 +122,7 @@ impl Default for ServerSection {
     fn default() -> Self {
         let settings = ServerSettings::default();
         Self {
-            listen: Places(vec![tcp(Ipv4Addr::UNSPECIFIED, 4180)]),
+            listen: ListenPlaces(vec![tcp(Ipv4Addr::UNSPECIFIED, 4180)]),
             admin_listen: tcp(Ipv4Addr::LOCALHOST, 4181),
             max_connections: settings.max_connections,
             header_read_timeout: settings.header_read_timeout,
@@ -163,9 +163,10 @@ impl ServerSection {
     const MOST_HEADER_BYTES: usize = 1024 * 1024;
 
     pub(super) fn check(self, problems: &mut Problems) -> Option<Checked> {
+        self.check_times(problems);
         let Self {
-            listen: Places(listen),
-            admin_listen: Place(admin_listen),
+            listen: ListenPlaces(listen),
+            admin_listen: ListenPlace(admin_listen),
             max_connections,
             header_read_timeout,
             keep_alive_timeout,
@@ -185,16 +186,8 @@ impl ServerSection {
             trusted_peers,
         } = self;
 
-        let listen: Vec<ListenOn> = listen.into_iter().map(|Place(on)| on).collect();
+        let listen: Vec<ListenOn> = listen.into_iter().map(|ListenPlace(on)| on).collect();
         check_places(problems, &listen, &admin_listen);
-        check_positive(problems, "server.header_read_timeout", header_read_timeout);
-        check_positive(problems, "server.keep_alive_timeout", keep_alive_timeout);
-        check_positive(problems, "server.send_timeout", send_timeout);
-        check_positive(problems, "server.body_idle_timeout", body_idle_timeout);
-        check_positive(problems, "server.h2_ping_timeout", h2_ping_timeout);
-        check_at_most(problems, "server.drain_delay", LONGEST, drain_delay);
-        check_at_most(problems, "server.drain_timeout", LONGEST, drain_timeout);
-        check_at_most(problems, "server.h2_ping_interval", LONGEST, h2_ping_interval);
         if h2_max_concurrent_streams == 0 {
             problems.note("server.h2_max_concurrent_streams", "must be at least 1");
         }
@@ -225,6 +218,25 @@ impl ServerSection {
         Some(Checked { listen, admin_listen, settings, drain_delay, request_body, trusted_peers })
     }
 
+    fn check_times(&self, problems: &mut Problems) {
+        for (key, time) in [
+            ("server.header_read_timeout", self.header_read_timeout),
+            ("server.keep_alive_timeout", self.keep_alive_timeout),
+            ("server.send_timeout", self.send_timeout),
+            ("server.body_idle_timeout", self.body_idle_timeout),
+            ("server.h2_ping_timeout", self.h2_ping_timeout),
+        ] {
+            check_positive(problems, key, time);
+        }
+        for (key, time) in [
+            ("server.drain_delay", self.drain_delay),
+            ("server.drain_timeout", self.drain_timeout),
+            ("server.h2_ping_interval", self.h2_ping_interval),
+        ] {
+            check_at_most(problems, key, LONGEST, time);
+        }
+    }
+
     pub(super) fn admin_listen(self) -> ListenOn {
         self.admin_listen.0
     }
@@ -240,8 +252,8 @@ impl ServerSection {
     }
 }
 
-const fn tcp(address: Ipv4Addr, port: u16) -> Place {
-    Place(ListenOn::Tcp(SocketAddr::new(IpAddr::V4(address), port)))
+const fn tcp(address: Ipv4Addr, port: u16) -> ListenPlace {
+    ListenPlace(ListenOn::Tcp(SocketAddr::new(IpAddr::V4(address), port)))
 }
 
 fn at_least_one(number: usize) -> NonZeroUsize {

@@ -87,6 +87,7 @@ impl SessionsSection {
     pub(super) fn check(
         self,
         problems: &mut Problems,
+        given: Option<SealKeys>,
         store: Option<&StoreSettings>,
     ) -> Option<SessionsEntry> {
         let Self {
@@ -109,12 +110,15 @@ impl SessionsSection {
             apple_grace,
         };
         check_lifetimes(problems, &settings);
-        if key_files.is_empty() {
+        if given.is_none() && key_files.is_empty() {
             check_alone(problems, &settings);
             return None;
         }
         check_replicas(problems, replicas, store);
-        let keys = check_keys(problems, &key_files)?;
+        let keys = match given {
+            Some(keys) => keys,
+            None => check_keys(problems, &key_files)?,
+        };
         Some(SessionsEntry { keys, settings })
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{super::problems::Problems, check_positive};
-use crate::server::{ClientCertificates, TlsSettings};
+use crate::server::{ClientCertificates, Pem, TlsSettings};
 
 /// `[tls]`: whether callers connect by TLS, and what both sides show.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +83,7 @@ impl TlsSection {
         };
         match (certificate, key) {
             (Some(certificate), Some(key)) => {
+                let (certificate, key) = (Pem::File(certificate), Pem::File(key));
                 Some(TlsSettings { certificate, key, clients, handshake_timeout, reload_every })
             }
             (Some(_), None) => {

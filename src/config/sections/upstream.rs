@@ -116,6 +116,15 @@ enum HostKey {
     Upstream,
 }
 
+impl HostKey {
+    fn forwarding_to(self, url: &UpstreamUrl) -> HostForwarding {
+        match self {
+            Self::Keep => HostForwarding::Keep,
+            Self::Upstream => HostForwarding::Upstream(url.host_header()),
+        }
+    }
+}
+
 impl Default for UpstreamSection {
     fn default() -> Self {
         Self {
@@ -145,6 +154,7 @@ impl UpstreamSection {
 
     /// `at` is the name of the section: `upstream`, or `upstreams.NAME`.
     pub(super) fn check(self, problems: &mut Problems, at: &str) -> Option<UpstreamEntry> {
+        self.check_times(problems, at);
         let Self {
             url,
             protocol,
@@ -165,19 +175,10 @@ impl UpstreamSection {
             audience,
         } = self;
 
-        let key = |key: &str| format!("{at}.{key}");
-        check_positive(problems, &key("connect_timeout"), connect_timeout);
-        check_positive(problems, &key("response_timeout"), response_timeout);
-        check_positive(problems, &key("idle_timeout"), idle_timeout);
-        if let Some(total_timeout) = total_timeout {
-            check_positive(problems, &key("total_timeout"), total_timeout);
-        }
-        check_positive(problems, &key("pool_idle_timeout"), pool_idle_timeout);
-        check_at_most(problems, &key("h2_ping_interval"), LONGEST, h2_ping_interval);
         let client_certificate =
             check_certificate(problems, at, client_certificate_file, client_key_file);
         let tls = TlsSettings { ca_file, client_certificate, server_name };
-        let url = check_url(problems, &key("url"), url.as_ref())?;
+        let url = check_url(problems, &format!("{at}.url"), url.as_ref())?;
         let version = check_version(problems, at, &url, protocol);
         check_tls_is_used(problems, at, &url, &tls);
 
@@ -186,10 +187,7 @@ impl UpstreamSection {
         } else {
             CredentialForwarding::Remove
         };
-        let host = match host {
-            HostKey::Keep => HostForwarding::Keep,
-            HostKey::Upstream => HostForwarding::Upstream(url.host_header()),
-        };
+        let host = host.forwarding_to(&url);
         let audience = audience.unwrap_or_else(|| url.origin());
         let settings = UpstreamSettings {
             url,
@@ -205,6 +203,22 @@ impl UpstreamSection {
             upgrades: upgrades.into(),
         };
         Some(UpstreamEntry { section: at.to_owned(), settings, credential, host, audience })
+    }
+
+    fn check_times(&self, problems: &mut Problems, at: &str) {
+        let key = |key: &str| format!("{at}.{key}");
+        for (name, time) in [
+            ("connect_timeout", Some(self.connect_timeout)),
+            ("response_timeout", Some(self.response_timeout)),
+            ("idle_timeout", Some(self.idle_timeout)),
+            ("total_timeout", self.total_timeout),
+            ("pool_idle_timeout", Some(self.pool_idle_timeout)),
+        ] {
+            if let Some(time) = time {
+                check_positive(problems, &key(name), time);
+            }
+        }
+        check_at_most(problems, &key("h2_ping_interval"), LONGEST, self.h2_ping_interval);
     }
 }
 

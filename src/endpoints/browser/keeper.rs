@@ -27,6 +27,11 @@ use crate::{
 /// The name of the session's cookie, which browsers take from this host alone.
 pub(crate) const SESSION_COOKIE: &str = "__Host-siwa_session";
 
+/// Whether a request with these `headers` brings the session's cookie, good or not.
+pub(in crate::endpoints) fn carries_session(headers: &HeaderMap) -> bool {
+    cookies::all(headers).any(|(name, _)| name == SESSION_COOKIE)
+}
+
 /// What a browser gets besides the answer, or in its place.
 #[derive(Debug, Default)]
 pub(in crate::endpoints) struct ForBrowser {

@@ -46,7 +46,7 @@ use http::{
 use hyper::body::Incoming;
 use tracing::Instrument;
 
-pub(in crate::endpoints) use self::keeper::ForBrowser;
+pub(in crate::endpoints) use self::keeper::{ForBrowser, carries_session};
 pub(crate) use self::{
     android::AndroidApp,
     keeper::{BrowserKeeper, SESSION_COOKIE},

@@ -19,11 +19,12 @@ use serde::Deserialize;
 use tracing::{info, warn};
 
 use self::record::Recorded;
-use super::{exchange::Exchange, rate::Rate, whole_body::Readers};
+use super::{exchange::Exchange, whole_body::Readers};
 use crate::{
     apple::Notification,
     authn::{Dialect, Realm, Rejection},
     peers::{NOWHERE, Peers},
+    rate::Rate,
     telemetry::{Metrics, NotificationLabels, causes},
     verify::{UnverifiedToken, Verifier, VerifyError},
 };

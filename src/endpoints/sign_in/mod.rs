@@ -44,7 +44,6 @@ use super::{
     cors::{Cors, is_preflight},
     exchange::Exchange,
     notifications::Recorder,
-    rate::Rate,
     whole_body::Readers,
 };
 use crate::{
@@ -52,6 +51,7 @@ use crate::{
     authn::{Policy, Realm, Rejection},
     clock::Clock,
     peers::Peers,
+    rate::Rate,
     telemetry::Metrics,
     upstream::X_REQUEST_ID,
     verify::{Sessions, Verifier},

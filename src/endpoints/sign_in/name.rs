@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_no_name() {
+    fn what_names_nobody_is_no_name() {
         for nothing in [
             "null",
             "{}",
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_cleaned() {
+    fn a_name_loses_what_does_not_print_and_what_is_too_long() {
         for (sent, kept) in [
             ("  Jane \t\r\n Doe ", "Jane Doe"),
             ("Ja\u{0}ne\u{7f}\u{9b}\u{1b}[31m", "Jane[31m"),

@@ -1,10 +1,6 @@
 //! The PEM files, and the rustls configuration that they make.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 use rustls::{
     RootCertStore, ServerConfig,
@@ -18,7 +14,7 @@ use rustls::{
     },
 };
 
-use super::{ClientCertificates, TlsSettings, expiry::not_after};
+use super::{ClientCertificates, Pem, TlsSettings, expiry::not_after};
 
 /// RFC 9113 §3.2.
 pub(super) const HTTP_2: &[u8] = b"h2";
@@ -36,11 +32,11 @@ pub(crate) enum TlsError {
         /// Why not.
         source: io::Error,
     },
-    /// A file is not what it should be.
-    #[error("{path} is not PEM, or lacks what should be in it")]
+    /// A file, or what is in place of one, is not what it should be.
+    #[error("{of} is not PEM, or lacks what should be in it")]
     Pem {
         /// Which.
-        path: PathBuf,
+        of: Pem,
         /// What is wrong.
         source: pem::Error,
     },
@@ -72,12 +68,12 @@ pub(super) struct Loaded {
 impl Files {
     pub(super) async fn read(settings: &TlsSettings) -> Result<Self, TlsError> {
         Ok(Self {
-            certificate: read(&settings.certificate).await?,
-            key: read(&settings.key).await?,
+            certificate: settings.certificate.read().await?,
+            key: settings.key.read().await?,
             authorities: match &settings.clients {
                 ClientCertificates::NotAsked => Vec::new(),
                 ClientCertificates::Optional(path) | ClientCertificates::Required(path) => {
-                    read(path).await?
+                    Pem::File(path.clone()).read().await?
                 }
             },
         })
@@ -96,7 +92,7 @@ impl Files {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chain = certificates(&self.certificate, &settings.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|source| TlsError::Pem { path: settings.key.clone(), source })?;
+            .map_err(|source| TlsError::Pem { of: settings.key.clone(), source })?;
         let expires_at = chain.first().and_then(|own| not_after(own)).ok_or(TlsError::Validity)?;
 
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -120,7 +116,7 @@ impl Files {
             ClientCertificates::Required(path) => (path, true),
         };
         let mut authorities = RootCertStore::empty();
-        for authority in certificates(&self.authorities, path)? {
+        for authority in certificates(&self.authorities, &Pem::File(path.clone()))? {
             authorities.add(authority).map_err(TlsError::Pair)?;
         }
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
@@ -128,13 +124,9 @@ impl Files {
     }
 }
 
-async fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    tokio::fs::read(path).await.map_err(|source| TlsError::Read { path: path.to_owned(), source })
-}
-
 /// All certificates of a file, of which there is at least one.
-fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let unusable = |source| TlsError::Pem { path: path.to_owned(), source };
+fn certificates(pem: &[u8], of: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unusable = |source| TlsError::Pem { of: of.clone(), source };
     let all: Vec<_> =
         CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(unusable)?;
     if all.is_empty() { Err(unusable(pem::Error::NoItemsFound)) } else { Ok(all) }

@@ -6,6 +6,7 @@
 mod expiry;
 mod fault;
 mod files;
+mod pem;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -21,16 +22,17 @@ use crate::telemetry::{CertificateLabels, HandshakeFailureLabels, Metrics};
 
 pub(super) use self::fault::HandshakeFault;
 use self::files::{Files, HTTP_2, Loaded, TlsError};
+pub(crate) use self::pem::Pem;
 use super::{connection::Io, sniff::Protocol};
 
 /// How connections are secured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TlsSettings {
-    /// PEM: the server's certificate first, then the intermediate ones up to, but without, the root.
-    pub(crate) certificate: PathBuf,
+    /// The server's certificate first, then the intermediate ones up to, but without, the root.
+    pub(crate) certificate: Pem,
 
-    /// PEM: the certificate's private key (PKCS#8, SEC1 or PKCS#1), without a passphrase.
-    pub(crate) key: PathBuf,
+    /// The certificate's private key (PKCS#8, SEC1 or PKCS#1), without a passphrase.
+    pub(crate) key: Pem,
 
     /// Whether those who connect must show a certificate too.
     pub(crate) clients: ClientCertificates,

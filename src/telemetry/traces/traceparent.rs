@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn two_are_none() {
+    fn of_two_trace_parents_neither_is_followed() {
         let mut headers = HeaderMap::new();
         headers.append(TRACEPARENT, HeaderValue::from_static(EXAMPLE));
         assert!(TraceParent::of(&headers).is_some());

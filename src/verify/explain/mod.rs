@@ -153,7 +153,7 @@ pub struct ListedKeys(Vec<ListedSet>);
 #[derive(Debug)]
 struct ListedSet {
     set: JwkSet,
-    listed: Vec<Box<str>>,
+    names: Vec<Box<str>>,
     issuer: Issuer,
 }
 
@@ -165,10 +165,11 @@ impl ListedKeys {
     /// [`FetchFault`] when it is none, or holds no usable key.
     pub fn parse(text: &[u8], issuer: Issuer) -> Result<Self, FetchFault> {
         let set = JwkSet::parse(text, &issuer)?;
-        let keys = jwks::listed(text).map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
+        let keys =
+            jwks::wire_keys(text).map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
         let kid = |key: &Value| key.get("kid").and_then(Value::as_str).map(Box::from);
-        let listed = keys.iter().filter_map(kid).collect();
-        Ok(Self(vec![ListedSet { set, listed, issuer }]))
+        let names = keys.iter().filter_map(kid).collect();
+        Ok(Self(vec![ListedSet { set, names, issuer }]))
     }
 
     /// These keys and `further` ones, of another issuer.
@@ -184,7 +185,7 @@ impl ListedKeys {
 
     /// Whether some issuer listed a key of that name, usable or not.
     fn lists(&self, name: &str) -> bool {
-        self.0.iter().any(|source| source.listed.iter().any(|listed| **listed == *name))
+        self.0.iter().any(|source| source.names.iter().any(|listed| **listed == *name))
     }
 
     fn issuers(&self) -> String {
@@ -276,19 +277,19 @@ impl ListedKeys {
         let usable = |source: &ListedSet, kid: &str| {
             KeyId::new(kid).is_some_and(|kid| source.set.find(&kid).is_some())
         };
-        listed(self.0.iter().flat_map(|source| {
-            source.listed.iter().map(|kid| &**kid).filter(move |kid| usable(source, kid))
+        joined(self.0.iter().flat_map(|source| {
+            source.names.iter().map(|kid| &**kid).filter(move |kid| usable(source, kid))
         }))
     }
 }
 
 impl ClaimRules {
     fn client_id_names(&self) -> String {
-        listed(self.client_ids().iter().map(ClientId::as_str))
+        joined(self.client_ids().iter().map(ClientId::as_str))
     }
 }
 
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(|name| Printable::new(name).to_string()).collect::<Vec<_>>().join(", ")
 }
 

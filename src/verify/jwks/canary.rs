@@ -13,12 +13,15 @@ use tracing::{info, warn};
 
 use super::{
     super::{error::FetchFault, printable::Printable},
-    HttpsError, HttpsOptions, InvalidDuration, Issuer, JwkSet, TrustedUrl,
+    InvalidDuration, Issuer, JwkSet,
     cache::SourceCache,
     https::Document,
     pace,
 };
-use crate::telemetry::{DriftCheckLabels, DriftLabels, Metrics};
+use crate::{
+    https::{HttpsError, HttpsOptions, TrustedUrl},
+    telemetry::{DriftCheckLabels, DriftLabels, Metrics},
+};
 
 /// What is compared with what, and how often.
 #[derive(Clone, Debug)]

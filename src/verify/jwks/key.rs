@@ -99,7 +99,7 @@ pub(crate) struct VerifyingKey {
     issuer: Issuer,
     modulus: Vec<u8>,
     exponent: Vec<u8>,
-    signer: Signer,
+    public_key: PublicKey,
     read_at: Instant,
     /// Milliseconds after `read_at`. The end is in the key itself, so that it does not depend on when a task gets its turn.
     usable_for: AtomicU64,
@@ -108,13 +108,13 @@ pub(crate) struct VerifyingKey {
 /// What a signature is checked against. jsonwebtoken reads a key anew for each signature, which takes as long as a fifth of
 /// the check; so keys are read once, by the library that it has them read by. That both judge alike is tested, vector by
 /// vector.
-pub(super) enum Signer {
+pub(super) enum PublicKey {
     Prepared(ParsedPublicKey),
     /// A key that could not be read beforehand is jsonwebtoken's to refuse.
     Unprepared(DecodingKey),
 }
 
-impl Signer {
+impl PublicKey {
     const ALGORITHM: Algorithm = Algorithm::RS256;
 
     fn new(modulus: &[u8], exponent: &[u8]) -> Self {
@@ -154,7 +154,7 @@ fn verify_unprepared(
     signing_input: &[u8],
     signature: &str,
 ) -> Result<(), TokenFault> {
-    match crypto::verify(signature, signing_input, key, Signer::ALGORITHM) {
+    match crypto::verify(signature, signing_input, key, PublicKey::ALGORITHM) {
         Ok(true) => Ok(()),
         Ok(false) => Err(TokenFault::Signature(None)),
         Err(error) if matches!(error.kind(), ErrorKind::Base64(_)) => {
@@ -168,9 +168,9 @@ impl VerifyingKey {
     const NO_END: u64 = u64::MAX;
 
     pub(super) fn new(key_id: KeyId, issuer: Issuer, modulus: Vec<u8>, exponent: Vec<u8>) -> Self {
-        let signer = Signer::new(&modulus, &exponent);
+        let public_key = PublicKey::new(&modulus, &exponent);
         let (read_at, usable_for) = (Instant::now(), AtomicU64::new(Self::NO_END));
-        Self { key_id, issuer, modulus, exponent, signer, read_at, usable_for }
+        Self { key_id, issuer, modulus, exponent, public_key, read_at, usable_for }
     }
 
     /// Its name.
@@ -194,7 +194,7 @@ impl VerifyingKey {
         signing_input: &[u8],
         signature: &str,
     ) -> Result<(), TokenFault> {
-        self.signer.verify(signing_input, signature)
+        self.public_key.verify(signing_input, signature)
     }
 
     /// Whether the issuer took the key back, or it became too old to be believed. Verdicts that lean on it end with it.
@@ -223,8 +223,8 @@ impl VerifyingKey {
 
     /// The same key as jsonwebtoken reads it.
     #[cfg(test)]
-    pub(super) fn unprepared(&self) -> Signer {
-        Signer::unprepared(&self.modulus, &self.exponent)
+    pub(super) fn unprepared(&self) -> PublicKey {
+        PublicKey::unprepared(&self.modulus, &self.exponent)
     }
 
     /// Whether both are the same key under the same name; a name can be given to another key.

@@ -15,6 +15,7 @@
 //! Several sources may stand side by side, each with an issuer, a cooldown and a refresher of its own. The `kid` finds the
 //! key; that the `iss` of the token is the key's issuer is checked where the claims are judged.
 
+mod addresses;
 mod cache;
 mod canary;
 mod disk;
@@ -39,26 +40,26 @@ use tokio_util::{
 };
 use tracing::Instrument;
 
-pub(crate) use self::https::{has_content_encoding, is_html};
 use self::{
     cache::SourceCache,
-    progress::{Board, Place},
+    progress::{Board, BoardPlace},
     refresher::Refresher,
 };
 pub use self::{
     canary::CanarySettings,
-    https::{HttpsError, HttpsJwks, HttpsOptions},
+    https::HttpsJwks,
     key::{Issuer, KeyId},
     settings::{InvalidDuration, JwksSettings},
-    source::{Fetch, FileJwks, FixedJwks, JwksSource, TrustedUrl},
+    source::{Fetch, FileJwks, FixedJwks, JwksSource},
 };
 pub(super) use self::{
     key::VerifyingKey,
-    set::{JwkSet, listed},
+    set::{JwkSet, wire_keys},
 };
 use super::error::{FetchFault, TokenFault, VerifyError};
 use crate::{
     clock::Clock,
+    https::HttpsError,
     telemetry::{Metrics, traces::spans},
 };
 
@@ -134,7 +135,7 @@ impl JwksCache {
         let new_cache = |_| SourceCache::new(settings.clone(), metrics.clone());
         let caches: Arc<[SourceCache]> = sources.iter().map(new_cache).collect();
         let issuers = sources.iter().map(|source| source.issuer.clone()).collect();
-        let (places, board) = Place::of(sources.len(), metrics);
+        let (places, board) = BoardPlace::of(sources.len(), metrics);
         let stop = CancellationToken::new();
         for (index, (source, place)) in sources.into_iter().zip(places).enumerate() {
             let refresher = Refresher::new(

@@ -55,13 +55,13 @@ pub(super) type Board = Vec<Progress>;
 
 /// One source's place on the board.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct BoardPlace {
     board: Arc<watch::Sender<Board>>,
     index: usize,
     metrics: Metrics,
 }
 
-impl Place {
+impl BoardPlace {
     /// A board of `sources` places.
     pub(super) fn of(
         sources: usize,

@@ -17,7 +17,7 @@ use super::{
     fetched::Fetched,
     kept::KeptSet,
     pace,
-    progress::Place,
+    progress::BoardPlace,
     writer::Writer,
 };
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 pub(super) struct Seat {
     pub(super) caches: Arc<[SourceCache]>,
     pub(super) index: usize,
-    pub(super) place: Place,
+    pub(super) place: BoardPlace,
 }
 
 pub(super) struct Refresher {

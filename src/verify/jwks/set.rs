@@ -26,7 +26,7 @@ impl JwkSet {
         if text.len() > Self::MAX_BYTES {
             return Err(FetchFault::Oversized { limit: Self::MAX_BYTES });
         }
-        let wire_keys = listed(text).map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
+        let wire_keys = wire_keys(text).map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
 
         let mut set = Self { keys: HashMap::with_capacity(wire_keys.len()), skipped: 0 };
         for wire_key in wire_keys {
@@ -106,7 +106,7 @@ pub(super) enum Adoption {
 }
 
 /// What stands in the array `keys`, keys or not. A derived reader would take `[[…]]` for an object with that one member.
-pub(crate) fn listed(text: &[u8]) -> Result<Vec<Value>, serde_json::Error> {
+pub(crate) fn wire_keys(text: &[u8]) -> Result<Vec<Value>, serde_json::Error> {
     let mut set: Map<String, Value> = serde_json::from_slice(text)?;
     match set.remove("keys") {
         Some(Value::Array(keys)) => Ok(keys),

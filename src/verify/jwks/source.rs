@@ -4,7 +4,6 @@ use std::{fmt, future::Future, path::PathBuf, pin::Pin};
 
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
-use url::{Host, Url};
 
 use super::{super::error::FetchFault, JwkSet};
 
@@ -21,77 +20,6 @@ pub trait JwksSource: fmt::Debug + Send + Sync {
     /// leaves a place leaves its keys. Nothing, where the source itself tells one place from another.
     fn place(&self) -> String {
         String::new()
-    }
-}
-
-/// An address that secrets and keys may travel to and from: `https`, or `http` to this machine's loopback, which is what
-/// simulators serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrustedUrl(Url);
-
-impl TrustedUrl {
-    /// Apple's keys (<https://developer.apple.com/documentation/signinwithapplerestapi/fetch-apple's-public-key-for-verifying-token-signature>).
-    pub const APPLE_KEYS: &'static str = "https://appleid.apple.com/auth/keys";
-    /// Where Apple is asked for tokens, without the path.
-    pub const APPLE: &'static str = "https://appleid.apple.com";
-    /// Apple's discovery document (OpenID Connect Discovery 1.0 §4).
-    pub const APPLE_DISCOVERY: &'static str =
-        "https://appleid.apple.com/.well-known/openid-configuration";
-
-    /// The address of Apple's keys.
-    #[must_use]
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "a constant, checked by a test"
-    )]
-    pub fn apple_keys() -> Self {
-        Self::new(Self::APPLE_KEYS.parse().expect("the constant is a URL"))
-            .expect("the constant is https")
-    }
-
-    /// Where Apple is asked for tokens.
-    #[must_use]
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "a constant, checked by a test"
-    )]
-    pub fn apple() -> Self {
-        Self::new(Self::APPLE.parse().expect("the constant is a URL"))
-            .expect("the constant is https")
-    }
-
-    /// The address of Apple's discovery document, which says nothing that we act on: see [`CanarySettings`].
-    ///
-    /// [`CanarySettings`]: super::CanarySettings
-    #[must_use]
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "a constant, checked by a test"
-    )]
-    pub fn apple_discovery() -> Self {
-        Self::new(Self::APPLE_DISCOVERY.parse().expect("the constant is a URL"))
-            .expect("the constant is https")
-    }
-
-    /// Takes `url` if it can be trusted on its way; `None` for plain `http` to elsewhere, and for other schemes.
-    #[must_use]
-    pub fn new(url: Url) -> Option<Self> {
-        let loopback = match url.host()? {
-            Host::Domain(name) => name == "localhost",
-            Host::Ipv4(address) => address.is_loopback(),
-            Host::Ipv6(address) => address.is_loopback(),
-        };
-        let trusted = url.scheme() == "https" || (url.scheme() == "http" && loopback);
-        trusted.then_some(Self(url))
-    }
-
-    /// The address.
-    #[must_use]
-    pub const fn as_url(&self) -> &Url {
-        &self.0
     }
 }
 
@@ -145,35 +73,5 @@ impl FixedJwks {
 impl JwksSource for FixedJwks {
     fn fetch(&self) -> Fetch<'_> {
         Box::pin(std::future::ready(Ok(self.text.clone())))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_http_is_trusted_to_loopback_only() {
-        let trusted = |url: &str| TrustedUrl::new(url.parse().unwrap()).is_some();
-        for url in [
-            "https://appleid.apple.com/auth/keys",
-            "http://127.0.0.1:9/keys",
-            "http://[::1]/",
-            "http://localhost/",
-        ] {
-            assert!(trusted(url), "{url}");
-        }
-        for url in [
-            "http://appleid.apple.com/",
-            "http://localhost.evil.example/",
-            "http://10.0.0.1/",
-            "file:///keys",
-            "ftp://127.0.0.1/",
-        ] {
-            assert!(!trusted(url), "{url}");
-        }
-        assert_eq!(TrustedUrl::apple_keys().as_url().as_str(), TrustedUrl::APPLE_KEYS);
-        assert_eq!(TrustedUrl::apple().as_url().as_str(), "https://appleid.apple.com/");
-        assert_eq!(TrustedUrl::apple_discovery().as_url().as_str(), TrustedUrl::APPLE_DISCOVERY);
     }
 }

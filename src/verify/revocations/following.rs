@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::{
     super::{
-        followed::{Followed, Following},
+        followed::{Followed, StoreLink},
         identity::Subject,
     },
     ClientGroups, Revocation, Revocations,
@@ -34,8 +34,8 @@ impl Revocations {
 }
 
 impl Followed for Revocations {
-    fn following(&self) -> &Following {
-        &self.0.following
+    fn link(&self) -> &StoreLink {
+        &self.0.link
     }
 
     fn take(&self, record: &Record) -> bool {

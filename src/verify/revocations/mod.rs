@@ -16,12 +16,12 @@ use aws_lc_rs::rand;
 use tokio::sync::watch;
 
 pub(crate) use self::groups::ClientGroups;
-pub use self::revocation::{InvalidRevocation, Revocation};
+pub use self::revocation::Revocation;
 use self::shards::Shards;
 use super::{
     builder::VerifierBuilder,
     error::{TokenFault, VerifyError},
-    followed::Following,
+    followed::StoreLink,
     freshness::RefusalList,
     identity::{ClientId, Identity, Subject},
 };
@@ -38,7 +38,7 @@ pub struct Revocations(Arc<List>);
 struct List {
     settings: RevocationsSettings,
     shards: Shards,
-    following: Following,
+    link: StoreLink,
     changes: watch::Sender<()>,
     blinding_key: [u8; 32],
     clock: Arc<dyn Clock>,
@@ -78,7 +78,7 @@ impl Revocations {
     pub fn new() -> Self {
         let clock = Arc::new(SystemClock);
         let list = Self::following(RevocationsSettings::default(), clock, Metrics::new());
-        list.0.following.freshness.confirm_for_good();
+        list.0.link.freshness.confirm_for_good();
         list
     }
 
@@ -89,12 +89,11 @@ impl Revocations {
         metrics: Metrics,
     ) -> Self {
         let shards = Shards::new(&settings.groups);
-        let (changes, following) =
-            (watch::Sender::new(()), Following::new(RefusalList::Revocations));
+        let (changes, link) = (watch::Sender::new(()), StoreLink::new(RefusalList::Revocations));
         let mut blinding_key = [0; 32];
         // Without randomness there is no TLS either; names in the log are then blinded by a key that is no secret.
         rand::fill(&mut blinding_key).ok();
-        Self(Arc::new(List { settings, shards, following, changes, blinding_key, clock, metrics }))
+        Self(Arc::new(List { settings, shards, link, changes, blinding_key, clock, metrics }))
     }
 
     /// How many subjects are on it, lifted ones included.
@@ -132,7 +131,7 @@ impl Revocations {
         if let Some(revoked_at) = self.revoked_at(identity) {
             return Err(TokenFault::Revoked { revoked_at }.into());
         }
-        Ok(self.0.following.freshness.check(self.0.settings.max_staleness)?)
+        Ok(self.0.link.freshness.check(self.0.settings.max_staleness)?)
     }
 
     /// Resolves when `identity` is revoked, which may be never.
@@ -154,7 +153,7 @@ impl Revocations {
             tokio::select! {
                 // The sender is here, so that it cannot be closed.
                 _ = changes.changed() => {}
-                () = self.0.following.freshness.may_be_over(self.0.settings.max_staleness) => {}
+                () = self.0.link.freshness.may_be_over(self.0.settings.max_staleness) => {}
             }
         }
     }
@@ -197,12 +196,12 @@ impl Revocations {
 
     /// Waits until the list has been read.
     pub(crate) async fn loaded(&self) {
-        self.0.following.freshness.confirmed().await;
+        self.0.link.freshness.confirmed().await;
     }
 
     /// How long ago it was certain that this is the list; none before the first time.
     pub(crate) fn age(&self) -> Option<Duration> {
-        self.0.following.freshness.age()
+        self.0.link.freshness.age()
     }
 
     /// Tells the metrics how old the list is.

@@ -1,6 +1,6 @@
 //! What is on the list.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use super::super::identity::{ClientId, Subject};
 use crate::clock::UnixTime;
@@ -13,11 +13,6 @@ pub struct Revocation {
     pub(super) revoked_at: UnixTime,
     pub(super) lifted_at: UnixTime,
 }
-
-/// Not a revocation.
-#[derive(Debug, thiserror::Error)]
-#[error("a subject is 1 to 255 visible ASCII characters")]
-pub struct InvalidRevocation;
 
 impl Revocation {
     /// Revokes the tokens of `subject` that were issued at `revoked_at` or before: in all apps, unless
@@ -70,14 +65,5 @@ impl Revocation {
     #[must_use]
     pub fn is_lifted(&self) -> bool {
         self.lifted_at >= self.revoked_at
-    }
-}
-
-impl FromStr for Subject {
-    type Err = InvalidRevocation;
-
-    /// A subject that an operator names.
-    fn from_str(text: &str) -> Result<Self, InvalidRevocation> {
-        Self::new(text).ok_or(InvalidRevocation)
     }
 }

@@ -174,7 +174,7 @@ async fn whoever_was_let_in_may_stay_for_as_long_as_the_list_can_be_relied_on() 
 }
 
 #[test]
-fn what_a_store_lost_is_written_there_again() {
+fn revocations_that_a_store_lost_are_written_there_again() {
     let (list, _) = in_groups();
     for subject in ["001", "002", "003"] {
         list.add(revocation(subject, NOW).for_app(app("com.example.web")));

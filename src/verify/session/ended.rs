@@ -16,7 +16,7 @@ use tracing::info;
 use super::{
     super::{
         error::VerifyError,
-        followed::{Followed, Following},
+        followed::{Followed, StoreLink},
         freshness::{ListFault, RefusalList},
     },
     SessionFault, SessionId,
@@ -32,7 +32,7 @@ pub(super) struct EndedSessions {
     until: RwLock<HashMap<SessionId, UnixTime>>,
     /// How many there are: no lock is taken for this.
     count: AtomicUsize,
-    following: Following,
+    link: StoreLink,
     /// How old the list may be while its store cannot be reached; any age unless set.
     max_staleness: Option<Duration>,
     changes: watch::Sender<()>,
@@ -50,7 +50,7 @@ impl EndedSessions {
         Self {
             until: RwLock::default(),
             count: AtomicUsize::new(0),
-            following: Following::new(RefusalList::EndedSessions),
+            link: StoreLink::new(RefusalList::EndedSessions),
             max_staleness,
             changes: watch::Sender::new(()),
             clock,
@@ -72,7 +72,7 @@ impl EndedSessions {
     }
 
     fn reliable(&self) -> Result<(), ListFault> {
-        self.following.freshness.check(self.max_staleness)
+        self.link.freshness.check(self.max_staleness)
     }
 
     pub(super) fn contains(&self, id: &SessionId) -> bool {
@@ -103,12 +103,12 @@ impl EndedSessions {
 
     /// Waits until the list has been read.
     pub(super) async fn loaded(&self) {
-        self.following.freshness.confirmed().await;
+        self.link.freshness.confirmed().await;
     }
 
     /// Relies on the list as it is, for ever.
     pub(super) fn rely(&self) {
-        self.following.freshness.confirm_for_good();
+        self.link.freshness.confirm_for_good();
     }
 
     /// Forgets those whose tokens have all expired.
@@ -150,8 +150,8 @@ impl fmt::Debug for EndedSessions {
 }
 
 impl Followed for EndedSessions {
-    fn following(&self) -> &Following {
-        &self.following
+    fn link(&self) -> &StoreLink {
+        &self.link
     }
 
     fn take(&self, record: &Record) -> bool {

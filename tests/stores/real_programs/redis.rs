@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use tokio::{
@@ -12,11 +12,13 @@ use tokio::{
     sync::watch,
 };
 
-use crate::support::{eventually, program::free_address, secure::Authority, spawn};
+use crate::support::{
+    eventually, process::Process, program::free_address, secure::Authority, spawn,
+};
 
 /// A running `redis-server` that writes nothing to disk.
 pub(crate) struct Redis {
-    child: Child,
+    process: Process,
     address: SocketAddr,
     secured: Option<SocketAddr>,
     arguments: Vec<String>,
@@ -32,8 +34,8 @@ impl Redis {
         let fixed = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"];
         let arguments: Vec<_> =
             fixed.iter().chain(further).map(|word| (*word).to_owned()).collect();
-        let child = launch(&arguments, folder.path());
-        let redis = Self { child, address, secured: None, arguments, folder };
+        let process = launch(&arguments, folder.path());
+        let redis = Self { process, address, secured: None, arguments, folder };
         redis.listens().await;
         redis
     }
@@ -71,13 +73,12 @@ impl Redis {
 
     /// Ends it at once; what it held is gone.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill();
     }
 
     /// Starts it again in the same place, empty.
     pub(crate) async fn restart(&mut self) {
-        self.child = launch(&self.arguments, self.folder.path());
+        self.process = launch(&self.arguments, self.folder.path());
         self.listens().await;
     }
 
@@ -103,17 +104,10 @@ impl Redis {
     }
 }
 
-fn launch(arguments: &[String], folder: &Path) -> Child {
+fn launch(arguments: &[String], folder: &Path) -> Process {
     let mut command = Command::new("redis-server");
     command.args(arguments).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("redis-server is installed")
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+    Process::start(&mut command)
 }
 
 /// A way to a server that can be cut: connections end, and new ones are ended at once, until it heals.

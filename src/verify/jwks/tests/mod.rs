@@ -132,7 +132,7 @@ async fn two_hundred_callers_at_a_cold_start_share_one_fetch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_who_hangs_up_cancels_nothing() {
+async fn a_fetch_goes_on_when_who_asked_for_it_is_gone() {
     let source = Arc::new(Script { slowness: Duration::from_secs(3), ..Script::default() });
     source.now_answers(Ok(vec!["a"]));
     let keys = start(&source);

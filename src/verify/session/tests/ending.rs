@@ -99,7 +99,7 @@ async fn no_session_opens_before_it_is_known_which_were_ended() {
 }
 
 #[tokio::test]
-async fn what_a_store_lost_is_written_there_again() {
+async fn ended_sessions_that_a_store_lost_are_written_there_again() {
     let scene = Scene::new().await;
     let [tokens, other] = [(); 2].map(|()| scene.begin());
     scene.sessions.end(&tokens.session_id).await.unwrap();
