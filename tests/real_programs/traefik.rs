@@ -44,7 +44,7 @@ gateway::tests!("needs traefik", super::TRAEFIK, judges_the_request_as_it_is_tid
 
 #[tokio::test]
 #[ignore = "needs traefik"]
-async fn traefik_passes_no_spoofed_trailer() {
+async fn traefik_passes_no_spoofed_trailer_on() {
     gateway::lets_no_spoofed_trailer_through(&TRAEFIK).await;
 }
 
