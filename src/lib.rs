@@ -99,7 +99,8 @@
 //! 11. A notification of Apple's is answered 200 only when what it says is stored. A request waits for no store: the list of
 //!     revocations and that of ended sessions are in memory, and until they have been read once nobody is let in by a token.
 //! 12. A revocation is remembered for as long as any token or session that it refuses could be accepted; tokens older than
-//!     that are refused for their age. A refresh token is used up before the next one is made.
+//!     that are refused for their age. A refresh token is used up before the next one is made. When a session is over at the
+//!     latest is sealed inside it, and that it was ended is remembered for as long.
 //! 13. A browser is sent to Apple's page and to origins that the operator wrote, and gets no cookie under any other host. Whoever
 //!     is let in by one is asked where the request comes from.
 //! 14. What is good for one sign-in, a nonce or a token, is stored as used before anything comes of that sign-in; who it is

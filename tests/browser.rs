@@ -261,10 +261,18 @@ async fn two_tabs_do_not_take_each_others_sign_in_away() {
     let one = Asked::of(&browser.open("/auth/apple/start?return_to=/one").await);
     let other = Asked::of(&browser.open("/auth/apple/start?return_to=/other").await);
     assert_eq!(browser.states().len(), 2);
+    let mut sessions = Vec::new();
     for (asked, place) in [(&one, "/one"), (&other, "/other")] {
         let reply =
             browser.post(CALLBACK, &answer(&house, asked, &asked.token()), From::Apple).await;
         assert_eq!((reply.status, reply.header("location")), (303, vec![place]));
+        sessions.push(browser.cookie(SESSION).unwrap().value.clone());
+    }
+    // The first session's cookie is gone, and so is the session.
+    for (session, status) in [(&sessions[0], 401), (&sessions[1], 200)] {
+        let lines = format!("Cookie: {SESSION}={session}\r\n");
+        let reply = Browser::new(&house).send("GET /api/x", From::Own, &lines, "").await;
+        assert_eq!(reply.status, status, "{reply:?}");
     }
 }
 

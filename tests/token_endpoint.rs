@@ -148,11 +148,14 @@ async fn a_code_from_the_web_is_exchanged_with_the_address_that_it_was_sent_to()
         scene.endpoint.exchange(&id(WEB), &code(&issued), uri.as_ref()).await
     };
     for other in [None, Some("https://app.example/auth/apple/callback/")] {
-        assert_code(exchange(other).await, "apple_invalid_client");
+        let fault = assert_code(exchange(other).await, "apple_other_redirect_uri");
+        assert_eq!((fault.fault(), fault.is_operator_alarm()), (Fault::Caller, false));
     }
     exchange(Some(CALLBACK)).await.unwrap();
     let native = &scene.apple.asked()[0];
     assert_eq!(native.field("redirect_uri"), None);
+    let told = scene.metric(&format!(r#"siwa_apple_client_refused{{client_id="{WEB}"}} 1"#));
+    assert!(!told, "Apple knows the app, and nobody has anything to mend");
 }
 
 #[tokio::test]
@@ -168,7 +171,9 @@ async fn every_error_of_apples_has_a_reason_and_somebody_whose_fault_it_is() {
         ("server_error", "apple_other_error", Fault::Us, false),
     ] {
         let refusal = Failure::Refusal(http::StatusCode::BAD_REQUEST, error.to_owned());
-        scene.apple.fail_api_times(refusal, 1);
+        // Whether it is the app that Apple does not know is asked by itself.
+        let times = if error == "invalid_client" { 2 } else { 1 };
+        scene.apple.fail_api_times(refusal, times);
         let found = assert_code(scene.exchange(&scene.code()).await, expected);
         assert_eq!((found.fault(), found.is_operator_alarm()), (fault, is_alarm), "{error}");
         assert!(!found.is_uncertain(), "{error}: Apple said no, and the code is as it was");

@@ -65,6 +65,11 @@ impl Operation {
         }
     }
 
+    /// Whether `fault` may be the caller's, or the operator's: a probe tells.
+    const fn is_ambiguous(self, fault: &AppleFault) -> bool {
+        matches!(self, Self::Exchange) && fault.is_invalid_client()
+    }
+
     const fn label(self) -> &'static str {
         match self {
             Self::Exchange => "exchange",
@@ -162,22 +167,28 @@ impl AppleApi {
     /// Counts, and says what an operator has to know.
     fn note(&self, operation: Operation, client_id: &ClientId, fault: Option<&AppleFault>) {
         let Inner { metrics, secrets, .. } = &*self.0;
-        let (operation, result) = (operation.label(), fault.map_or("ok", AppleFault::code));
-        metrics.apple_requests.get_or_create(&AppleRequestLabels { operation, result }).inc();
+        let (label, result) = (operation.label(), fault.map_or("ok", AppleFault::code));
+        let labels = AppleRequestLabels { operation: label, result };
+        metrics.apple_requests.get_or_create(&labels).inc();
         match fault {
             None => self.end_alarm(client_id),
             // Of a grant Apple judges only when it knows who asks.
             Some(AppleFault::Refused { error: AppleError::InvalidGrant, .. }) => {
                 self.end_alarm(client_id);
             }
-            Some(fault) if fault.is_operator_alarm() => {
+            Some(fault) if fault.is_operator_alarm() && !operation.is_ambiguous(fault) => {
                 // One that was signed by a clock that is right again by now must not stay.
                 secrets.forget(client_id);
                 self.raise_alarm(client_id, fault);
             }
             Some(fault) => {
                 let cause = causes(fault);
-                warn!(operation, reason = result, cause, "Apple did not do what it was asked");
+                warn!(
+                    operation = label,
+                    reason = result,
+                    cause,
+                    "Apple did not do what it was asked"
+                );
             }
         }
     }
@@ -201,11 +212,19 @@ impl AppleApi {
         }
     }
 
+    /// Whether it is known already that Apple does not know the app `client_id` by the key.
+    pub(super) fn is_alarmed(&self, client_id: &ClientId) -> bool {
+        self.0.metrics.apple_client_refused.get_or_create(&labels_of(client_id)).get() == 1
+    }
+
     /// Sets the alarm of `client_id`, and says what it was.
     fn alarm(&self, client_id: &ClientId, value: i64) -> i64 {
-        let labels = AppleClientLabels { client_id: client_id.as_str().into() };
-        self.0.metrics.apple_client_refused.get_or_create(&labels).set(value)
+        self.0.metrics.apple_client_refused.get_or_create(&labels_of(client_id)).set(value)
     }
+}
+
+fn labels_of(client_id: &ClientId) -> AppleClientLabels {
+    AppleClientLabels { client_id: client_id.as_str().into() }
 }
 
 /// `application/x-www-form-urlencoded`: our names first, then `fields`.

@@ -4,8 +4,8 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::verify::{Fault, Printable};
 
-/// Why Apple did not do what it was asked. The first two variants are never mixed up with the last: *no* is not *we could not
-/// tell*.
+/// Why Apple did not do what it was asked. The first two variants are never mixed up with the last two: *no* is not *we could
+/// not tell*.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppleFault {
@@ -17,6 +17,10 @@ pub enum AppleFault {
         /// What it says besides, which is for people.
         description: Option<ErrorDescription>,
     },
+    /// Apple knows the app by its key, and not the code together with the `redirect_uri` that was sent with it: the code was
+    /// sent elsewhere, or is from the web and came without one.
+    #[error("Apple refuses the code: it was sent to another redirect_uri")]
+    OtherRedirectUri,
     /// Nothing was asked: no client secret could be signed.
     #[error("no client secret could be signed")]
     Unsigned,
@@ -37,7 +41,8 @@ pub enum AppleError {
     /// `invalid_request`: a parameter is missing, unknown or there twice, or the person withdrew consent meanwhile.
     InvalidRequest,
     /// `invalid_client`: the client secret is no good. The key was revoked or belongs to another team, the Team ID or Key ID
-    /// is wrong, the client id is none of the key's group, or our clock is wrong; or the `redirect_uri` is another one.
+    /// is wrong, the client id is none of the key's group, or our clock is wrong. (It is Apple's word for another `redirect_uri`,
+    /// too: see [`AppleFault::OtherRedirectUri`].)
     InvalidClient,
     /// `invalid_grant`: the code was used, has expired or is another app's; or the refresh token was revoked. The person has
     /// to sign in again.
@@ -171,6 +176,7 @@ impl AppleFault {
                 AppleError::InvalidScope => "apple_invalid_scope",
                 AppleError::Other(_) => "apple_other_error",
             },
+            Self::OtherRedirectUri => "apple_other_redirect_uri",
             Self::Unsigned => "client_secret_unsigned",
             Self::Unavailable(unavailable) => match unavailable {
                 Unavailable::Unreachable(_) => "apple_unreachable",
@@ -186,11 +192,14 @@ impl AppleFault {
         }
     }
 
-    /// Whose fault it was. A grant that is no good is the caller's; what else Apple refuses is our way of asking.
+    /// Whose fault it was. A grant that is no good is the caller's, and so is a code that comes without its `redirect_uri`; what
+    /// else Apple refuses is our way of asking.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Refused { error: AppleError::InvalidGrant, .. } => Fault::Caller,
+            Self::Refused { error: AppleError::InvalidGrant, .. } | Self::OtherRedirectUri => {
+                Fault::Caller
+            }
             Self::Refused { .. } | Self::Unsigned => Fault::Us,
             Self::Unavailable(_) => Fault::Apple,
         }
@@ -210,8 +219,13 @@ impl AppleFault {
                 matches!(error, AppleError::InvalidClient | AppleError::UnauthorizedClient)
             }
             Self::Unsigned => true,
-            Self::Unavailable(_) => false,
+            Self::OtherRedirectUri | Self::Unavailable(_) => false,
         }
+    }
+
+    /// Whether Apple says that it does not know the app by the key, which it says of another `redirect_uri`, too.
+    pub(super) const fn is_invalid_client(&self) -> bool {
+        matches!(self, Self::Refused { error: AppleError::InvalidClient, .. })
     }
 
     /// Whether Apple may have done what it was asked although it cannot be told: a code may be spent, then.
@@ -220,6 +234,7 @@ impl AppleFault {
         match self {
             Self::Unavailable(Unavailable::Unreachable(_) | Unavailable::Throttled)
             | Self::Refused { .. }
+            | Self::OtherRedirectUri
             | Self::Unsigned => false,
             Self::Unavailable(_) => true,
         }

@@ -68,8 +68,9 @@ impl TokenEndpoint {
     ///
     /// # Errors
     ///
-    /// [`AppleFault`]; [`AppleError::InvalidGrant`] for a code that was used, has expired or is another app's. If the fault
-    /// [is uncertain](AppleFault::is_uncertain) the code may be spent all the same.
+    /// [`AppleFault`]; [`AppleError::InvalidGrant`] for a code that was used, has expired or is another app's, and
+    /// [`AppleFault::OtherRedirectUri`] for one that was sent elsewhere. If the fault [is uncertain](AppleFault::is_uncertain) the
+    /// code may be spent all the same.
     pub async fn exchange(
         &self,
         client_id: &ClientId,
@@ -78,7 +79,19 @@ impl TokenEndpoint {
     ) -> Result<TokenResponse, AppleFault> {
         let mut fields = vec![("grant_type", "authorization_code"), ("code", code.expose())];
         fields.extend(redirect_uri.map(|uri| ("redirect_uri", uri.as_str())));
-        TokenResponse::of(&self.api.post(Operation::Exchange, client_id, &fields).await?)
+        match self.api.post(Operation::Exchange, client_id, &fields).await {
+            Err(fault) if fault.is_invalid_client() => Err(self.whose(fault, client_id).await),
+            answer => TokenResponse::of(&answer?),
+        }
+    }
+
+    /// Whose `fault` it is that a code was refused: to Apple an app that it does not know by the key and a code that was sent to
+    /// another `redirect_uri` are the same. Of a code that it never issued it says something else, if it knows the app.
+    async fn whose(&self, fault: AppleFault, client_id: &ClientId) -> AppleFault {
+        if !self.api.is_alarmed(client_id) && self.probe(client_id).await.is_ok() {
+            return AppleFault::OtherRedirectUri;
+        }
+        fault
     }
 
     /// Asks whether the person still consents to the app `client_id`, which got the `refresh_token`. Once a day is enough:

@@ -13,7 +13,7 @@ use crate::{
     authn::Rejection,
     clock::{Clock, UnixTime},
     telemetry::causes,
-    verify::{AppleGrant, RefreshToken, SessionFault, SessionId, Sessions},
+    verify::{AppleGrant, RefreshToken, SessionFault, SessionId, SessionSpan, Sessions},
 };
 
 /// Asks Apple. Clones share what was asked of late.
@@ -94,7 +94,13 @@ impl AppleCheck {
             // Nobody else asks meanwhile.
             let again_at = now.saturating_add(Self::RETRY_AFTER);
             self.asked.insert(id, Asked { stood_at, again_at });
-            let asking = self.clone().ask(endpoint.clone(), id, grant.clone(), sessions.clone());
+            let asking = self.clone().ask(
+                endpoint.clone(),
+                id,
+                session.span(),
+                grant.clone(),
+                sessions.clone(),
+            );
             self.answer_by(deadline, asking).await
         };
         match consent {
@@ -125,6 +131,7 @@ impl AppleCheck {
         self,
         endpoint: TokenEndpoint,
         id: SessionId,
+        span: SessionSpan,
         grant: AppleGrant,
         sessions: Sessions,
     ) -> Consent {
@@ -136,7 +143,7 @@ impl AppleCheck {
             }
             Err(fault) if fault.is_invalid_grant() => {
                 info!(code = fault.code(), "Apple has ended a consent: its session ends");
-                end(&id, &sessions).await;
+                end(span, &sessions).await;
                 Consent::Withdrawn
             }
             Err(fault) => {
@@ -157,8 +164,8 @@ impl AppleCheck {
 }
 
 /// In force here in any case.
-async fn end(id: &SessionId, sessions: &Sessions) {
-    if let Err(error) = sessions.end(id).await {
+async fn end(span: SessionSpan, sessions: &Sessions) {
+    if let Err(error) = sessions.end_span(span).await {
         warn!(cause = causes(&error), "the end of a session could not be stored");
     }
 }

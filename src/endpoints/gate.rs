@@ -100,15 +100,27 @@ impl Gate {
         exchange: &mut Exchange,
     ) -> Result<Admitted, Rejection> {
         let admitted = admitted?;
-        if let (Some(browsers), Admitted::As(identity)) = (&self.browsers, &admitted) {
-            browsers.check_origin(method, headers)?;
-            if browsers.is_due(identity) {
-                // Rare, as it asks Apple.
-                let renewed = Box::pin(browsers.renewed(headers, exchange.apple_deadline()));
-                exchange.for_browser().cookie = renewed.await?;
-            }
+        if let Admitted::As(identity) = &admitted {
+            self.keep_session(identity, method, headers, exchange).await?;
         }
         Ok(admitted)
+    }
+
+    async fn keep_session(
+        &self,
+        identity: &Identity,
+        method: &Method,
+        headers: &HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<(), Rejection> {
+        let Some(browsers) = &self.browsers else { return Ok(()) };
+        browsers.check_origin(method, headers)?;
+        if browsers.is_due(identity) {
+            // Rare, as it asks Apple.
+            let renewed = Box::pin(browsers.renewed(headers, exchange.apple_deadline()));
+            exchange.for_browser().cookie = renewed.await?;
+        }
+        Ok(())
     }
 
     /// Notes what a browser gets that is refused.
@@ -188,18 +200,32 @@ impl Gate {
         }
     }
 
-    /// Who sends the request with these `headers`, wherever it goes.
+    /// Who sends the request with this `method` and these `headers`, wherever it goes. Their session goes on, and ends, as by
+    /// any other request.
     pub(super) async fn caller(
         &self,
+        method: &Method,
+        headers: &HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<Arc<Identity>, Rejection> {
+        let caller = self.judge_caller(method, headers, exchange).await;
+        if let (Some(_), Err(rejection)) = (&self.browsers, &caller) {
+            exchange.for_browser().cookie = BrowserKeeper::withdrawn(headers, rejection);
+        }
+        caller
+    }
+
+    async fn judge_caller(
+        &self,
+        method: &Method,
         headers: &HeaderMap,
         exchange: &mut Exchange,
     ) -> Result<Arc<Identity>, Rejection> {
         let caller = self.authenticator.require(headers, &Policy::permissive()).await;
-        match &caller {
-            Ok(identity) => exchange.proves(identity),
-            Err(_) => exchange.proves_nobody(headers),
-        }
-        caller
+        let identity = caller.inspect_err(|_no| exchange.proves_nobody(headers))?;
+        exchange.proves(&identity);
+        self.keep_session(&identity, method, headers, exchange).await?;
+        Ok(identity)
     }
 
     /// The email address of `identity`, if applications are told it.

@@ -66,10 +66,24 @@ impl Identity {
     ///
     /// [`TokenFault::Nonce`].
     pub fn check_nonce(&self, expected: &ExpectedNonce) -> Result<(), TokenFault> {
+        match self.require_nonce(expected) {
+            Err(TokenFault::Nonce(Mismatch::Missing)) if self.nonce_supported == Some(false) => {
+                Ok(())
+            }
+            required => required,
+        }
+    }
+
+    /// Likewise, where nothing excuses a token without a nonce: on the web, where Apple carries each, and for a nonce that
+    /// must not be used twice.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenFault::Nonce`].
+    pub fn require_nonce(&self, expected: &ExpectedNonce) -> Result<(), TokenFault> {
         match &self.nonce {
             Some(nonce) if expected.is_echoed_as(nonce) => Ok(()),
             Some(_) => Err(TokenFault::Nonce(Mismatch::Different)),
-            None if self.nonce_supported == Some(false) => Ok(()),
             None => Err(TokenFault::Nonce(Mismatch::Missing)),
         }
     }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{
     jwks::{Issuer, KeyId},
-    session::SessionId,
+    session::{SessionId, SessionSpan},
 };
 use crate::clock::UnixTime;
 
@@ -32,7 +32,7 @@ pub struct Identity {
     pub(super) not_before: Option<UnixTime>,
     pub(super) issued_at: UnixTime,
     pub(super) expires_at: UnixTime,
-    pub(super) session: Option<SessionId>,
+    pub(super) session: Option<SessionSpan>,
     pub(super) sealed_at: Option<UnixTime>,
 }
 
@@ -105,6 +105,14 @@ impl Identity {
     /// The session that they are in; none if they present Apple's token.
     #[must_use]
     pub const fn session_id(&self) -> Option<&SessionId> {
+        match &self.session {
+            Some(SessionSpan { id, .. }) => Some(id),
+            None => None,
+        }
+    }
+
+    /// The same, and when it is over at the latest.
+    pub(crate) const fn session_span(&self) -> Option<&SessionSpan> {
         self.session.as_ref()
     }
 

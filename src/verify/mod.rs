@@ -79,7 +79,7 @@ pub(crate) use self::{
     revocations::{ClientGroups, RevocationsSettings},
     seal::Purpose,
     secret::SecretText,
-    session::{Ending, SessionSurroundings},
+    session::{Ending, SessionSpan, SessionSurroundings},
 };
 pub use crate::https::{HttpsError, HttpsOptions, TrustedUrl};
 use crate::{

@@ -110,11 +110,106 @@ async fn a_sign_in_ends_in_time() {
 }
 
 #[tokio::test]
+async fn that_a_sign_in_is_over_is_remembered_for_longer_than_the_slowest_clock_takes_its_state() {
+    let begun_at = UnixTime::from_secs(1_800_000_000);
+    let clock = ManualClock::at(begun_at);
+    let key = key_file(1);
+    let house = House::build(&settings(&key, ""), Arc::new(clock.clone()), |_| {}).await;
+    house.ready().await;
+    let mut browser = Browser::new(&house);
+    let asked = Asked::of(&browser.open("/auth/apple/start").await);
+    let cookies = browser.cookies.clone();
+    // It ends at a replica whose clock is behind that of the one at which it began.
+    let behind = UnixTime::from_secs(1_799_999_945);
+    let answer = answer(&house, &asked, &asked.token().issued_at(behind));
+    clock.set(behind);
+    assert_eq!(browser.post(CALLBACK, &answer, From::Apple).await.status, 303);
+    browser.cookies = cookies;
+    browser.cookies.retain(|cookie| cookie.name != SESSION);
+    clock.set(begun_at.saturating_add(Duration::from_secs(599)));
+    refused(&house, &mut browser, &answer, "state_replayed").await;
+}
+
+#[tokio::test]
+async fn no_page_of_anybody_elses_takes_a_sign_in_away_that_is_under_way() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    let asked = Asked::of(&browser.open("/auth/apple/start?return_to=/a").await);
+    // `<img src>`, `<script src>`, `<iframe src>`, `fetch`: nobody sees Apple's page in any of them.
+    for (mode, destination) in
+        [("no-cors", "image"), ("no-cors", "script"), ("navigate", "iframe"), ("cors", "empty")]
+    {
+        for from in [From::Evil, From::Neighbour, From::Own] {
+            let lines = format!("Sec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {destination}\r\n");
+            let reply = browser.send("GET /auth/apple/start", from, &lines, "").await;
+            assert_eq!(reply.status, 400, "{from:?} {destination}");
+            assert!(reply.header("set-cookie").is_empty(), "{from:?} {destination}");
+        }
+    }
+    // A window that such a page opens again and again: there is room for some, and then the user is asked.
+    for round in 1..6 {
+        let reply = browser.open_from("/auth/apple/start?return_to=/b", From::Evil).await;
+        assert_eq!(reply.status, if round < 4 { 303 } else { 200 }, "{round}: {reply:?}");
+        if round >= 4 {
+            assert!(reply.body.contains("href=\"/auth/apple/start?return_to=%2Fb\""), "{reply:?}");
+            assert!(reply.header("set-cookie").is_empty(), "{round}");
+        }
+    }
+    let reply = browser.post(CALLBACK, &answer(&house, &asked, &asked.token()), From::Apple).await;
+    assert_eq!((reply.status, reply.header("location")), (303, vec!["/a"]));
+}
+
+#[tokio::test]
+async fn a_browser_too_old_to_say_what_it_wants_signs_in() {
+    let house = house("").await;
+    let reply = Browser::new(&house).send("GET /auth/apple/start", From::Typed, "", "").await;
+    Asked::of(&reply);
+}
+
+#[tokio::test]
+async fn a_neighbours_cookies_take_no_room_and_make_no_answer_long() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    let asked: Vec<_> = {
+        let mut asked = Vec::new();
+        for place in ["/a", "/b", "/c"] {
+            let start = format!("/auth/apple/start?return_to={place}");
+            asked.push((place, Asked::of(&browser.open(&start).await)));
+        }
+        asked
+    };
+    // Forty that are called as ours, one of them sealed by us, for another browser.
+    let mut elsewhere = Browser::new(&house);
+    elsewhere.open("/auth/apple/start").await;
+    let sealed = elsewhere.states()[0].clone();
+    let tossed: Vec<_> = (0..40).map(|it| format!("__Secure-siwa_state_evil{it:04}=x")).collect();
+    let lines = format!(
+        "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nCookie: {}={}; {}\r\n",
+        sealed.name,
+        sealed.value,
+        tossed.join("; ")
+    );
+    let reply = browser.send("GET /auth/apple/start", From::Typed, &lines, "").await;
+    Asked::of(&reply);
+    assert!(reply.header("set-cookie").len() <= 6, "{reply:?}");
+    for (place, asked) in &asked {
+        let form = answer(&house, asked, &asked.token());
+        let reply = browser.post(CALLBACK, &form, From::Apple).await;
+        assert_eq!((reply.status, reply.header("location")), (303, vec![*place]));
+    }
+}
+
+#[tokio::test]
 async fn apples_token_must_be_the_one_that_was_asked_for() {
     type Change = fn(TokenTemplate) -> TokenTemplate;
-    let attacks: [(&str, Change, &str); 9] = [
+    let attacks: [(&str, Change, &str); 10] = [
         ("another nonce", |it| it.nonce("another"), "token_nonce"),
         ("no nonce", |it| it.without("nonce"), "token_nonce"),
+        (
+            "no nonce, and said to be unable to carry one, which a web page's never is",
+            |it| it.without("nonce").claim("nonce_supported", false),
+            "token_nonce",
+        ),
         ("another app of ours", |it| it.audience("com.example.app"), "token_audience"),
         ("another app", |it| it.audience("com.evil.app"), "token_audience"),
         ("another code", |it| it.code("another"), "token_code_hash"),
@@ -283,8 +378,55 @@ async fn a_session_is_never_the_one_that_was_there_before() {
     assert_ne!(browser.cookie(SESSION).unwrap().value, planted);
     let copy = browser.cookie(SESSION).unwrap().clone();
     browser.post("/auth/apple/logout", "", From::Own).await;
-    let lines = format!("Cookie: {SESSION}={}\r\n", copy.value);
-    assert_eq!(browser.send("GET /api/x", From::Own, &lines, "").await.status, 401);
+    for value in [&planted, &copy.value] {
+        let lines = format!("Cookie: {SESSION}={value}\r\n");
+        assert_eq!(browser.send("GET /api/x", From::Own, &lines, "").await.status, 401);
+    }
+}
+
+/// What the application's path says of a request with this session alone.
+async fn code_of(house: &House, session: &str) -> String {
+    let lines = format!("Cookie: {SESSION}={session}\r\n");
+    let reply = Browser::new(house).send("GET /api/x", From::Own, &lines, "").await;
+    if reply.status == 200 {
+        return "good".to_owned();
+    }
+    reply.json()["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_session_ends_when_another_one_begins_in_its_place_and_not_before() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let old = browser.cookie(SESSION).unwrap().value.clone();
+    let asked = Asked::of(&browser.open("/auth/apple/start").await);
+    let cancelled = form(&[("state", asked.get("state")), ("error", "user_cancelled_authorize")]);
+    browser.post(CALLBACK, &cancelled, From::Apple).await;
+    assert_eq!(code_of(&house, &old).await, "good", "nothing came of it");
+
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    assert_eq!(code_of(&house, &old).await, "session_ended");
+    let new = browser.cookie(SESSION).unwrap().value.clone();
+    assert_eq!(code_of(&house, &new).await, "good");
+}
+
+#[tokio::test]
+async fn who_signs_out_by_two_cookies_is_signed_out_of_both_sessions() {
+    let house = house("").await;
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        let mut browser = Browser::new(&house);
+        sign_in(&mut browser, &house, "/auth/apple/start").await;
+        sessions.push(browser.cookie(SESSION).unwrap().value.clone());
+    }
+    let cookies = format!("{SESSION}={}; {SESSION}=x; {SESSION}={}", sessions[0], sessions[1]);
+    let lines = format!("Cookie: {cookies}\r\nContent-Length: 0\r\n");
+    let reply = Browser::new(&house).send("POST /auth/apple/logout", From::Own, &lines, "").await;
+    assert_eq!((reply.status, reply.header("set-cookie").len()), (204, 1));
+    for session in &sessions {
+        assert_eq!(code_of(&house, session).await, "session_ended");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use http::StatusCode;
+use serde_json::json;
 use siwa_proxy::{
     clock::{ManualClock, UnixTime},
     sim::{Apple, faults::Fault, people::Person, sign_in::SignIn},
@@ -13,10 +14,12 @@ use super::{
     Asked, CALLBACK, SESSION, WEB, form,
     jar::{Browser, From},
     key_file, settings,
+    told::telling,
 };
-use crate::support::{House, Recorder, Reply, eventually, exchange};
+use crate::support::{House, Recorder, Reply, eventually, exchange, granting};
 
 const RETURN_URL: &str = "https://app.example/auth/apple/callback";
+const USERINFO: &str = "/auth/apple/userinfo";
 
 /// A house that has a team key, and the clock that it lives by.
 struct Scene {
@@ -27,6 +30,11 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::asking(None, "").await
+    }
+
+    /// One whose token endpoint is at `url`, if not Apple's, and whose settings for browsers say `extra`.
+    async fn asking(url: Option<&str>, extra: &str) -> Self {
         let clock = ManualClock::at(UnixTime::from_secs(1_800_000_000));
         let apple = Arc::new(Apple::start(Arc::new(clock.clone())).await.unwrap());
         let (folder, key) =
@@ -41,8 +49,8 @@ impl Scene {
             key.team_id,
             key.key_id,
             file.display(),
-            apple.url(),
-            settings(&seal, ""),
+            url.map_or_else(|| apple.url(), str::to_owned),
+            settings(&seal, extra),
         );
         let house = House::between(apple, application, Arc::new(clock.clone()), &text).await;
         Self { house, clock, _folder: folder }
@@ -59,6 +67,12 @@ impl Scene {
     async fn sign_in(&self, browser: &mut Browser<'_>) -> Reply {
         let asked = Asked::of(&browser.open("/auth/apple/start?return_to=/a").await);
         browser.post(CALLBACK, &self.answer(&asked), From::Apple).await
+    }
+
+    /// How often a code of a browser's was redeemed.
+    fn redeemed(&self) -> usize {
+        let asked = self.house.apple.asked();
+        asked.iter().filter(|it| it.field("redirect_uri") == Some(RETURN_URL)).count()
     }
 
     /// How often Apple's token endpoint was asked for this.
@@ -93,13 +107,15 @@ async fn a_code_that_apple_does_not_take_begins_no_session() {
         (Fault::Garbage, 503),
         (Fault::Reset, 503),
     ] {
-        scene.house.apple.fail_api_times(fault.clone(), 1);
+        // Whether it is the app that Apple does not know is asked by itself.
+        let times = if format!("{fault:?}").contains("invalid_client") { 2 } else { 1 };
+        scene.house.apple.fail_api_times(fault.clone(), times);
         let mut browser = Browser::new(&scene.house);
-        let before = scene.asked("authorization_code");
+        let before = scene.redeemed();
         let reply = scene.sign_in(&mut browser).await;
         assert_eq!(reply.status, status, "{fault:?}");
         assert!(browser.cookie(SESSION).is_none(), "{fault:?}");
-        assert_eq!(scene.asked("authorization_code"), before + 1, "{fault:?}: never twice");
+        assert_eq!(scene.redeemed(), before + 1, "{fault:?}: never twice");
         assert!(reply.body.contains("Sign in with Apple"), "{fault:?}: there is a way on");
     }
 }
@@ -114,7 +130,70 @@ async fn a_code_of_somebody_else_begins_no_session() {
     let token = apple.mint(&asked.token().code(&zoe.code));
     let fields = [("state", asked.get("state")), ("code", &*zoe.code), ("id_token", &token)];
     let reply = browser.post(CALLBACK, &form(&fields), From::Apple).await;
-    assert_eq!(reply.status, 400, "{reply:?}");
+    assert_eq!(reply.status, 502, "{reply:?}");
+    assert!(browser.cookie(SESSION).is_none());
+}
+
+#[tokio::test]
+async fn a_grant_that_does_not_say_for_whom_it_is_begins_no_session() {
+    for token in [json!(null), json!("a.b.c")] {
+        let scene = Scene::asking(Some(&granting(token.clone()).await), "").await;
+        let mut browser = Browser::new(&scene.house);
+        let reply = scene.sign_in(&mut browser).await;
+        assert_eq!(reply.status, 502, "{token}: {reply:?}");
+        assert!(browser.cookie(SESSION).is_none(), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_comes_to_its_end_even_if_the_browser_hangs_up() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), Recorder::start().await);
+    let scene = Scene::asking(None, &telling(&target, &folder)).await;
+    let mut browser = Browser::new(&scene.house);
+    let asked = Asked::of(&browser.open("/auth/apple/start").await);
+    let answer = scene.answer(&asked);
+    scene.house.apple.fail_api_times(Fault::Slow(Duration::from_millis(500)), 1);
+    let stream = browser.begin_to_post(CALLBACK, &answer, From::Apple).await;
+    eventually("the code is being redeemed", async || scene.redeemed() == 1).await;
+    drop(stream);
+    target.received(1).await;
+    // What it came to is lost with the answer, and the state was used up: nobody ends it a second time.
+    let reply = browser.post(CALLBACK, &answer, From::Apple).await;
+    assert_eq!(reply.status, 409, "{reply:?}");
+    assert_eq!(scene.redeemed(), 1);
+}
+
+#[tokio::test]
+async fn who_asks_who_is_signed_in_has_apple_asked_and_the_session_renewed_or_ended() {
+    let scene = Scene::new().await;
+    let mut browser = Browser::new(&scene.house);
+    scene.sign_in(&mut browser).await;
+    let old = browser.cookie(SESSION).unwrap().value.clone();
+    scene.clock.advance(DAY);
+    let told = browser.fetch("GET", USERINFO, From::Own).await;
+    assert_eq!(told.json()["sub"], Person::jane().subject);
+    assert_eq!(scene.asked("refresh_token"), 1);
+    assert_ne!(browser.cookie(SESSION).unwrap().value, old);
+
+    scene.house.apple.withdraw_consent(&Person::jane().subject, None);
+    scene.clock.advance(DAY);
+    let copy = browser.cookies.clone();
+    let told = browser.fetch("GET", USERINFO, From::Own).await;
+    assert_eq!((told.status, told.json()["code"].as_str()), (401, Some("session_ended")));
+    assert!(browser.cookie(SESSION).is_none(), "a cookie that is no good is taken away");
+    browser.cookies = copy;
+    assert_eq!(browser.open("/a").await.status, 303, "it is over everywhere");
+}
+
+#[tokio::test]
+async fn nobody_whose_consent_is_withdrawn_is_told_that_they_are_signed_in() {
+    let scene = Scene::new().await;
+    let mut browser = Browser::new(&scene.house);
+    scene.sign_in(&mut browser).await;
+    scene.house.apple.withdraw_consent(&Person::jane().subject, None);
+    scene.clock.advance(DAY);
+    let page = browser.open("/auth/apple/login").await;
+    assert!(page.body.contains("Sign in with Apple"), "{}", page.body);
     assert!(browser.cookie(SESSION).is_none());
 }
 

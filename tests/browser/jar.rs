@@ -1,6 +1,8 @@
 //! A browser as far as its cookies and headers go: what it keeps, and what it sends where.
 
-use crate::support::{House, Reply, exchange};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::support::{House, Reply, exchange, open};
 
 /// Where the page is from which a request comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,28 +104,34 @@ impl<'a> Browser<'a> {
 
     /// Posts `form` from a page, in a window.
     pub(super) async fn post(&mut self, path: &str, form: &str, from: From) -> Reply {
-        let lines = format!(
-            "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
-            form.len()
-        );
-        self.send(&format!("POST {path}"), from, &lines, form).await
+        self.send(&format!("POST {path}"), from, &form_lines(form), form).await
     }
 
     /// Sends a request as a browser would, and keeps what it is told to.
     pub(super) async fn send(&mut self, line: &str, from: From, lines: &str, body: &str) -> Reply {
+        let reply = exchange(self.house.address, self.request(line, from, lines, body)).await;
+        self.keep(&reply);
+        reply
+    }
+
+    /// Posts `form` likewise, and does not wait for the answer.
+    pub(super) async fn begin_to_post(&self, path: &str, form: &str, from: From) -> TcpStream {
+        let mut stream = open(self.house.address).await;
+        let request = self.request(&format!("POST {path}"), from, &form_lines(form), form);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    fn request(&self, line: &str, from: From, lines: &str, body: &str) -> String {
         let path = line.split(' ').nth(1).unwrap();
         let top_level_get = line.starts_with("GET") && lines.contains("navigate");
         let cookies = self.cookies_for(path, from.is_same_site() || top_level_get);
         let cookies =
             if cookies.is_empty() { String::new() } else { format!("Cookie: {cookies}\r\n") };
-        let request = format!(
+        format!(
             "{line} HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n{}{lines}{cookies}\r\n{body}",
             from.headers()
-        );
-        let reply = exchange(self.house.address, request).await;
-        self.keep(&reply);
-        reply
+        )
     }
 
     fn cookies_for(&self, path: &str, is_same_site: bool) -> String {
@@ -160,4 +168,13 @@ impl<'a> Browser<'a> {
         let prefix = "__Secure-siwa_state_";
         self.cookies.iter().filter(|cookie| cookie.name.starts_with(prefix)).collect()
     }
+}
+
+/// What a browser says of a form that a window posts.
+fn form_lines(form: &str) -> String {
+    format!(
+        "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+        form.len()
+    )
 }

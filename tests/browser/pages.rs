@@ -36,6 +36,27 @@ async fn no_page_can_be_framed_kept_or_made_to_load_anything() {
 }
 
 #[tokio::test]
+async fn a_form_that_signs_out_may_lead_to_where_one_is_sent_then_and_to_no_other_origin() {
+    for (extra, expected) in [
+        ("", "form-action 'self';"),
+        ("after_logout = '/goodbye'", "form-action 'self';"),
+        (
+            "after_logout = 'https://www.example:8443/a;b?c=d'",
+            "form-action 'self' https://www.example:8443;",
+        ),
+    ] {
+        let house = house(extra).await;
+        let mut browser = Browser::new(&house);
+        let out = browser.open("/auth/apple/login").await;
+        assert!(out.header("content-security-policy")[0].contains("form-action 'self';"));
+        sign_in(&mut browser, &house, "/auth/apple/start").await;
+        let page = browser.open("/auth/apple/login").await;
+        let policy = page.header("content-security-policy")[0];
+        assert!(policy.contains(expected), "{extra}: {policy}");
+    }
+}
+
+#[tokio::test]
 async fn somebody_who_may_not_come_in_sees_so_and_can_sign_out() {
     let house = house("[policy]\nallow_emails = ['example.org']").await;
     let mut browser = Browser::new(&house);

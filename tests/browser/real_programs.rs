@@ -60,7 +60,8 @@ impl World<Served> {
         let file = settings.path().to_str().unwrap();
         let flags = ["--config", file, "--client-id", WEB];
         let program = Program::start(&apple, echo.address(), &flags).await;
-        let chromium = Browser::resolving(&[("app.example", program.address)]).await;
+        let [app_host, www] = ["app.example", "www.example"].map(|it| (it, program.address));
+        let chromium = Browser::resolving(&[app_host, www]).await;
         let behind = Served {
             _program: program,
             _apple: apple,
@@ -225,6 +226,19 @@ async fn a_session_that_lay_idle_is_over_in_the_browser_and_wherever_its_cookie_
     assert!(world.session().await.is_none(), "it is taken away");
     world.sign_in("/a").await;
     world.is_told(&Person::jane().subject).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromium-driver; .ci/run installs them"]
+async fn whoever_signs_out_arrives_at_another_origin_if_that_is_said() {
+    let world = World::with("after_logout = 'https://www.example/goodbye'").await;
+    world.open("/a").await;
+    world.sign_in("/a").await;
+    world.open("/auth/apple/login").await;
+    world.chromium.click("form button").await;
+    world.chromium.arrives_at("https://www.example/goodbye").await;
+    world.open("/a").await;
+    world.must_sign_in().await;
 }
 
 #[tokio::test]

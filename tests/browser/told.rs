@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use siwa_proxy::sim::presets;
+use tempfile::TempDir;
 
 use super::{
     Asked, CALLBACK, WEB, answer, form,
@@ -12,18 +13,22 @@ use super::{
 };
 use crate::support::{House, Recorder};
 
-#[tokio::test]
-async fn each_sign_in_is_told_with_the_name_that_nobody_vouches_for() {
-    let (folder, target) = (tempfile::tempdir().unwrap(), Recorder::start().await);
+/// Settings that have `target` told of sign-ins, signed with a secret in `folder`.
+pub(super) fn telling(target: &Recorder, folder: &TempDir) -> String {
     let secret = folder.path().join("secret");
     fs::write(&secret, "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").unwrap();
-    let webhooks = format!(
+    format!(
         "webhook = true\n[webhooks]\nurls = ['http://{}/apple-events']\nsecret_files = ['{}']\n",
         target.address,
         secret.display(),
-    );
+    )
+}
+
+#[tokio::test]
+async fn each_sign_in_is_told_with_the_name_that_nobody_vouches_for() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), Recorder::start().await);
     let key = key_file(1);
-    let house = House::with(&settings(&key, &webhooks)).await;
+    let house = House::with(&settings(&key, &telling(&target, &folder))).await;
     let mut browser = Browser::new(&house);
     let asked = Asked::of(&browser.open("/auth/apple/start").await);
     let user = r#"{"name":{"firstName":"Jane","lastName":"Doe"},"email":"victim@example.com"}"#;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use siwa_proxy::{
     clock::{ManualClock, UnixTime},
-    sim::{event::Event, presets::SUBJECT, token::TokenTemplate},
+    sim::{Apple, event::Event, presets::SUBJECT, token::TokenTemplate},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -227,6 +227,34 @@ async fn who_may_not_pass_any_more_is_given_no_next_tokens() {
     let strict = house(&keyring, &format!("policy.deny_subjects = ['{SUBJECT}']")).await;
     let reply = renew(&strict, &tokens).await;
     assert_eq!((reply.status, code(&reply).as_str()), (403, "not_allowed_subject_denied"));
+}
+
+#[tokio::test]
+async fn restarts_with_shorter_and_longer_lifetimes_revive_no_session_that_was_ended() {
+    let (keyring, folder) = (Keyring::new(&[1]), tempfile::tempdir().unwrap());
+    let clock = ManualClock::at(UnixTime::from_secs(1_800_000_000));
+    let apple = Arc::new(Apple::start(Arc::new(clock.clone())).await.unwrap());
+    let store = format!("store.file = '{}'", folder.path().join("store").display());
+    let lasting = async |lifetimes: &str| {
+        let extra = format!("{ON}\n{}\n{store}\n{lifetimes}", keyring.setting());
+        House::with_apple_at(clock.clone(), Arc::clone(&apple), &extra).await
+    };
+    let long = lasting("").await;
+    let (ended, kept) = (begin(&long).await, begin(&long).await);
+    long.end().await;
+
+    let short = "sessions.absolute_lifetime = '1h'\nsessions.refresh_lifetime = '1h'\n\
+                 sessions.access_lifetime = '1m'";
+    let short = lasting(short).await;
+    let refresh = format!("Authorization: Bearer {}\r\n", ended["refresh_token"].as_str().unwrap());
+    let reply = post(short.address, &format!("{PATH}/logout"), &refresh, "").await;
+    assert_eq!(reply.status, 200);
+    short.end().await;
+
+    clock.advance(Duration::from_hours(24));
+    let again = lasting("").await;
+    assert_eq!(code(&renew(&again, &ended).await), "session_ended");
+    assert_eq!(renew(&again, &kept).await.status, 200);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 
 use super::{ON, PATH, key_file, refused, sign_in, told::telling, with_key};
-use crate::support::{House, Recorder, Reply, application, eventually, open, read_head};
+use crate::support::{House, Recorder, Reply, eventually, granting, open};
 
 const APP: &str = "com.example.app";
 const WEB: &str = "com.example.web";
@@ -114,6 +114,31 @@ async fn a_code_from_the_web_is_redeemed_with_the_address_that_it_was_sent_to() 
 }
 
 #[tokio::test]
+async fn a_code_from_the_web_without_its_address_is_the_callers_fault_and_alarms_nobody() {
+    let (callback, other) = ("https://app.example/callback", "https://app.example/other");
+    let house = house(&format!("sign_in.redirect_uris = ['{callback}', '{other}']")).await;
+    let signed_in = house.apple.sign_in(&SignIn::to(WEB).sent_to(callback));
+    let mut body = json!({ "id_token": signed_in.identity_token, "code": signed_in.code });
+    for wrong in [Value::Null, json!(other)] {
+        body["redirectURI"] = wrong;
+        let reply = sign_in(house.address, &body).await;
+        refused(&reply, 401, "Invalid code", "apple_other_redirect_uri");
+    }
+    let alarm = format!("siwa_apple_client_refused{{client_id=\"{WEB}\"}}");
+    assert_eq!(house.metric(&alarm).await, 0);
+    body["redirectURI"] = json!(callback);
+    assert_eq!(sign_in(house.address, &body).await.status, 200, "the code is not spent");
+
+    house.apple.fail_api_with(Fault::Refusal(StatusCode::BAD_REQUEST, "invalid_client".into()));
+    let reply = sign_in(house.address, &body).await;
+    assert_eq!((reply.status, &reply.json()["code"]), (503, &json!("apple_invalid_client")));
+    assert_eq!(house.metric(&alarm).await, 1, "an app that Apple does not know is one");
+    let asked = house.apple.asked().len();
+    assert_eq!(sign_in(house.address, &body).await.status, 503);
+    assert_eq!(house.apple.asked().len(), asked + 1, "what is known already is not asked again");
+}
+
+#[tokio::test]
 async fn a_redirect_uri_that_nobody_configured_is_400_and_apple_is_not_asked() {
     for configured in ["[]", "['https://app.example/callback', 'https://app.example/other']"] {
         let house = house(&format!("sign_in.redirect_uris = {configured}")).await;
@@ -181,7 +206,8 @@ async fn each_way_in_which_apple_does_not_grant_it_has_a_status_and_a_reason() {
             "apple_timed_out",
         ),
     ] {
-        house.apple.fail_api_times(fault, 1);
+        // Whether it is the app that Apple does not know is asked by itself.
+        house.apple.fail_api_times(fault, if code == "apple_invalid_client" { 2 } else { 1 });
         let reply = post(&house, &house.apple.sign_in(&SignIn::to(APP))).await;
         refused(&reply, status, error, code);
         assert_eq!(reply.header("retry-after").len(), usize::from(status == 503), "{code}");
@@ -228,26 +254,6 @@ async fn without_a_team_key_or_without_sessions_a_code_is_none_of_our_business()
         let body = json!({ "identityToken": token, "authorizationCode": "another.code" });
         assert_eq!(sign_in(house.address, &body).await.status, 200, "{settings}");
     }
-}
-
-/// Somebody who grants `token` to whoever asks.
-async fn granting(token: Value) -> String {
-    let grant = json!({ "access_token": "a.0.b", "token_type": "Bearer", "refresh_token": "r.0.b", "id_token": token });
-    let content = grant.to_string();
-    let address = application(move |mut stream, _| {
-        let content = content.clone();
-        async move {
-            while read_head(&mut stream).await.is_some() {
-                let length = content.len();
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-                );
-                stream.write_all((head + &content).as_bytes()).await.unwrap();
-            }
-        }
-    })
-    .await;
-    format!("http://{address}")
 }
 
 #[tokio::test]

@@ -66,6 +66,13 @@ async fn without_a_key_there_are_no_sessions_and_no_nonces() {
     let token = house.apple.mint(&TokenTemplate::native());
     let reply = sign_in(house.address, &json!({ "identityToken": token })).await;
     assert_eq!(reply.json().get("access_token"), None);
-    let reply = crate::support::notifying::post(house.address, "/auth/apple/nonce", "", "").await;
-    assert_eq!((reply.status, &reply.json()["code"]), (404, &json!("not_found")));
+    for (method, place) in
+        [("POST", "/nonce"), ("POST", "/refresh"), ("POST", "/logout"), ("DELETE", "/account")]
+    {
+        let body = json!({ "refresh_token": "siwa_r.AAAA" }).to_string();
+        let path = format!("/auth/apple{place}");
+        let reply = crate::support::notifying::send(house.address, method, &path, "", &body).await;
+        assert_eq!((reply.status, &reply.json()["code"]), (404, &json!("not_found")), "{place}");
+    }
+    assert!(house.application.requests().is_empty(), "they are nobody else's");
 }

@@ -10,7 +10,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
@@ -77,4 +77,26 @@ pub(crate) async fn application_that_tells() -> (SocketAddr, mpsc::Receiver<&'st
     })
     .await;
     (address, told)
+}
+
+/// An endpoint that grants `token`, whoever asks for whatever, and its address.
+pub(crate) async fn granting(token: serde_json::Value) -> String {
+    let grant = serde_json::json!({
+        "access_token": "a.0.b", "token_type": "Bearer", "refresh_token": "r.0.b", "id_token": token,
+    });
+    let content = grant.to_string();
+    let address = application(move |mut stream, _| {
+        let content = content.clone();
+        async move {
+            while read_head(&mut stream).await.is_some() {
+                let length = content.len();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+                );
+                stream.write_all((head + &content).as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    format!("http://{address}")
 }

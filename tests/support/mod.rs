@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
-    application::{application, application_that_tells, read_head, serve_http},
+    application::{application, application_that_tells, granting, read_head, serve_http},
     client::{Reply, exchange, exchange_h2, get, open, read_reply, read_reply_from},
     log::Log,
     recorder::{Recorder, Request},

@@ -31,6 +31,10 @@ pub(super) const fn row(fault: &AppleFault) -> Row {
 
 /// What callers are told: how Apple and the operator get on is not their business.
 pub(super) fn detail(fault: &AppleFault) -> String {
+    if matches!(fault, AppleFault::OtherRedirectUri) {
+        return "Apple does not confirm the sign-in: its code was sent to another redirect URI than it came with"
+            .to_owned();
+    }
     match fault.fault() {
         Fault::Caller => {
             "Apple does not confirm the sign-in: it was used, it has expired, or it was withdrawn; a new one is accepted"
@@ -57,6 +61,7 @@ mod tests {
     fn a_grant_that_is_no_good_is_401_and_everything_else_is_no_answer() {
         for (fault, status) in [
             (refused(AppleError::InvalidGrant), 401),
+            (AppleFault::OtherRedirectUri, 401),
             (refused(AppleError::InvalidRequest), 503),
             (refused(AppleError::InvalidClient), 503),
             (refused(AppleError::UnauthorizedClient), 503),

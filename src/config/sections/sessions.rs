@@ -33,7 +33,8 @@ pub(super) struct SessionsSection {
     refresh_lifetime: Duration,
 
     /// How long a session lives at most, however often it is refreshed; default 180 days from when Apple issued the token
-    /// that it began with. Revocations are remembered for as long.
+    /// that it began with. A shorter one than before holds for all sessions at once, a longer one for those that begin from then
+    /// on. Revocations are remembered for as long.
     #[serde(with = "humantime_serde")]
     absolute_lifetime: Duration,
 

@@ -6,11 +6,17 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Response, header::SET_COOKIE, request::Parts as Head};
+use http::{HeaderMap, Response, header::SET_COOKIE, request::Parts as Head};
 use tracing::warn;
 
 use super::{
-    super::{exchange::Exchange, sign_in::UnverifiedName},
+    super::{
+        exchange::Exchange,
+        finished::finished,
+        grant::{self, Code},
+        once::Once,
+        sign_in::UnverifiedName,
+    },
     Answer, BrowserParts, Outcome,
     form::AppleForm,
     keeper::session_cookie,
@@ -18,12 +24,10 @@ use super::{
     state::{SignIn, StateFault},
 };
 use crate::{
-    apple::{AppleFault, AuthorizationCode, TokenEndpoint},
-    authn::Rejection,
-    store::{Applied, Record, Space, Write},
-    telemetry::causes,
+    apple::AuthorizationCode,
+    authn::{Rejection, SignInFault},
     verify::{
-        AppleGrant, ExpectedNonce, Fault, Identity, Mismatch, Printable, TokenFault,
+        AppleGrant, ExpectedNonce, Identity, Mismatch, Printable, SessionSpan, TokenFault,
         UnverifiedToken,
     },
     webhooks::Event,
@@ -31,8 +35,8 @@ use crate::{
 
 /// How a sign-in ended.
 enum Ended {
-    /// With a session, for which this is the response.
-    SignedIn(Response<Bytes>),
+    /// With this session, for which there is this response.
+    SignedIn(Response<Bytes>, SessionSpan),
     /// The user did not want to.
     Cancelled,
     /// It had ended before.
@@ -42,20 +46,39 @@ enum Ended {
 impl BrowserParts {
     /// Takes what Apple has the browser post.
     pub(super) async fn take_answer(
-        &self,
+        self: &Arc<Self>,
         head: &Head,
-        form: &AppleForm,
+        form: AppleForm,
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
-        let sign_in = match self.find_sign_in(head, form)? {
-            Ok(sign_in) => sign_in,
+        let sign_in = match self.find_sign_in(head, &form)? {
+            Ok(sign_in) => Arc::new(sign_in),
             Err(fault) => {
                 return Ok(Answer::new(self.settings.tell_of_state(fault), fault.code()));
             }
         };
+        let ended = self.end_sign_in(Arc::clone(&sign_in), form, exchange).await;
+        let mut answer = self.tell_of_end(ended, &head.headers, &sign_in);
+        // However it ended, it is over.
+        let name = sign_in.cookie_name();
+        let gone = self.state_cookie(&name, "", Duration::ZERO);
+        set_cookie(answer.response.headers_mut(), &gone);
+        Ok(answer)
+    }
+
+    /// What whoever asked with the headers `asked_with` sees of how `sign_in` has `ended`.
+    fn tell_of_end(
+        &self,
+        ended: Result<Ended, Rejection>,
+        asked_with: &HeaderMap,
+        sign_in: &SignIn,
+    ) -> Answer {
         let return_to = &sign_in.return_to;
-        let mut answer = match self.end_sign_in(&sign_in, form, exchange).await {
-            Ok(Ended::SignedIn(response)) => Answer::new(response, "signed_in"),
+        match ended {
+            Ok(Ended::SignedIn(mut response, span)) => {
+                self.tell_others(asked_with, sign_in, span, response.headers_mut());
+                Answer::new(response, "signed_in")
+            }
             Ok(Ended::Cancelled) => {
                 Answer::new(self.settings.tell_of_cancellation(return_to), "cancelled")
             }
@@ -66,12 +89,7 @@ impl BrowserParts {
                 response: self.settings.tell_of(&rejection, Some(return_to)),
                 outcome: Outcome::Refused(rejection),
             },
-        };
-        // However it ended, it is over.
-        let name = sign_in.cookie_name();
-        let gone = self.state_cookie(&name, "", Duration::ZERO);
-        set_cookie(answer.response.headers_mut(), &gone);
-        Ok(answer)
+        }
     }
 
     fn find_sign_in(
@@ -81,8 +99,8 @@ impl BrowserParts {
     ) -> Result<Result<SignIn, StateFault>, Rejection> {
         let origin = self.origin_of(head)?;
         let Some(state) = form.get("state") else { return Ok(Err(StateFault::Unknown)) };
-        let (keys, limit) = (self.sessions.keys(), self.settings.sign_in_timeout);
-        let found = SignIn::find(&head.headers, state, keys, self.clock.now(), limit);
+        let (keys, now) = (self.sessions.keys(), self.clock.now());
+        let found = SignIn::find(&head.headers, state, keys, now);
         // Cookies do not tell ports apart.
         Ok(found.and_then(|sign_in| {
             if *sign_in.origin == *origin.as_str() { Ok(sign_in) } else { Err(StateFault::Foreign) }
@@ -90,28 +108,40 @@ impl BrowserParts {
     }
 
     async fn end_sign_in(
-        &self,
-        sign_in: &SignIn,
-        form: &AppleForm,
+        self: &Arc<Self>,
+        sign_in: Arc<SignIn>,
+        form: AppleForm,
         exchange: &mut Exchange,
     ) -> Result<Ended, Rejection> {
-        if is_cancelled(form)? {
+        if is_cancelled(&form)? {
             return Ok(Ended::Cancelled);
         }
         let code = form.get("code").and_then(AuthorizationCode::parse);
         let code = code.ok_or(Rejection::BadRequest("Apple's answer holds no code"))?;
-        let identity = self.judge(sign_in, form, &code).await?;
+        let identity = self.judge(&sign_in, &form, &code).await?;
         exchange.proves(&identity);
-        if self.spend(sign_in).await? == Applied::AlreadyThere {
+        let parts = Arc::clone(self);
+        let ending = async move { parts.end_once(&sign_in, &form, code, &identity).await };
+        finished(&self.recorder.tasks, ending).await
+    }
+
+    /// What cannot be undone, in one piece: a code that Apple has redeemed is worth nothing a second time. That the sign-in
+    /// is over is stored before anything comes of it.
+    async fn end_once(
+        &self,
+        sign_in: &SignIn,
+        form: &AppleForm,
+        code: AuthorizationCode,
+        identity: &Identity,
+    ) -> Result<Ended, Rejection> {
+        if self.is_over(sign_in).await? {
             return Ok(Ended::Before);
         }
-        let grant = match &self.token_endpoint {
-            Some(endpoint) => self.redeem(endpoint, sign_in, &code, &identity).await?,
-            None => None,
-        };
-        let response = self.begin_session(sign_in, &identity, grant.as_ref())?;
-        self.tell(&identity, form).await?;
-        Ok(Ended::SignedIn(response))
+        let grant = self.redeem(sign_in, code, identity).await?;
+        let (response, span) = self.begin_session(sign_in, identity, grant.as_ref())?;
+        self.tell(identity, form).await?;
+        self.end_replaced(sign_in).await;
+        Ok(Ended::SignedIn(response, span))
     }
 
     fn begin_session(
@@ -119,13 +149,13 @@ impl BrowserParts {
         sign_in: &SignIn,
         identity: &Identity,
         grant: Option<&AppleGrant>,
-    ) -> Result<Response<Bytes>, Rejection> {
+    ) -> Result<(Response<Bytes>, SessionSpan), Rejection> {
         let lifetime = self.settings.session_lifetime;
         let cookie = self.sessions.begin_in_browser(identity, grant, lifetime);
         let cookie = cookie.map_err(|_says_no_more| Rejection::Undecided("it cannot be sealed"))?;
         let mut response = redirect(sign_in.return_to.as_str());
         response.headers_mut().append(SET_COOKIE, session_cookie(&cookie)?);
-        Ok(response)
+        Ok((response, cookie.span()))
     }
 
     /// Whom Apple's token proves: issued to the app that we asked for, for this sign-in (`nonce`), and beside this code
@@ -141,8 +171,8 @@ impl BrowserParts {
         let identity = self.verifier.verify(&UnverifiedToken::parse(token)?).await?;
         self.check_client_id(&identity)?;
         let nonce = ExpectedNonce::new(&sign_in.nonce);
-        // Sealed by us, and never empty.
-        identity.check_nonce(&nonce.ok_or(TokenFault::Nonce(Mismatch::Missing))?)?;
+        // Sealed by us, and never empty. That some of Apple's systems carry none (`nonce_supported`) excuses no web page.
+        identity.require_nonce(&nonce.ok_or(TokenFault::Nonce(Mismatch::Missing))?)?;
         identity.check_code(code.expose())?;
         Ok(identity)
     }
@@ -168,37 +198,28 @@ impl BrowserParts {
         self.recorder.tell_of_sign_in(&event).await
     }
 
-    /// Each sign-in ends once, whichever replica is asked.
-    async fn spend(&self, sign_in: &SignIn) -> Result<Applied, Rejection> {
-        let record = Record {
-            key: sign_in.nonce.to_string(),
-            value: String::new(),
-            expires_at: self.clock.now().saturating_add(self.settings.sign_in_timeout),
-        };
-        let spending = self.recorder.store.apply(vec![Write::Insert(Space::SpentNonces, record)]);
-        spending.await.map_err(|error| {
-            warn!(cause = causes(&error), "that a sign-in is over could not be stored");
-            Rejection::StoreUnavailable
-        })
+    /// Whether it had ended before; from here on it has. Each sign-in ends once, whichever replica is asked, and whatever time
+    /// it is there.
+    async fn is_over(&self, sign_in: &SignIn) -> Result<bool, Rejection> {
+        let mut once = Once::default();
+        once.nonce(&sign_in.nonce, sign_in.ends_at());
+        match once.spend(&*self.recorder.store).await {
+            Ok(()) => Ok(false),
+            Err(Rejection::SignIn(SignInFault::NonceSpent)) => Ok(true),
+            Err(unknown) => Err(unknown),
+        }
     }
 
-    /// Redeems `code`, once: Apple says by it that the consent stands, and hands out what it can be asked with later.
+    /// Redeems `code`, if we can: Apple says by it that the consent stands, and hands out what it can be asked with later.
     async fn redeem(
         &self,
-        endpoint: &TokenEndpoint,
         sign_in: &SignIn,
-        code: &AuthorizationCode,
+        code: AuthorizationCode,
         identity: &Identity,
     ) -> Result<Option<AppleGrant>, Rejection> {
-        let client_id = &self.settings.client_id;
-        let redirect_uri = self.settings.redirect_uri(&sign_in.origin);
-        let answered = endpoint.exchange(client_id, code, redirect_uri.as_ref()).await;
-        let tokens = answered.map_err(|fault| refused(&fault))?;
-        let granted = tokens.identity(&self.verifier, client_id).await?;
-        if !granted.is_none_or(|granted| granted.is_of_same_person(identity)) {
-            return Err(Rejection::BadRequest("the code is somebody else's"));
-        }
-        Ok(tokens.into_grant(client_id, self.clock.now()))
+        let Some(endpoint) = &self.token_endpoint else { return Ok(None) };
+        let code = Code { code, redirect_uri: self.settings.redirect_uri(&sign_in.origin) };
+        grant::redeem(endpoint, &code, identity, &self.verifier, self.clock.now()).await
     }
 }
 
@@ -210,17 +231,6 @@ fn is_cancelled(form: &AppleForm) -> Result<bool, Rejection> {
         Some(other) => {
             warn!(error = Printable::new(other).as_str(), "Apple did not sign somebody in");
             Err(Rejection::BadRequest("Apple did not sign the user in"))
-        }
-    }
-}
-
-/// What Apple refuses may be the caller's fault, a code that was used before; everything else could not be judged.
-fn refused(fault: &AppleFault) -> Rejection {
-    warn!(code = fault.code(), cause = causes(fault), "a code could not be redeemed");
-    match fault.fault() {
-        Fault::Caller => Rejection::BadRequest("Apple does not take the code"),
-        Fault::Apple | Fault::Upstream | Fault::Us => {
-            Rejection::Undecided("Apple's token endpoint cannot be asked now")
         }
     }
 }

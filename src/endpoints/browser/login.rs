@@ -1,6 +1,6 @@
 //! The way to Apple.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::request::Parts as Head;
 
@@ -8,9 +8,11 @@ use super::{
     super::exchange::Exchange,
     Answer, BrowserParts,
     cookies::{SameSite, SetCookie},
+    navigation,
+    origin::Origin,
     redirect, set_cookie,
     settings::Login,
-    state::{BrowserMark, SignIn},
+    state::{Beginning, BrowserMark, SignIn, UnderWay},
 };
 use crate::authn::Rejection;
 
@@ -23,7 +25,7 @@ impl BrowserParts {
     ) -> Result<Answer, Rejection> {
         self.origin_of(head)?;
         let return_to = self.settings.return_to(head.uri.query());
-        if self.gate.caller(&head.headers, exchange).await.is_ok() {
+        if self.gate.caller(&head.method, &head.headers, exchange).await.is_ok() {
             let response = self.settings.greet(&return_to);
             return Ok(Answer::new(response, "signed_in_already"));
         }
@@ -36,23 +38,49 @@ impl BrowserParts {
         }
     }
 
-    /// Begins a sign-in: what has to be known again goes into cookies, and the browser to Apple.
+    /// Begins a sign-in, if a window is to show Apple's page. No other site's page takes one away that is under way: where
+    /// there are as many as there may be, the user is asked.
     pub(super) fn start(&self, head: &Head) -> Result<Answer, Rejection> {
-        let settings = Arc::clone(&self.settings);
-        let origin = self.origin_of(head)?.as_str();
-        let mark = BrowserMark::find_or_make(&head.headers);
+        let origin = self.origin_of(head)?;
+        if navigation::is_elsewhere(&head.headers) {
+            return Err(Rejection::BadRequest("a sign-in begins in a window"));
+        }
+        let (mark, keys) = (BrowserMark::find(&head.headers), self.sessions.keys());
+        let under_way = UnderWay::find(&head.headers, mark.as_ref(), keys);
+        if under_way.are_many() && navigation::is_from_elsewhere(&head.headers) {
+            let return_to = self.settings.return_to(head.uri.query());
+            return Ok(Answer::new(self.settings.ask_to_sign_in(&return_to), "asked"));
+        }
+        self.begin(head, origin, &mark.unwrap_or_else(BrowserMark::make), &under_way)
+    }
+
+    /// Begins a sign-in: what has to be known again goes into cookies, and the browser to Apple.
+    fn begin(
+        &self,
+        head: &Head,
+        origin: &Origin,
+        mark: &BrowserMark,
+        under_way: &UnderWay,
+    ) -> Result<Answer, Rejection> {
+        let (settings, origin) = (&self.settings, origin.as_str());
+        let timeout = settings.sign_in_timeout;
+        let beginning = Beginning {
+            mark,
+            replaces: self.replaced_by_a_sign_in(&head.headers),
+            ends_at: self.clock.now().saturating_add(timeout),
+        };
         let return_to = settings.return_to(head.uri.query());
-        let sign_in = SignIn::begin(return_to, origin, &mark, self.clock.now());
+        let sign_in = SignIn::begin(return_to, origin, beginning);
         let sealed = sign_in.seal(self.sessions.keys());
         let sealed = sealed.map_err(|_says_no_more| Rejection::Undecided("it cannot be sealed"))?;
 
         let url = settings.authorization_request(origin, &sign_in.state, &sign_in.nonce);
         let mut response = redirect(url.as_str());
         let headers = response.headers_mut();
-        for name in SignIn::in_the_way(&head.headers, self.sessions.keys()) {
+        for name in under_way.in_the_way() {
             set_cookie(headers, &self.state_cookie(&name, "", Duration::ZERO));
         }
-        let (name, timeout) = (sign_in.cookie_name(), settings.sign_in_timeout);
+        let name = sign_in.cookie_name();
         set_cookie(headers, &self.state_cookie(&name, sealed.as_str(), timeout));
         set_cookie(headers, &mark.cookie(timeout));
         Ok(Answer::new(response, "started"))

@@ -1,17 +1,17 @@
 //! The way out.
 
-use http::{Response, StatusCode, request::Parts as Head};
+use http::{HeaderMap, Response, StatusCode, request::Parts as Head};
 use tracing::warn;
 
 use super::{
-    super::exchange::Exchange,
-    Answer, BrowserParts, cookies,
-    keeper::{SESSION_COOKIE, expired_session},
-    navigation,
-    origin::Origins,
-    redirect,
+    super::exchange::Exchange, Answer, BrowserParts, keeper::expired_session, navigation,
+    origin::Origins, redirect,
 };
-use crate::{authn::Rejection, telemetry::causes, verify::VerifyError};
+use crate::{
+    authn::Rejection,
+    telemetry::causes,
+    verify::{RefreshToken, VerifyError},
+};
 
 impl BrowserParts {
     /// Ends the session, on every replica, and takes the cookie away. It is asked for by a form of ours or by a script of the
@@ -25,24 +25,39 @@ impl BrowserParts {
         if navigation::is_forged(&head.method, &head.headers, own, &nobody) {
             return Err(Rejection::CrossOrigin);
         }
-        if let Some(text) = cookies::only(&head.headers, SESSION_COOKIE) {
-            self.end_session_of(text, exchange).await?;
-        }
+        self.end_sessions_of(&head.headers, exchange).await?;
         let mut response = self.farewell(head);
         response.headers_mut().extend(expired_session());
         Ok(Answer::new(response, "signed_out"))
     }
 
-    /// Whose it is may go, whether or not they may do anything else here.
-    async fn end_session_of(&self, text: &str, exchange: &mut Exchange) -> Result<(), Rejection> {
-        let session = match self.verifier.reopen_cookie(text) {
-            Ok(session) => session,
-            // It is over already.
-            Err(VerifyError::Rejected(_)) => return Ok(()),
-            Err(unjudged) => return Err(unjudged.into()),
-        };
+    /// Ends every session that a cookie is of: somebody may have set a second one, and who signs out must not stay signed in
+    /// by either. Whose they are may go, whether or not they may do anything else here.
+    async fn end_sessions_of(
+        &self,
+        headers: &HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<(), Rejection> {
+        let mut ended = Ok(());
+        for opened in self.sessions_of(headers) {
+            let one = match opened {
+                Ok(session) => self.end_session(&session, exchange).await,
+                // It is over already.
+                Err(VerifyError::Rejected(_)) => Ok(()),
+                Err(unjudged) => Err(unjudged.into()),
+            };
+            ended = ended.and(one);
+        }
+        ended
+    }
+
+    async fn end_session(
+        &self,
+        session: &RefreshToken,
+        exchange: &mut Exchange,
+    ) -> Result<(), Rejection> {
         exchange.proves(session.identity());
-        self.sessions.end(session.session_id()).await.map_err(|error| {
+        self.sessions.end_span(session.span()).await.map_err(|error| {
             warn!(cause = causes(&error), "the end of a session could not be stored");
             Rejection::StoreUnavailable
         })

@@ -34,8 +34,9 @@ mod random;
 mod return_to;
 mod settings;
 mod state;
+mod succession;
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -157,7 +158,7 @@ impl Browser {
 
 impl BrowserParts {
     async fn respond(
-        &self,
+        self: &Arc<Self>,
         place: Place,
         head: &Head,
         body: Incoming,
@@ -172,7 +173,7 @@ impl BrowserParts {
             Place::Start => self.start(head),
             Place::Callback => {
                 let form = AppleForm::read(&head.headers, body, &self.readers).await?;
-                self.take_answer(head, &form, exchange).await
+                self.take_answer(head, form, exchange).await
             }
             Place::Logout => self.log_out(head, exchange).await,
             Place::Android => {
@@ -201,8 +202,13 @@ impl BrowserParts {
     }
 
     /// What a request came to, told of and on its way. Whoever asks here sees a page, whatever becomes of it.
-    fn conclude(&self, answered: Result<Answer, Rejection>, exchange: Exchange) -> Response<Bytes> {
-        let id = exchange.arrival().id().value();
+    fn conclude(
+        &self,
+        answered: Result<Answer, Rejection>,
+        mut exchange: Exchange,
+    ) -> Response<Bytes> {
+        let (id, mut for_browser) =
+            (exchange.arrival().id().value(), mem::take(exchange.for_browser()));
         let Answer { mut response, outcome } = answered.unwrap_or_else(|rejection| Answer {
             response: self.settings.tell_of(&rejection, None),
             outcome: Outcome::Refused(rejection),
@@ -212,6 +218,7 @@ impl BrowserParts {
             Outcome::Refused(rejection) => exchange.refused(&rejection, response.status()),
         }
         let headers = response.headers_mut();
+        for_browser.tell(headers);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_REQUEST_ID, id);
         response

@@ -26,6 +26,18 @@ pub(super) fn is_part_of_a_page(headers: &HeaderMap) -> bool {
     text(headers, "sec-fetch-dest").is_some_and(|to| PARTS.contains(&to))
 }
 
+/// Whether a request says that no window waits for its answer: an image, a script or a frame of any page's. A browser that is
+/// too old to say so is not asked.
+pub(super) fn is_elsewhere(headers: &HeaderMap) -> bool {
+    let says = |name, expected| text(headers, name).is_some_and(|said| said != expected);
+    says("sec-fetch-mode", "navigate") || says("sec-fetch-dest", "document")
+}
+
+/// Whether a request says that another origin's page caused it, directly or by a redirect.
+pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    text(headers, "sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"))
+}
+
 fn asks_for_html(line: &HeaderValue) -> bool {
     let types = line.to_str().unwrap_or_default().split(',');
     let essence = |it: &str| it.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

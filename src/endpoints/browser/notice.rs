@@ -28,9 +28,10 @@ impl BrowserSettings {
 
     /// For somebody who is signed in already. Nobody is sent on by itself: whoever sent them here would send them back.
     pub(super) fn greet(&self, return_to: &ReturnTo) -> Response<Bytes> {
-        let logout = self.at(Place::Logout);
+        let (logout, then) = (self.at(Place::Logout), self.origin_after_logout());
         let text = "There is nothing more to do here.";
-        let ways = [Way::Continue(return_to.as_str()), Way::SignOut(&logout)];
+        let sign_out = Way::SignOut { to: &logout, then: then.as_deref() };
+        let ways = [Way::Continue(return_to.as_str()), sign_out];
         page(StatusCode::OK, "You are signed in", text, &ways)
     }
 
@@ -81,9 +82,10 @@ impl BrowserSettings {
     ) -> Response<Bytes> {
         let status = rejection.status();
         if status == StatusCode::FORBIDDEN {
-            let logout = self.at(Place::Logout);
+            let (logout, then) = (self.at(Place::Logout), self.origin_after_logout());
             let text = "You are signed in, but this account may not do that.";
-            return page(status, "This is not open to you", text, &[Way::SignOut(&logout)]);
+            let sign_out = Way::SignOut { to: &logout, then: then.as_deref() };
+            return page(status, "This is not open to you", text, &[sign_out]);
         }
         if status.is_server_error() {
             let (title, text) =

@@ -40,7 +40,12 @@ pub(super) enum Way<'a> {
     /// To where one wanted to go.
     Continue(&'a str),
     /// By a form, as it changes something.
-    SignOut(&'a str),
+    SignOut {
+        /// Where it is posted to.
+        to: &'a str,
+        /// The other origin where one is sent then, if to any.
+        then: Option<&'a str>,
+    },
 }
 
 impl Page<'_> {
@@ -52,7 +57,7 @@ impl Page<'_> {
         let headers: [(HeaderName, HeaderValue); 7] = [
             (CONTENT_TYPE, fixed("text/html; charset=utf-8")),
             (CACHE_CONTROL, fixed("no-store")),
-            (CONTENT_SECURITY_POLICY, policy()),
+            (CONTENT_SECURITY_POLICY, policy(self.ways)),
             (X_FRAME_OPTIONS, fixed("DENY")),
             (X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
             // Not `no-referrer`, under which a form of ours would be posted with `Origin: null`.
@@ -64,13 +69,16 @@ impl Page<'_> {
     }
 }
 
-/// <https://www.w3.org/TR/CSP3/>: this style, forms to us, and nothing else.
-fn policy() -> HeaderValue {
+/// <https://www.w3.org/TR/CSP3/>: this style, forms to us, and nothing else. A form is held to its policy wherever the answer
+/// to it redirects (§6.4.1), too.
+fn policy(ways: &[Way<'_>]) -> HeaderValue {
     let style = BASE64_STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+    let then = ways.iter().find_map(Way::origin_then);
+    let then = then.map_or_else(String::new, |origin| format!(" {origin}"));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'{then}; frame-ancestors 'none'; base-uri 'none'"
     );
-    // Base64 between quotes of ours.
+    // Base64 between quotes of ours, and an origin as browsers write it.
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
@@ -89,6 +97,16 @@ impl fmt::Display for Page<'_> {
     }
 }
 
+impl<'a> Way<'a> {
+    /// The other origin where its form may lead.
+    const fn origin_then(&self) -> Option<&'a str> {
+        match self {
+            Self::SignOut { then, .. } => *then,
+            Self::SignIn(_) | Self::Continue(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Way<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -102,7 +120,7 @@ impl fmt::Display for Way<'_> {
             Self::Continue(to) => {
                 write!(f, "<a class=\"more\" href=\"{}\">Continue</a>", Escaped(to))
             }
-            Self::SignOut(to) => write!(
+            Self::SignOut { to, .. } => write!(
                 f,
                 "<form method=\"post\" action=\"{}\"><button class=\"more\">Sign out</button></form>",
                 Escaped(to)
@@ -134,7 +152,7 @@ mod tests {
     #[test]
     fn nothing_that_is_shown_becomes_markup() {
         let evil = "\"><script>alert('x')</script>&";
-        let ways = [Way::SignIn(evil), Way::Continue(evil), Way::SignOut(evil)];
+        let ways = [Way::SignIn(evil), Way::Continue(evil), Way::SignOut { to: evil, then: None }];
         let page = Page { status: StatusCode::OK, title: evil, text: evil, ways: &ways };
         let html = page.to_string();
         assert!(!html.contains("<script"), "{html}");

@@ -119,6 +119,12 @@ impl BrowserSettings {
         url
     }
 
+    /// The origin where they are sent when they have signed out, unless that is a path of ours.
+    pub(super) fn origin_after_logout(&self) -> Option<String> {
+        let url = Url::parse(self.after_logout.as_deref()?).ok()?;
+        Some(url.origin().ascii_serialization())
+    }
+
     /// Whether a page of somebody else's may have caused a request with these `headers`, where that matters.
     pub(super) fn is_forged(&self, method: &http::Method, headers: &HeaderMap) -> bool {
         match &self.cross_origin {

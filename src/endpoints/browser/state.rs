@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::UnixTime,
-    verify::{Purpose, SealError, SealKeys, Sealed},
+    verify::{Purpose, SealError, SealKeys, Sealed, SessionSpan},
 };
 
 /// A sign-in under way (RFC 6749 §10.12).
@@ -29,10 +29,23 @@ pub(super) struct SignIn {
     pub(super) return_to: ReturnTo,
     /// The origin at which it began: the return URL, which the token endpoint compares, is there.
     pub(super) origin: Box<str>,
+    /// The sessions that this browser was in, which end when the next one begins: with Apple's answer no cookie of theirs
+    /// comes.
+    pub(super) replaces: Vec<SessionSpan>,
     /// A digest of the [`BrowserMark`].
     browser: Box<str>,
-    /// When it began, in seconds since 1970.
-    started_at: u64,
+    /// From when on it has taken too long, in seconds since 1970.
+    ends_at: u64,
+}
+
+/// When and by whom a sign-in is begun.
+pub(super) struct Beginning<'a> {
+    /// The browser.
+    pub(super) mark: &'a BrowserMark,
+    /// The sessions that it is in.
+    pub(super) replaces: Vec<SessionSpan>,
+    /// From when on it has taken too long.
+    pub(super) ends_at: UnixTime,
 }
 
 /// Why an answer belongs to no sign-in under way here.
@@ -71,9 +84,9 @@ impl BrowserMark {
         (value.len() == random_text::<16>().len()).then(|| Self(value.into()))
     }
 
-    /// The one that the browser has, or another.
-    pub(super) fn find_or_make(headers: &HeaderMap) -> Self {
-        Self::find(headers).unwrap_or_else(|| Self(random_text::<16>().into()))
+    /// Another one.
+    pub(super) fn make() -> Self {
+        Self(random_text::<16>().into())
     }
 
     fn digest(&self) -> Box<str> {
@@ -89,35 +102,28 @@ impl BrowserMark {
 }
 
 impl SignIn {
-    /// The sign-ins that one browser may have under way, in as many tabs: the oldest goes for the next.
-    pub(super) const MOST: usize = 4;
-
     const PREFIX: &str = "__Secure-siwa_state_";
 
-    /// Begins one in the browser with this `mark`.
-    pub(super) fn begin(
-        return_to: ReturnTo,
-        origin: &str,
-        mark: &BrowserMark,
-        now: UnixTime,
-    ) -> Self {
+    /// Begins one.
+    pub(super) fn begin(return_to: ReturnTo, origin: &str, beginning: Beginning<'_>) -> Self {
+        let Beginning { mark, replaces, ends_at } = beginning;
         Self {
             state: random_text::<16>().into(),
             nonce: random_text::<32>().into(),
             return_to,
             origin: origin.into(),
+            replaces,
             browser: mark.digest(),
-            started_at: now.as_secs(),
+            ends_at: ends_at.as_secs(),
         }
     }
 
-    /// The one that `state` names, if this browser began it less than `limit` ago.
+    /// The one that `state` names, if this browser began it and it has not taken too long.
     pub(super) fn find(
         headers: &HeaderMap,
         state: &str,
         keys: &SealKeys,
         now: UnixTime,
-        limit: Duration,
     ) -> Result<Self, StateFault> {
         let sealed = cookies::only(headers, &cookie_name(state)).ok_or(StateFault::Unknown)?;
         let sign_in: Self =
@@ -127,10 +133,17 @@ impl SignIn {
         if !is_same {
             return Err(StateFault::Foreign);
         }
-        if now.saturating_since(UnixTime::from_secs(sign_in.started_at)) > limit {
-            return Err(StateFault::Expired);
-        }
-        Ok(sign_in)
+        if sign_in.ends_at() <= now { Err(StateFault::Expired) } else { Ok(sign_in) }
+    }
+
+    /// From when on it has taken too long.
+    pub(super) const fn ends_at(&self) -> UnixTime {
+        UnixTime::from_secs(self.ends_at)
+    }
+
+    /// The same, in a browser that is in the session of `span` by now, and in no other.
+    pub(super) fn replacing(self, span: SessionSpan) -> Self {
+        Self { replaces: vec![span], ..self }
     }
 
     /// The name of its cookie.
@@ -142,18 +155,57 @@ impl SignIn {
     pub(super) fn seal(&self, keys: &SealKeys) -> Result<Sealed, SealError> {
         keys.seal(Purpose::State, self)
     }
+}
 
-    /// The names of the cookies that must go so that there is room for one more: those of nobody first, then the oldest.
-    pub(super) fn in_the_way(headers: &HeaderMap, keys: &SealKeys) -> Vec<String> {
-        let ours = cookies::all(headers).filter(|(name, _)| name.starts_with(Self::PREFIX));
-        let started_at = |sealed: &str| {
-            keys.open(Purpose::State, sealed).map_or(0, |sign_in: Self| sign_in.started_at)
+/// The sign-ins that one browser has under way, in as many tabs.
+pub(super) struct UnderWay {
+    /// The oldest first.
+    own: Vec<SignIn>,
+    /// The names of cookies that are called so, too, and are none of this browser's: a neighbour may set any number of them.
+    strange: Vec<String>,
+}
+
+impl UnderWay {
+    /// The most that there may be.
+    const MOST: usize = 4;
+
+    /// Those whose cookies are in `headers`, in the browser with this `mark`.
+    pub(super) fn find(headers: &HeaderMap, mark: Option<&BrowserMark>, keys: &SealKeys) -> Self {
+        let digest = mark.map(BrowserMark::digest);
+        let open = |sealed: &str| {
+            let sign_in: SignIn = keys.open(Purpose::State, sealed).ok()?;
+            (Some(&sign_in.browser) == digest.as_ref()).then_some(sign_in)
         };
-        let mut ours: Vec<_> =
-            ours.map(|(name, sealed)| (started_at(sealed), name.to_owned())).collect();
-        ours.sort();
-        let too_many = (ours.len() + 1).saturating_sub(Self::MOST);
-        ours.into_iter().take(too_many).map(|(_, name)| name).collect()
+        let (mut own, mut strange) = (Vec::new(), Vec::new());
+        for (name, sealed) in cookies::all(headers) {
+            if !name.starts_with(SignIn::PREFIX) {
+                continue;
+            }
+            match open(sealed) {
+                Some(sign_in) => own.push(sign_in),
+                None => strange.push(name.to_owned()),
+            }
+        }
+        own.sort_by_key(|sign_in| sign_in.ends_at);
+        Self { own, strange }
+    }
+
+    /// Whether there is room for one more only if another one goes.
+    pub(super) fn are_many(&self) -> bool {
+        self.own.len() >= Self::MOST
+    }
+
+    /// The names of the cookies that must go so that there is room for one more: the oldest, and a few of nobody's, which
+    /// take no room from anybody and are never so many that the answer grows with them.
+    pub(super) fn in_the_way(&self) -> impl Iterator<Item = String> {
+        let too_many = (self.own.len() + 1).saturating_sub(Self::MOST);
+        let oldest = self.own.iter().take(too_many).map(SignIn::cookie_name);
+        oldest.chain(self.strange.iter().cloned()).take(Self::MOST)
+    }
+
+    /// All but `this` one.
+    pub(super) fn others_than(self, this: &SignIn) -> impl Iterator<Item = SignIn> {
+        self.own.into_iter().filter(|other| other.state != this.state)
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn answer(
 ) -> Result<Response<Bytes>, Rejection> {
     match head.method {
         Method::GET | Method::HEAD => {
-            let identity = gate.caller(&head.headers, exchange).await?;
+            let identity = gate.caller(&head.method, &head.headers, exchange).await?;
             // Strings, flags and numbers: serialising them cannot fail.
             let mut text = serde_json::to_vec(&UserInfo::of(&identity, gate)).unwrap_or_default();
             text.push(b'\n');

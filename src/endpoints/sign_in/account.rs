@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::{
     super::{
         exchange::Exchange,
+        finished::finished,
         notifications::{Extent, Told},
     },
     Parts, SignInParts,
@@ -70,7 +71,8 @@ impl Parts {
         sessions.check_unused(&session).await.map_err(not_renewed)?;
 
         let parts = Arc::clone(self);
-        self.finish(async move { parts.end_account(&session).await }).await
+        let ending = async move { parts.end_account(&session).await };
+        finished(&self.house.recorder.tasks, ending).await
     }
 
     /// Ends the consent at Apple and everything here: never the one without the other because somebody hung up.
@@ -83,7 +85,7 @@ impl Parts {
         } else {
             Extent::ThisSession
         };
-        let ending = identity.session_id().map(|id| sessions.ending(id));
+        let ending = identity.session_span().map(|span| sessions.ending(*span));
         let ended = recorder.end_account(identity, ending, extent, clock.now()).await;
         let told = ended.map_err(|error| {
             warn!(cause = causes(&error), "the end of an account could not be stored");

@@ -11,7 +11,7 @@ use super::{super::exchange::Exchange, Parts, answer::Answer, posted::refresh_to
 use crate::{
     authn::{Authenticator, Rejection},
     telemetry::causes,
-    verify::{Purpose, SessionFault, SessionId, TokenFault},
+    verify::{Identity, Purpose, SessionFault, TokenFault},
 };
 
 /// The answer to whoever has signed out.
@@ -30,7 +30,7 @@ impl Parts {
     ) -> Result<Answer, Rejection> {
         let sessions = self.sessions()?;
         match self.presented(headers, body, exchange) {
-            Ok(id) => sessions.end(&id).await.map_err(|error| {
+            Ok(identity) => sessions.end_of(&identity).await.map_err(|error| {
                 warn!(cause = causes(&error), "the end of a session could not be stored");
                 Rejection::StoreUnavailable
             })?,
@@ -40,14 +40,14 @@ impl Parts {
         Ok(Answer::json("signed_out", &SignedOut { success: true }))
     }
 
-    /// The session that the request is about: that of the bearer token, whose access token may have expired and whose refresh
+    /// In whose session the request is: that of the bearer token, whose access token may have expired and whose refresh
     /// token may have not, or of the refresh token in its body.
     fn presented(
         &self,
         headers: &HeaderMap,
         body: &Bytes,
         exchange: &mut Exchange,
-    ) -> Result<SessionId, Rejection> {
+    ) -> Result<Arc<Identity>, Rejection> {
         let verifier = &self.house.verifier;
         let identity = match Authenticator::session_bearer(headers)? {
             Some(text) if Purpose::of(text) == Some(Purpose::Refresh) => {
@@ -61,6 +61,6 @@ impl Parts {
             }
         };
         exchange.proves(&identity);
-        identity.session_id().copied().ok_or(Rejection::NoCredential)
+        Ok(identity)
     }
 }

@@ -14,11 +14,9 @@
 
 mod account;
 mod answer;
-mod grant;
 mod logout;
 mod name;
 mod nonce;
-mod once;
 mod place;
 mod posted;
 mod refresh;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 
-use super::{name::UnverifiedName, tree::Tree};
+use super::{super::grant::Code, name::UnverifiedName, tree::Tree};
 use crate::{
     apple::{AuthorizationCode, RedirectUri},
     authn::{Rejection, SignInFault},
@@ -20,13 +20,6 @@ pub(super) struct Posted {
     pub(super) code: Option<Code>,
     /// The name, if this is a first sign-in and the client hands it on.
     pub(super) name: Option<UnverifiedName>,
-}
-
-/// An authorization code, and what belongs to it.
-pub(super) struct Code {
-    pub(super) code: AuthorizationCode,
-    /// Where Apple's page sent the browser, if the code is from the web: to Apple a part of the code.
-    pub(super) redirect_uri: Option<RedirectUri>,
 }
 
 /// On Apple's own systems, in Expo and React Native; in Apple JS and forms; in Supabase; in Parse.
@@ -92,21 +85,19 @@ impl Posted {
         Ok(Self {
             token: token.to_owned(),
             nonce: NONCE.find(&places)?.map(str::to_owned),
-            code: Code::find(&places)?,
+            code: code_in(&places)?,
             name: name_in(&places),
         })
     }
 }
 
-impl Code {
-    fn find(places: &[&Tree]) -> Result<Option<Self>, Rejection> {
-        let Some(code) = CODE.find(places)? else { return Ok(None) };
-        let no_code = Rejection::BadRequest("the authorization code is none of Apple's");
-        let code = AuthorizationCode::parse(code).ok_or(no_code)?;
-        let redirect_uri = REDIRECT_URI.find(places)?.map(RedirectUri::new).transpose();
-        let no_uri = |_told| Rejection::BadRequest("the redirect URI is none that Apple takes");
-        Ok(Some(Self { code, redirect_uri: redirect_uri.map_err(no_uri)? }))
-    }
+fn code_in(places: &[&Tree]) -> Result<Option<Code>, Rejection> {
+    let Some(code) = CODE.find(places)? else { return Ok(None) };
+    let no_code = Rejection::BadRequest("the authorization code is none of Apple's");
+    let code = AuthorizationCode::parse(code).ok_or(no_code)?;
+    let redirect_uri = REDIRECT_URI.find(places)?.map(RedirectUri::new).transpose();
+    let no_uri = |_told| Rejection::BadRequest("the redirect URI is none that Apple takes");
+    Ok(Some(Code { code, redirect_uri: redirect_uri.map_err(no_uri)? }))
 }
 
 impl Field {

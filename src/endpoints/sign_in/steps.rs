@@ -3,27 +3,24 @@
 
 use std::sync::Arc;
 
-use tracing::{Instrument, error};
-
 use super::{
-    super::exchange::Exchange,
+    super::{
+        exchange::Exchange,
+        finished::finished,
+        grant::{self, Code},
+        once::Once,
+    },
     NonceRule, Parts, UNSEALED,
     answer::{Answer, SignedIn},
-    grant,
     name::UnverifiedName,
     nonce::Nonces,
-    once::Once,
-    posted::{Code, Posted},
+    posted::Posted,
 };
 use crate::{
     apple::RedirectUri,
     authn::{Rejection, SignInFault},
     clock::UnixTime,
-    telemetry::causes,
-    verify::{
-        AppleGrant, ExpectedNonce, Fault, Identity, Mismatch, SessionTokens, TokenFault,
-        UnverifiedToken,
-    },
+    verify::{AppleGrant, ExpectedNonce, Fault, Identity, SessionTokens, UnverifiedToken},
     webhooks::Event,
 };
 
@@ -45,7 +42,7 @@ impl Parts {
 
         let parts = Arc::clone(self);
         let ending = async move { parts.end_sign_in(&token, &identity, code, name, once).await };
-        self.finish(ending).await
+        finished(&self.house.recorder.tasks, ending).await
     }
 
     /// What cannot be undone, in one piece: a code that Apple has redeemed is worth nothing a second time.
@@ -80,18 +77,6 @@ impl Parts {
         Ok(Answer::json("signed_in", &SignedIn::new(identity, name, session.as_ref())))
     }
 
-    /// Waits for `work`, which goes on if whoever asked hangs up meanwhile and this future is dropped.
-    pub(super) async fn finish(
-        &self,
-        work: impl Future<Output = Result<Answer, Rejection>> + Send + 'static,
-    ) -> Result<Answer, Rejection> {
-        let finished = self.house.recorder.tasks.spawn(work.in_current_span()).await;
-        finished.unwrap_or_else(|panic| {
-            error!(cause = causes(&panic), "a sign-in or a deletion has come to no end");
-            Err(Rejection::Undecided("it has come to no end"))
-        })
-    }
-
     /// Whom `token` proves, if they may pass at all.
     async fn judge(&self, token: &str) -> Result<Arc<Identity>, Rejection> {
         let token = UnverifiedToken::parse(token)?;
@@ -118,9 +103,7 @@ impl Parts {
         if is_required || (Nonces::claims(nonce) && self.nonces.is_some()) {
             let nonces = self.nonces.as_ref().ok_or(SignInFault::NonceUnknown)?;
             once.nonce(nonce, nonces.end_of(nonce)?);
-            if !identity.tells("nonce") {
-                return Err(TokenFault::Nonce(Mismatch::Missing).into());
-            }
+            return Ok(identity.require_nonce(&expected)?);
         }
         Ok(identity.check_nonce(&expected)?)
     }

@@ -8,7 +8,7 @@ use super::{
         jwks::{Issuer, KeyId},
         secret::AppleRefreshToken,
     },
-    AppleGrant, SessionId,
+    AppleGrant, SessionId, SessionSpan,
 };
 use crate::clock::UnixTime;
 
@@ -47,6 +47,8 @@ pub(super) struct Who {
     kid: String,
     /// When Apple issued the token.
     pub(super) iat: u64,
+    /// When the session is over at the latest, as was said when it began.
+    pub(super) end: u64,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -65,7 +67,8 @@ pub(super) struct Grant {
 }
 
 impl Who {
-    pub(super) fn of(identity: &Identity) -> Self {
+    /// `identity`, in a session that is over at `end`.
+    pub(super) fn of(identity: &Identity, end: UnixTime) -> Self {
         let text = str::to_owned;
         let address = |email: &Email| Address {
             at: text(email.address()),
@@ -82,11 +85,12 @@ impl Who {
             told: identity.told.iter().map(text).collect(),
             kid: text(identity.key_id.as_str()),
             iat: identity.issued_at.as_secs(),
+            end: end.as_secs(),
         }
     }
 
-    /// The identity of then, in the session `id`, by a token made `sealed_at` one moment and good until another; none if it is not what another version of ours
-    /// could have sealed.
+    /// The identity of then, in the session `id`, by a token made `sealed_at` one moment and good until another; none if it is
+    /// not what another version of ours could have sealed.
     pub(super) fn identity(
         self,
         id: SessionId,
@@ -117,7 +121,7 @@ impl Who {
             not_before: None,
             issued_at: UnixTime::from_secs(self.iat),
             expires_at,
-            session: Some(id),
+            session: Some(SessionSpan::new(id, UnixTime::from_secs(self.end))),
             sealed_at: Some(sealed_at),
         })
     }

@@ -6,7 +6,8 @@
 //!
 //! What must be remembered of a session is that it was ended, which every replica holds in memory, and how often it was
 //! renewed, which is asked of the store when it is renewed. Everything else is in the tokens. None outlives
-//! [`SessionSettings::absolute_lifetime`], which begins when Apple issued the token of the sign-in.
+//! [`SessionSettings::absolute_lifetime`], which begins when Apple issued the token of the sign-in and is sealed inside, so that
+//! a longer one of later lengthens no session.
 
 mod content;
 mod ended;
@@ -17,66 +18,36 @@ mod id;
 mod refresh;
 mod reopen;
 mod rotation;
+mod settings;
+mod span;
+mod tokens;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::ending::Ending;
 use self::{
     content::{Content, Grant, Who},
     ended::EndedSessions,
 };
+pub(crate) use self::{ending::Ending, span::SessionSpan};
 pub use self::{
     fault::{RenewError, SessionFault},
     grant::AppleGrant,
     id::SessionId,
     refresh::RefreshToken,
+    settings::SessionSettings,
+    tokens::{SessionCookie, SessionTokens},
 };
 use super::{
-    builder::VerifierBuilder,
     identity::Identity,
-    seal::{Purpose, SealError, SealKeys, Sealed},
+    seal::{Purpose, SealError, SealKeys},
 };
 use crate::{
     clock::{Clock, SystemClock, UnixTime},
     store::{MemoryStore, Space, Store, StoreError},
     telemetry::{Metrics, SessionLabels},
 };
-
-/// How long sessions live, and how they are checked on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionSettings {
-    /// How long an access token lives: for so long it is good without a word from anybody, but that its session was ended
-    /// or its subject revoked.
-    pub access_lifetime: Duration,
-    /// How long a refresh token lives, which is how long a session may lie idle.
-    pub refresh_lifetime: Duration,
-    /// How long a session lives at most, however often it is renewed, from when Apple issued the token that it began with.
-    pub absolute_lifetime: Duration,
-    /// For how long a refresh token that was used may be used again, by a client whose answer was lost.
-    pub refresh_reuse_grace: Duration,
-    /// How often Apple is asked, when a session is renewed, whether its grant still holds.
-    pub apple_check_every: Duration,
-    /// For how long beyond that Apple may be out of reach before the session is no longer renewed.
-    pub apple_grace: Duration,
-}
-
-impl Default for SessionSettings {
-    fn default() -> Self {
-        const fn days(days: u64) -> Duration {
-            Duration::from_hours(days.saturating_mul(24))
-        }
-        Self {
-            access_lifetime: Duration::from_mins(15),
-            refresh_lifetime: days(30),
-            absolute_lifetime: days(180),
-            refresh_reuse_grace: Duration::from_secs(10),
-            apple_check_every: days(1),
-            apple_grace: days(7),
-        }
-    }
-}
 
 /// Makes sessions, opens them and ends them. Clones share what is remembered.
 #[derive(Clone)]
@@ -105,34 +76,6 @@ pub(crate) struct SessionSurroundings {
     pub(crate) metrics: Metrics,
     /// Which tracker stores run on that nobody may wait for.
     pub(crate) tasks: TaskTracker,
-}
-
-/// A pair of tokens, for whoever signed in. They do not print.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SessionTokens {
-    /// To be presented with each request: `Authorization: Bearer siwa_a.…`.
-    pub access: Sealed,
-    /// To be presented for the next pair, once.
-    pub refresh: Sealed,
-    /// How long the access token lives, in whole seconds.
-    pub access_expires_in: Duration,
-    /// How long the refresh token lives, in whole seconds.
-    pub refresh_expires_in: Duration,
-    /// The session.
-    pub session_id: SessionId,
-}
-
-/// A browser's session, for its cookie. It does not print.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SessionCookie {
-    /// The value of the cookie.
-    pub value: Sealed,
-    /// How long it lives, in whole seconds.
-    pub expires_in: Duration,
-    /// The session.
-    pub session_id: SessionId,
 }
 
 impl Sessions {
@@ -174,7 +117,7 @@ impl Sessions {
         identity: &Identity,
         grant: Option<&AppleGrant>,
     ) -> Result<SessionTokens, SealError> {
-        let (id, who) = (SessionId::generate()?, Who::of(identity));
+        let (id, who) = (SessionId::generate()?, self.who(identity));
         let tokens = self.pair(id, &who, 0, grant.map(Grant::from))?;
         self.count("begun");
         Ok(tokens)
@@ -191,20 +134,38 @@ impl Sessions {
         grant: Option<&AppleGrant>,
         lifetime: Duration,
     ) -> Result<SessionCookie, SealError> {
-        let (id, who) = (SessionId::generate()?, Who::of(identity));
+        let (id, who) = (SessionId::generate()?, self.who(identity));
         let cookie = self.cookie(id, who, grant.map(Grant::from), lifetime)?;
         self.count("begun");
         Ok(cookie)
     }
 
     /// Ends the session `id`, here at once, and on every replica once it is stored: even if whoever asked hangs up meanwhile,
-    /// and this future is dropped. Must be called on a tokio runtime.
+    /// and this future is dropped. Must be called on a tokio runtime. That it was ended is remembered for as long as these
+    /// settings let any session live; [`end_of`](Self::end_of) knows for how long this one could.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: others may not hear of it, and a restart forgets it.
     pub async fn end(&self, id: &SessionId) -> Result<(), StoreError> {
-        let ending = self.ending(id);
+        self.end_span(SessionSpan::new(*id, self.end_of_any())).await
+    }
+
+    /// Ends the session of `identity`, as [`end`](Self::end) does; nothing, if they presented Apple's token.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`end`](Self::end).
+    pub async fn end_of(&self, identity: &Identity) -> Result<(), StoreError> {
+        match identity.session_span() {
+            Some(span) => self.end_span(*span).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the session of `span`, as [`end`](Self::end) does.
+    pub(crate) async fn end_span(&self, span: SessionSpan) -> Result<(), StoreError> {
+        let ending = self.ending(span);
         ending.come_into_force();
         let raise = ending.write();
         let store = Arc::clone(&self.0.store);
@@ -214,9 +175,9 @@ impl Sessions {
         stored.map(|_done| ())
     }
 
-    /// The end of the session `id`, which whoever asks for it brings about.
-    pub(crate) fn ending(&self, id: &SessionId) -> Ending {
-        Ending { sessions: self.clone(), id: *id, expires_at: self.end_of_any() }
+    /// The end of the session of `span`, which whoever asks for it brings about.
+    pub(crate) fn ending(&self, span: SessionSpan) -> Ending {
+        Ending { sessions: self.clone(), span }
     }
 
     /// How long sessions live, and how they are checked on.
@@ -258,18 +219,25 @@ impl Sessions {
         self.0.clock.now()
     }
 
-    /// When all tokens will have expired that a session can have now, whichever lifetimes they were sealed with: none
-    /// outlives its session, and refresh tokens that live for less today may live for longer tomorrow.
+    /// When all tokens will have expired that a session can have now, by these settings: none outlives its session, and
+    /// refresh tokens that live for less today may live for longer tomorrow.
     fn end_of_any(&self) -> UnixTime {
         let SessionSettings { access_lifetime, refresh_lifetime, absolute_lifetime, .. } =
             self.0.settings;
         let lifetime = absolute_lifetime.max(refresh_lifetime).max(access_lifetime);
-        self.now().saturating_add(lifetime).saturating_add(VerifierBuilder::LONGEST_LEEWAY)
+        self.now().saturating_add(lifetime)
     }
 
-    /// When a session ends that began with a token of Apple's of `issued_at`.
-    fn end_of(&self, issued_at: UnixTime) -> UnixTime {
-        issued_at.saturating_add(self.0.settings.absolute_lifetime)
+    /// `identity`, in a session that begins.
+    fn who(&self, identity: &Identity) -> Who {
+        Who::of(identity, identity.issued_at.saturating_add(self.0.settings.absolute_lifetime))
+    }
+
+    /// When the session of `who` is over: as was said when it began, unless sessions live for less by now.
+    fn end_for(&self, who: &Who) -> UnixTime {
+        let issued_at = UnixTime::from_secs(who.iat);
+        let by_now = issued_at.saturating_add(self.0.settings.absolute_lifetime);
+        by_now.min(UnixTime::from_secs(who.end))
     }
 
     fn pair(
@@ -302,6 +270,7 @@ impl Sessions {
         let lifetime = lifetime.min(self.0.settings.refresh_lifetime);
         let content = Content { grant, ..self.content(id, who, lifetime) };
         Ok(SessionCookie {
+            session_ends_at: UnixTime::from_secs(content.who.end),
             expires_in: content.lifetime(),
             value: self.0.keys.seal(Purpose::Cookie, &content)?,
             session_id: id,
@@ -311,8 +280,7 @@ impl Sessions {
     /// What is sealed in any token that is made now and lives for `lifetime`, as long as the session does.
     fn content(&self, id: SessionId, who: Who, lifetime: Duration) -> Content {
         let now = self.now();
-        let session_ends = self.end_of(UnixTime::from_secs(who.iat));
-        let expires_at = now.saturating_add(lifetime).min(session_ends);
+        let expires_at = now.saturating_add(lifetime).min(self.end_for(&who));
         Content {
             sid: id.to_text(),
             who,

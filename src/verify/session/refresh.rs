@@ -7,14 +7,14 @@ use super::{
         identity::Identity,
         seal::{Purpose, SealError},
     },
-    AppleGrant, Content, Grant, SessionCookie, SessionFault, SessionId, Sessions, Who,
+    AppleGrant, Content, Grant, SessionCookie, SessionFault, SessionId, SessionSpan, Sessions, Who,
 };
 use crate::clock::UnixTime;
 
 /// A session by its refresh token, or by a browser's cookie: whom it is of, and what Apple granted them. It was ours; that
 /// it is still good is found out by whoever opened it, a [`Verifier`](super::super::Verifier).
 pub struct RefreshToken {
-    pub(super) id: SessionId,
+    pub(super) span: SessionSpan,
     pub(super) identity: Arc<Identity>,
     pub(super) who: Who,
     pub(super) generation: u64,
@@ -25,7 +25,12 @@ impl RefreshToken {
     /// The session.
     #[must_use]
     pub const fn session_id(&self) -> &SessionId {
-        &self.id
+        &self.span.id
+    }
+
+    /// The same, and when it is over at the latest.
+    pub(crate) const fn span(&self) -> SessionSpan {
+        self.span
     }
 
     /// Whom Apple's token proved when it began. It expires when this token does.
@@ -50,7 +55,7 @@ impl RefreshToken {
         let Content { sid, who, at, generation, grant, .. } = content;
         let (id, sealed_at) = (SessionId::parse(&sid)?, UnixTime::from_secs(at));
         Some(Self {
-            id,
+            span: SessionSpan::new(id, UnixTime::from_secs(who.end)),
             identity: Arc::new(who.clone().identity(id, sealed_at, expires_at)?),
             who,
             generation: generation.unwrap_or_default(),
@@ -102,8 +107,8 @@ impl Sessions {
         cookie: RefreshToken,
         lifetime: std::time::Duration,
     ) -> Result<SessionCookie, SealError> {
-        let RefreshToken { id, who, grant, .. } = cookie;
-        let cookie = self.cookie(id, who, grant.as_ref().map(Grant::from), lifetime)?;
+        let RefreshToken { span, who, grant, .. } = cookie;
+        let cookie = self.cookie(span.id, who, grant.as_ref().map(Grant::from), lifetime)?;
         self.count("renewed");
         Ok(cookie)
     }
@@ -118,8 +123,7 @@ impl Sessions {
             }
         };
         let sealed_at = UnixTime::from_secs(content.at);
-        let session_ends = self.end_of(UnixTime::from_secs(content.who.iat));
         let expires_at = UnixTime::from_secs(content.exp);
-        expires_at.min(sealed_at.saturating_add(lifetime)).min(session_ends)
+        expires_at.min(sealed_at.saturating_add(lifetime)).min(self.end_for(&content.who))
     }
 }

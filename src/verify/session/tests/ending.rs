@@ -60,6 +60,27 @@ async fn a_session_that_ended_while_tokens_lived_for_less_stays_ended_when_they_
 }
 
 #[tokio::test]
+async fn a_session_that_ended_while_sessions_lived_for_less_stays_ended_when_they_live_for_more() {
+    let scene = Scene::new().await;
+    let tokens = scene.begin();
+    let hour = Duration::from_hours(1);
+    let settings = SessionSettings {
+        access_lifetime: Duration::from_mins(1),
+        refresh_lifetime: hour,
+        absolute_lifetime: hour,
+        ..SessionSettings::default()
+    };
+    let (clock, store) = (&scene.clock, Arc::clone(&scene.store));
+    let shorter = Scene::replica(clock, store, &[1], settings, "com.example.app").await;
+    let session = shorter.verifier.reopen_refresh(tokens.refresh.as_str()).unwrap();
+    shorter.sessions.end_of(session.identity()).await.unwrap();
+    scene.clock.advance(Duration::from_hours(24));
+    shorter.sessions.sweep();
+    let again = scene.beside(&[1]).await;
+    assert_eq!(again.renew(&tokens.refresh).await.unwrap_err(), "session_ended");
+}
+
+#[tokio::test]
 async fn a_revocation_ends_the_sessions_of_earlier_sign_ins_renewed_ones_too() {
     let scene = Scene::new().await;
     let first = scene.begin();

@@ -9,7 +9,7 @@ use super::{
     super::{
         AppleRefreshToken, ClientIds, FixedJwks, Revocation, Revocations, Verifier, VerifyError,
         claims::fixtures::{NOW, identity_with},
-        seal::fixtures::keys,
+        seal::{Sealed, fixtures::keys},
     },
     *,
 };
@@ -179,6 +179,27 @@ async fn shorter_lifetimes_hold_for_tokens_that_were_made_before() {
     assert_eq!(scene.code(&tokens.access), "good");
     assert_eq!(shorter.code(&tokens.access), "session_expired");
     assert_eq!(shorter.renew(&tokens.refresh).await.unwrap_err(), "session_expired");
+}
+
+#[tokio::test]
+async fn a_longer_absolute_lifetime_is_for_sessions_that_begin_from_then_on() {
+    let scene = Scene::new().await;
+    let day = Duration::from_hours(24);
+    let lasting = |absolute_lifetime| SessionSettings {
+        absolute_lifetime,
+        refresh_lifetime: 2 * day,
+        ..SessionSettings::default()
+    };
+    let (clock, store) = (&scene.clock, || Arc::clone(&scene.store));
+    let short = Scene::replica(clock, store(), &[1], lasting(2 * day), "com.example.app").await;
+    let first = short.begin();
+    let long = Scene::replica(clock, store(), &[1], lasting(9 * day), "com.example.app").await;
+    clock.advance(day);
+    let renewed = long.renew(&first.refresh).await.unwrap();
+    assert_eq!(renewed.refresh_expires_in, day, "as was said when it began");
+    assert_eq!(long.begin().refresh_expires_in, 2 * day);
+    clock.advance(day + Duration::from_mins(1));
+    assert_eq!(long.renew(&renewed.refresh).await.unwrap_err(), "session_expired");
 }
 
 #[tokio::test]

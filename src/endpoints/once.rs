@@ -1,5 +1,5 @@
 //! What may happen once: a nonce of ours is used, and a token signs in, if so configured. It is remembered by the store, for
-//! all replicas, before anything comes of the sign-in; and forgotten if nothing comes of it for want of Apple.
+//! all replicas, before anything comes of the sign-in; and forgotten if an app's comes to nothing for want of Apple.
 
 use std::time::Duration;
 

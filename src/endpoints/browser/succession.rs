@@ -1,0 +1,68 @@
+//! A session in whose place another one begins. The cookie of the one takes that of the other, and nobody could sign out of that
+//! one any more: so it ends. With Apple's answer no cookie of a session comes, which is `SameSite=Lax`; the sign-in under way
+//! remembers which one the browser is in, and is told when another tab was faster.
+
+use http::HeaderMap;
+use tracing::warn;
+
+use super::{
+    BrowserParts, cookies,
+    keeper::SESSION_COOKIE,
+    set_cookie,
+    state::{BrowserMark, SignIn, UnderWay},
+};
+use crate::{
+    telemetry::causes,
+    verify::{RefreshToken, SessionSpan, VerifyError},
+};
+
+impl BrowserParts {
+    /// The sessions that one sign-in can replace: a browser has one, and what else is sent as one takes room in a cookie.
+    const MOST_REPLACED: usize = 2;
+
+    /// The sessions whose cookies are in `headers`, as far as they open: one, or as many as there are cookies of that name.
+    pub(super) fn sessions_of(
+        &self,
+        headers: &HeaderMap,
+    ) -> impl Iterator<Item = Result<RefreshToken, VerifyError>> {
+        let sealed = cookies::all(headers).filter(|(name, _)| *name == SESSION_COOKIE);
+        sealed.map(|(_, text)| self.verifier.reopen_cookie(text))
+    }
+
+    /// Those that end when the browser with these `headers` has signed in.
+    pub(super) fn replaced_by_a_sign_in(&self, headers: &HeaderMap) -> Vec<SessionSpan> {
+        let opened = self.sessions_of(headers).filter_map(Result::ok);
+        opened.take(Self::MOST_REPLACED).map(|session| session.span()).collect()
+    }
+
+    /// Ends the sessions in whose place another one has begun. It is in force here in any case, and stored when the store is
+    /// back.
+    pub(super) async fn end_replaced(&self, sign_in: &SignIn) {
+        for span in &sign_in.replaces {
+            if let Err(error) = self.sessions.end_span(*span).await {
+                warn!(cause = causes(&error), "the end of a session could not be stored");
+            }
+        }
+    }
+
+    /// Has the other sign-ins that are under way in the browser with the headers `asked_with` know that `ended` has begun the
+    /// session of `span`, by cookies among the headers `told`.
+    pub(super) fn tell_others(
+        &self,
+        asked_with: &HeaderMap,
+        ended: &SignIn,
+        span: SessionSpan,
+        told: &mut HeaderMap,
+    ) {
+        let (mark, keys, now) =
+            (BrowserMark::find(asked_with), self.sessions.keys(), self.clock.now());
+        let under_way = UnderWay::find(asked_with, mark.as_ref(), keys);
+        for other in under_way.others_than(ended) {
+            let other = other.replacing(span);
+            // One that cannot be sealed goes on as it was.
+            let Ok(sealed) = other.seal(keys) else { continue };
+            let (name, left) = (other.cookie_name(), other.ends_at().saturating_since(now));
+            set_cookie(told, &self.state_cookie(&name, sealed.as_str(), left));
+        }
+    }
+}

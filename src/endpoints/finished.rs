@@ -1,0 +1,22 @@
+//! What must not be left half done.
+
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, error};
+
+use crate::{authn::Rejection, telemetry::causes};
+
+/// Waits for `work`, which goes on among `tasks` if whoever asked hangs up meanwhile and this future is dropped.
+///
+/// # Errors
+///
+/// Those of `work`; [`Rejection::Undecided`] if it panics.
+pub(super) async fn finished<T: Send + 'static>(
+    tasks: &TaskTracker,
+    work: impl Future<Output = Result<T, Rejection>> + Send + 'static,
+) -> Result<T, Rejection> {
+    let finished = tasks.spawn(work.in_current_span()).await;
+    finished.unwrap_or_else(|panic| {
+        error!(cause = causes(&panic), "a sign-in or a deletion has come to no end");
+        Err(Rejection::Undecided("it has come to no end"))
+    })
+}
