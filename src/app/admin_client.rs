@@ -74,7 +74,7 @@ impl AdminClient {
     ///
     /// [`NotAnswered::Nowhere`].
     pub fn of(settings: &Settings, patience: Duration) -> Result<Self, NotAnswered> {
-        Self::at(&settings.admin_listen, patience)
+        Self::at(&settings.server.admin_listen, patience)
     }
 
     /// The same, without looking at other settings: whether they can be used, the proxy itself knows best.

@@ -40,7 +40,7 @@ pub(super) fn build_browser(
         recorder: surroundings.recorder.clone()?,
         token_endpoint: surroundings.token_endpoint.clone(),
         clock: Arc::clone(&surroundings.clock),
-        trusted_peers: settings.trusted_peers.clone(),
+        trusted_peers: settings.server.trusted_peers.clone(),
         metrics: surroundings.metrics.clone(),
         readers: BodyReaders::of_people(settings.limits.max_requests.get()),
     }))

@@ -35,7 +35,7 @@ pub(super) fn build_gate(
             Destination { upstream, rules: Arc::clone(rules) }
         }
     });
-    let authenticator = Authenticator::new(verifier.clone(), settings.realm.clone())
+    let authenticator = Authenticator::new(verifier.clone(), settings.identity.realm.clone())
         .with_policy(settings.policy.clone());
     let browsers = build_keeper(settings, verifier, surroundings);
     // Whoever takes a cookie for a credential keeps other sites' pages from using it.
@@ -62,8 +62,12 @@ fn build_destination(
 /// How identities are told to a gateway that forwards to an application of its own.
 fn rules_of_the_doors(settings: &Settings, surroundings: &Surroundings) -> ForwardingRules {
     ForwardingRules {
-        identity_headers: identity_headers(settings, settings.audience.as_ref(), surroundings),
-        credential: settings.gateway_credential,
+        identity_headers: identity_headers(
+            settings,
+            settings.doors.audience.as_ref(),
+            surroundings,
+        ),
+        credential: settings.ext_authz.credential,
         host: HostForwarding::default(),
         via: settings.via.clone(),
     }
@@ -76,11 +80,11 @@ fn identity_headers(
     Surroundings { clock, metrics, .. }: &Surroundings,
 ) -> IdentityHeaders {
     let identity_headers = IdentityHeaders::new(
-        settings.identity_headers.clone(),
-        settings.unverified_email,
+        settings.identity.headers.clone(),
+        settings.identity.unverified_email,
         metrics.clone(),
     )
-    .with_own(settings.own_headers.clone());
+    .with_own(settings.identity.own_headers.clone());
     match (&settings.assertion, audience) {
         (Some(AssertionSettings { keys, issuer, .. }), Some(audience)) => {
             let (keys, issuer, clock) = (keys.clone(), Arc::clone(issuer), Arc::clone(clock));

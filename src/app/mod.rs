@@ -110,9 +110,9 @@ impl App {
         };
         let mut inherited = Inherited::default();
         // The admin listener first: of what systemd hands over it takes one, and the public ones may take the rest.
-        let admin = listen(&settings.admin_listen, &mut inherited).await?;
+        let admin = listen(&settings.server.admin_listen, &mut inherited).await?;
         let mut public = Vec::new();
-        for on in &settings.listen {
+        for on in &settings.server.listen {
             public.extend(listen(on, &mut inherited).await?);
         }
         let (clock, reload) = (Arc::new(SystemClock), Arc::default());

@@ -37,7 +37,7 @@ pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
     {
         findings.push(fails("tls.certificate", &error));
     }
-    if let Err(error) = HttpsJwks::with_options(TrustedUrl::apple_keys(), &settings.jwks_https) {
+    if let Err(error) = HttpsJwks::with_options(TrustedUrl::apple_keys(), &settings.jwks.https) {
         findings.push(fails("jwks.ca_file", &error));
     }
     for source in NamedKeys::all(settings) {
@@ -71,7 +71,7 @@ pub async fn probe(settings: &Settings) -> Vec<Finding> {
     for source in NamedKeys::all(settings) {
         findings.push(source.probe(settings).await);
     }
-    if let Some(api) = &settings.apple_api {
+    if let Some(api) = &settings.apple.api {
         findings.extend(probe_team_key(settings, api).await);
     }
     for entry in &settings.upstreams {
@@ -117,7 +117,7 @@ async fn probe_team_key(settings: &Settings, api: &AppleApiSettings) -> Vec<Find
         Err(error) => return vec![fails(format!("Apple cannot be asked: {}", causes(&error)))],
     };
     let mut findings = Vec::new();
-    for client_id in settings.client_ids.iter() {
+    for client_id in settings.apple.client_ids.iter() {
         let name = client_id.as_str();
         findings.push(match endpoint.probe(client_id).await {
             Ok(()) => Finding::Works(format!("{KEY}: Apple knows {name} by the key")),
@@ -136,9 +136,10 @@ struct NamedKeys<'a> {
 
 impl<'a> NamedKeys<'a> {
     fn all(settings: &'a Settings) -> impl Iterator<Item = Self> {
-        let (issuer, from) = (settings.issuer(), &settings.jwks_from);
+        let (issuer, from) = (settings.issuer(), &settings.jwks.from);
         let additional = settings
-            .additional_keys
+            .jwks
+            .additional
             .iter()
             .map(|AdditionalKeys { issuer, from }| Self { issuer, from, is_additional: true });
         iter::once(Self { issuer, from, is_additional: false }).chain(additional)
@@ -154,7 +155,7 @@ impl<'a> NamedKeys<'a> {
     }
 
     async fn count_keys(&self, settings: &Settings) -> Result<usize, FetchFault> {
-        usable_keys(&self.from.fetch(&settings.jwks_https).await?, self.issuer)
+        usable_keys(&self.from.fetch(&settings.jwks.https).await?, self.issuer)
     }
 
     async fn probe(&self, settings: &Settings) -> Finding {

@@ -31,15 +31,19 @@ pub(super) fn build_recorder(
     metrics: &Metrics,
     tasks: &TaskTracker,
 ) -> Result<Option<Recorder>, StoreError> {
-    let is_filled_here = settings.notifications.is_some() || settings.admin_token.is_some();
+    let is_filled_here =
+        settings.notifications.is_some() || settings.revocations.admin_token.is_some();
     let is_needed = is_filled_here || settings.sessions.is_some() || settings.sign_in.is_some();
     if !is_needed && matches!(settings.store, StoreSettings::Memory) {
         return Ok(None);
     }
     let health = Health::new(metrics.clone());
     let store = open(&settings.store, clock, tasks, &health)?;
-    let revocations =
-        Revocations::following(settings.revocations.clone(), Arc::clone(clock), metrics.clone());
+    let revocations = Revocations::following(
+        settings.revocations.settings.clone(),
+        Arc::clone(clock),
+        metrics.clone(),
+    );
     let webhooks = Webhooks::new(
         settings.webhooks.clone(),
         Arc::clone(&store),

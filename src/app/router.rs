@@ -34,22 +34,22 @@ pub(super) fn build_router(
     let gate = Arc::new(build_gate(settings, &verifier, upstreams, surroundings));
     let doors = Doors::new(DoorsParts {
         gate: Arc::clone(&gate),
-        paths: settings.doors.clone(),
-        trusted_peers: settings.trusted_peers.clone(),
+        paths: settings.doors.paths.clone(),
+        trusted_peers: settings.server.trusted_peers.clone(),
         metrics: surroundings.metrics.clone(),
     });
     let readiness = surroundings.readiness.clone();
     let ext_authz = ExtAuthz::new(ExtAuthzParts {
         gate: Arc::clone(&gate),
-        settings: settings.ext_authz.clone(),
-        trusted_peers: settings.trusted_peers.clone(),
+        settings: settings.ext_authz.settings.clone(),
+        trusted_peers: settings.server.trusted_peers.clone(),
         metrics: surroundings.metrics.clone(),
         is_ready: Box::new(move || readiness.is_ready()),
     });
     let proxy = Proxy::new(ProxyParts {
         gate: Arc::clone(&gate),
-        trusted_peers: settings.trusted_peers.clone(),
-        limits: settings.request_body,
+        trusted_peers: settings.server.trusted_peers.clone(),
+        limits: settings.server.request_body,
         metrics: surroundings.metrics.clone(),
         told_of_cookies: Once::new(),
     });
@@ -77,8 +77,8 @@ fn build_notifications(
     let surroundings = NotificationSurroundings {
         verifier,
         recorder,
-        trusted_peers: settings.trusted_peers.clone(),
-        realm: settings.realm.clone(),
+        trusted_peers: settings.server.trusted_peers.clone(),
+        realm: settings.identity.realm.clone(),
         metrics: metrics.clone(),
         max_requests: settings.limits.max_requests.get(),
     };
@@ -88,7 +88,7 @@ fn build_notifications(
 /// That nothing is forwarded may be a forgotten setting.
 fn say_who_forwards(settings: &Settings) {
     if settings.upstreams.is_empty() {
-        let doors = settings.doors.all().chain(settings.ext_authz.all());
+        let doors = settings.doors.paths.all().chain(settings.ext_authz.settings.all());
         let doors = doors.collect::<Vec<_>>().join(" ");
         info!(doors, "no application is configured: other gateways ask, and nothing is forwarded");
     }

@@ -34,9 +34,9 @@ impl App {
         let Self { public, admin, tls, metrics, settings, clock, flags, reload } = self;
         let callers = CallersDoor {
             listeners: public,
-            settings: settings.server.clone(),
+            settings: settings.server.settings.clone(),
             tls: tls.clone(),
-            drain_delay: settings.drain_delay,
+            drain_delay: settings.server.drain_delay,
         };
         let surroundings = Surroundings::new(&settings, clock, metrics)?;
         let _none_outlives_this_future = surroundings.streams.end_on_drop();
@@ -50,7 +50,7 @@ impl App {
 
         let last = LastReload::started(surroundings.clock.now());
         describe(&surroundings, &callers.listeners, &last);
-        let admin_token = rooms.settings.admin_token.clone();
+        let admin_token = rooms.settings.revocations.admin_token.clone();
         let admin_pages = serve_admin(admin, admin_token, verifiers, &surroundings, &background);
         admin_pages.set(rooms.admin_pages());
         let doors = Doors { callers: service.clone(), admin_pages, verifier, last };

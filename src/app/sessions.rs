@@ -29,7 +29,7 @@ pub(super) fn build_sessions(
     let (entry, recorder) = settings.sessions.clone().zip(recorder)?;
     let surroundings = SessionSurroundings {
         store: Arc::clone(&recorder.store),
-        max_staleness: settings.revocations.max_staleness,
+        max_staleness: settings.revocations.settings.max_staleness,
         clock: Arc::clone(clock),
         metrics: metrics.clone(),
         tasks: tasks.clone(),

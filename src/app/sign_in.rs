@@ -23,9 +23,9 @@ pub(super) fn build_sign_in(
         apple_check: surroundings.apple_check.clone(),
         clock: Arc::clone(&surroundings.clock),
         policy: settings.policy.clone(),
-        trusted_peers: settings.trusted_peers.clone(),
+        trusted_peers: settings.server.trusted_peers.clone(),
         cors: settings.cors.clone(),
-        realm: settings.realm.clone(),
+        realm: settings.identity.realm.clone(),
         metrics: surroundings.metrics.clone(),
         readers: BodyReaders::of_people(settings.limits.max_requests.get()),
     };

@@ -88,5 +88,5 @@ fn token_endpoint(
     metrics: &Metrics,
 ) -> Result<Option<TokenEndpoint>, HttpsError> {
     let new = |api| TokenEndpoint::new(api, Arc::clone(clock), metrics.clone());
-    settings.apple_api.clone().map(new).transpose()
+    settings.apple.api.clone().map(new).transpose()
 }

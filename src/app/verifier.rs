@@ -28,15 +28,15 @@ pub(super) fn build_verifier(
     surroundings: &Surroundings,
 ) -> Result<Verifier, BuildError> {
     let Surroundings { clock, metrics, tasks, recorder, sessions, .. } = surroundings;
-    let mut builder = Verifier::builder(settings.client_ids.clone())
-        .issuer(settings.issuer.clone())
-        .jwks_settings(settings.jwks.clone())
-        .leeway(settings.leeway)
+    let mut builder = Verifier::builder(settings.apple.client_ids.clone())
+        .issuer(settings.apple.issuer.clone())
+        .jwks_settings(settings.jwks.settings.clone())
+        .leeway(settings.apple.leeway)
         .verdict_capacity(settings.verdict_capacity)
         .clock(Arc::clone(clock))
         .metrics(metrics.clone())
         .tasks(tasks.clone());
-    if let Some(age) = settings.max_token_age {
+    if let Some(age) = settings.apple.max_token_age {
         builder = builder.max_token_age(age);
     }
     if let Some(recorder) = recorder {
@@ -56,8 +56,8 @@ fn with_sources(
     mut builder: VerifierBuilder,
     settings: &Settings,
 ) -> Result<VerifierBuilder, BuildError> {
-    for keys in &settings.additional_keys {
-        builder = builder.add_source(additional_source(keys, &settings.jwks_https)?);
+    for keys in &settings.jwks.additional {
+        builder = builder.add_source(additional_source(keys, &settings.jwks.https)?);
     }
     with_source(builder, settings)
 }
@@ -66,13 +66,13 @@ fn with_source(
     builder: VerifierBuilder,
     settings: &Settings,
 ) -> Result<VerifierBuilder, BuildError> {
-    let builder = match &settings.jwks_cache_file {
+    let builder = match &settings.jwks.cache_file {
         Some(path) => builder.cache_file(path),
         None => builder,
     };
-    Ok(match &settings.jwks_from {
+    Ok(match &settings.jwks.from {
         JwksFrom::Url(url) => {
-            builder.jwks_source(HttpsJwks::with_options(url.clone(), &settings.jwks_https)?)
+            builder.jwks_source(HttpsJwks::with_options(url.clone(), &settings.jwks.https)?)
         }
         JwksFrom::File(path) => builder.jwks_source(FileJwks::new(path.clone())),
     })
@@ -87,8 +87,8 @@ fn additional_source(keys: &AdditionalKeys, https: &HttpsOptions) -> Result<KeyS
 }
 
 fn with_canary(builder: VerifierBuilder, settings: &Settings) -> VerifierBuilder {
-    if settings.canary {
-        builder.canary(CanarySettings::default().https(settings.jwks_https.clone()))
+    if settings.jwks.canary {
+        builder.canary(CanarySettings::default().https(settings.jwks.https.clone()))
     } else {
         builder
     }

@@ -381,10 +381,13 @@ filter = "debug"
             ("SIWA_SERVER__ADMIN_LISTEN", "127.0.0.1:6"),
         ]);
         let settings = load(&flags, environment).unwrap();
-        assert_eq!(settings.listen, ["127.0.0.1:9", "127.0.0.1:10"].map(|on| on.parse().unwrap()));
-        assert_eq!(settings.admin_listen, "127.0.0.1:6".parse().unwrap());
+        assert_eq!(
+            settings.server.listen,
+            ["127.0.0.1:9", "127.0.0.1:10"].map(|on| on.parse().unwrap())
+        );
+        assert_eq!(settings.server.admin_listen, "127.0.0.1:6".parse().unwrap());
         assert_eq!(settings.verdict_capacity, 3);
-        assert_eq!(settings.leeway, VerifierBuilder::LEEWAY);
+        assert_eq!(settings.apple.leeway, VerifierBuilder::LEEWAY);
     }
 
     #[test]
@@ -402,19 +405,19 @@ filter = "debug"
             ]),
         )
         .unwrap();
-        let ids: Vec<&str> = settings.client_ids.iter().map(ClientId::as_str).collect();
+        let ids: Vec<&str> = settings.apple.client_ids.iter().map(ClientId::as_str).collect();
         assert_eq!(ids, ["com.a", "com.b"]);
         assert_eq!(settings.upstreams[0].credential, CredentialForwarding::Keep);
         assert_eq!(settings.verdict_capacity, 7);
-        assert_eq!(settings.server.max_connections.get(), 30);
-        assert_eq!(settings.request_body.max_bytes, Some(4096));
+        assert_eq!(settings.server.settings.max_connections.get(), 30);
+        assert_eq!(settings.server.request_body.max_bytes, Some(4096));
     }
 
     #[test]
     fn a_repeated_flag_is_a_list() {
         let two = ["com.a".to_owned(), "com.b".to_owned()];
         let flags = flags().with("--client-id", ("apple", "client_ids"), two);
-        assert_eq!(load(&flags, []).unwrap().client_ids.iter().count(), 2);
+        assert_eq!(load(&flags, []).unwrap().apple.client_ids.iter().count(), 2);
     }
 
     #[test]
@@ -471,8 +474,8 @@ filter = "debug"
             ("SIWA_JWKS__CACHE_FILE".into(), keys_file.clone().into()),
         ];
         let settings = load(&Flags::new(None), environment.clone()).unwrap();
-        assert!(settings.client_ids.iter().map(ClientId::as_str).eq(["com.example.app"]));
-        assert_eq!(settings.jwks_cache_file, Some(keys_file));
+        assert!(settings.apple.client_ids.iter().map(ClientId::as_str).eq(["com.example.app"]));
+        assert_eq!(settings.jwks.cache_file, Some(keys_file));
         assert_eq!(settings.source.files, [(path, blake3::hash(b"com.example.app\n"))]);
 
         let mut both = environment;
@@ -498,7 +501,7 @@ filter = "debug"
             ]);
             let settings = load(&Flags::new(None), environment).unwrap();
             assert!(
-                settings.client_ids.iter().map(ClientId::as_str).eq(["com.a", "com.b"]),
+                settings.apple.client_ids.iter().map(ClientId::as_str).eq(["com.a", "com.b"]),
                 "{text}"
             );
         }

@@ -27,7 +27,8 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::settled::{
-    AdditionalKeys, AssertionSettings, JwksFrom, Published, RouteDestination, SessionsEntry,
+    AdditionalKeys, AppleEntry, AssertionSettings, DoorsEntry, ExtAuthzEntry, IdentityEntry,
+    JwksEntry, JwksFrom, Published, RevocationsEntry, RouteDestination, ServerEntry, SessionsEntry,
     StoreSettings, UpstreamEntry,
 };
 pub use self::{
@@ -39,72 +40,40 @@ pub use self::{
 };
 use crate::{
     apple::AppleApiSettings,
-    authn::{IdentityHeader, OwnHeaders, Policy, Realm, UnverifiedEmail},
-    endpoints::{
-        AdminToken, BrowserSettings, Cors, DoorPaths, ExtAuthzSettings, NotificationSettings,
-        Routes, SignInSettings,
-    },
-    peers::Peers,
-    server::{LimitSettings, ListenOn, ServerSettings, TlsSettings},
+    authn::Policy,
+    endpoints::{BrowserSettings, Cors, NotificationSettings, Routes, SignInSettings},
+    server::{LimitSettings, TlsSettings},
     telemetry::{LogSettings, TraceSettings},
-    upstream::{BodyLimits, CredentialForwarding, Pseudonym},
-    verify::{ClientIds, FetchFault, HttpsOptions, Issuer, JwksSettings, RevocationsSettings},
+    upstream::Pseudonym,
+    verify::{ClientIds, FetchFault, Issuer},
     webhooks::WebhookSettings,
 };
 
 /// Everything that a running proxy needs to know, in the types that use it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where callers connect to.
-    pub(crate) listen: Vec<ListenOn>,
-    /// Where health and metrics are served: never the public port.
-    pub(crate) admin_listen: ListenOn,
-    /// How the listeners behave.
-    pub(crate) server: ServerSettings,
-    /// Time at shutdown until the listeners close.
-    pub(crate) drain_delay: Duration,
+    /// Where is listened, and how.
+    pub(crate) server: ServerEntry,
     /// How callers' connections are secured, if they are.
     pub(crate) tls: Option<TlsSettings>,
     /// How many requests, how often, how long.
     pub(crate) limits: LimitSettings,
-    /// The apps whose tokens are accepted.
-    pub(crate) client_ids: ClientIds,
-    /// Whose tokens are accepted.
-    pub(crate) issuer: Issuer,
-    /// How far clocks may differ.
-    pub(crate) leeway: Duration,
-    /// How long ago a token may have been issued.
-    pub(crate) max_token_age: Option<Duration>,
-    /// By which key Apple knows us, if it is to be asked anything.
-    pub(crate) apple_api: Option<AppleApiSettings>,
-    /// Who may pass, wherever they go.
-    pub(crate) policy: Policy,
+    /// Whose tokens are accepted, and how Apple is asked.
+    pub(crate) apple: AppleEntry,
+    /// Where the keys come from, and how they are kept.
+    pub(crate) jwks: JwksEntry,
     /// How many verdicts are remembered at most.
     pub(crate) verdict_capacity: u64,
-    /// Where the keys come from.
-    pub(crate) jwks_from: JwksFrom,
-    /// Whose keys are used besides.
-    pub(crate) additional_keys: Vec<AdditionalKeys>,
-    /// How the keys are kept fresh.
-    pub(crate) jwks: JwksSettings,
-    /// Where the last good set is kept.
-    pub(crate) jwks_cache_file: Option<PathBuf>,
-    /// How the key endpoint is reached.
-    pub(crate) jwks_https: HttpsOptions,
-    /// Whether what Apple publishes is compared with what is pinned.
-    pub(crate) canary: bool,
+    /// Who may pass, wherever they go.
+    pub(crate) policy: Policy,
     /// The applications; that of `[upstream]` is the first. None where another gateway forwards.
     pub(crate) upstreams: Vec<UpstreamEntry>,
     /// What is asked of which requests, and where they go.
     pub(crate) routes: Routes<RouteDestination>,
     /// Where other gateways ask.
-    pub(crate) doors: DoorPaths,
+    pub(crate) doors: DoorsEntry,
     /// Where Envoy asks.
-    pub(crate) ext_authz: ExtAuthzSettings,
-    /// What becomes of a credential that another gateway forwards.
-    pub(crate) gateway_credential: CredentialForwarding,
-    /// What the application of another gateway calls itself.
-    pub(crate) audience: Option<String>,
+    pub(crate) ext_authz: ExtAuthzEntry,
     /// What pages of other origins may do.
     pub(crate) cors: Cors,
     /// Where is kept what must outlive a request.
@@ -117,30 +86,16 @@ pub struct Settings {
     pub(crate) browser: Option<Arc<BrowserSettings>>,
     /// Where Apple's notifications are taken, if they are.
     pub(crate) notifications: Option<NotificationSettings>,
-    /// How the list of revocations is kept.
-    pub(crate) revocations: RevocationsSettings,
-    /// What opens the list on the admin listener.
-    pub(crate) admin_token: Option<AdminToken>,
-    /// Where that is written.
-    pub(crate) admin_token_file: Option<PathBuf>,
+    /// How the list of revocations is kept, and who may see it.
+    pub(crate) revocations: RevocationsEntry,
     /// Who else is told of notifications.
     pub(crate) webhooks: WebhookSettings,
-    /// What the proxy calls itself in `Via`.
-    pub(crate) via: Option<Pseudonym>,
+    /// How applications are told who it is.
+    pub(crate) identity: IdentityEntry,
     /// How identities are asserted, if they are.
     pub(crate) assertion: Option<AssertionSettings>,
-    /// The identity headers that are set.
-    pub(crate) identity_headers: Vec<IdentityHeader>,
-    /// The names of the application's own that are set besides.
-    pub(crate) own_headers: OwnHeaders,
-    /// What becomes of an unverified email address.
-    pub(crate) unverified_email: UnverifiedEmail,
-    /// What challenges name.
-    pub(crate) realm: Realm,
-    /// How much of a request's body is taken.
-    pub(crate) request_body: BodyLimits,
-    /// The peers whose forwarding headers are believed.
-    pub(crate) trusted_peers: Peers,
+    /// What the proxy calls itself in `Via`.
+    pub(crate) via: Option<Pseudonym>,
     /// How the log looks.
     pub(crate) log: LogSettings,
     /// Where traces are exported to, if they are. The variables of OpenTelemetry say so, and no key.
@@ -211,25 +166,25 @@ impl Settings {
     /// The apps whose tokens are accepted.
     #[must_use]
     pub const fn client_ids(&self) -> &ClientIds {
-        &self.client_ids
+        &self.apple.client_ids
     }
 
     /// How far clocks may differ.
     #[must_use]
     pub const fn leeway(&self) -> Duration {
-        self.leeway
+        self.apple.leeway
     }
 
     /// How long ago a token may have been issued.
     #[must_use]
     pub const fn max_token_age(&self) -> Option<Duration> {
-        self.max_token_age
+        self.apple.max_token_age
     }
 
     /// Whose tokens are accepted.
     #[must_use]
     pub const fn issuer(&self) -> &Issuer {
-        &self.issuer
+        &self.apple.issuer
     }
 
     /// Gets the text of the key set, once.
@@ -238,7 +193,7 @@ impl Settings {
     ///
     /// [`FetchFault`].
     pub async fn fetch_jwks(&self) -> Result<Bytes, FetchFault> {
-        self.jwks_from.fetch(&self.jwks_https).await
+        self.jwks.from.fetch(&self.jwks.https).await
     }
 
     /// Gets the texts of the key sets of all further issuers, once.
@@ -247,9 +202,9 @@ impl Settings {
     ///
     /// The first [`FetchFault`].
     pub async fn fetch_additional_jwks(&self) -> Result<Vec<(Issuer, Bytes)>, FetchFault> {
-        let mut texts = Vec::with_capacity(self.additional_keys.len());
-        for AdditionalKeys { issuer, from } in &self.additional_keys {
-            texts.push((issuer.clone(), from.fetch(&self.jwks_https).await?));
+        let mut texts = Vec::with_capacity(self.jwks.additional.len());
+        for AdditionalKeys { issuer, from } in &self.jwks.additional {
+            texts.push((issuer.clone(), from.fetch(&self.jwks.https).await?));
         }
         Ok(texts)
     }
@@ -263,13 +218,13 @@ impl Settings {
     /// The file with the token that opens the list of revocations on the admin listener.
     #[must_use]
     pub fn admin_token_file(&self) -> Option<&Path> {
-        self.admin_token_file.as_deref()
+        self.revocations.admin_token_file.as_deref()
     }
 
     /// By which key Apple knows us, if it is to be asked anything.
     #[must_use]
     pub const fn apple_api(&self) -> Option<&AppleApiSettings> {
-        self.apple_api.as_ref()
+        self.apple.api.as_ref()
     }
 
     /// How the log looks.
@@ -290,8 +245,13 @@ mod tests {
     use toml::Table;
 
     use super::*;
-    use crate::verify::TrustedUrl;
-    use crate::{peers::NOWHERE, server::ClientCertificates, verify::VerifierBuilder};
+    use crate::{
+        authn::{IdentityHeader, Realm, UnverifiedEmail},
+        peers::{NOWHERE, Peers},
+        server::{ClientCertificates, ServerSettings},
+        upstream::CredentialForwarding,
+        verify::{JwksSettings, TrustedUrl, VerifierBuilder},
+    };
 
     const MINIMAL: &str = include_str!("../../config/minimal.toml");
     const REFERENCE: &str = include_str!("../../config/reference.toml");
@@ -305,19 +265,22 @@ mod tests {
     #[test]
     fn the_minimal_file_starts_with_the_defaults_of_the_types() {
         let settings = Settings::from_toml(MINIMAL).unwrap();
-        assert_eq!(settings.listen, ["0.0.0.0:4180".parse().unwrap()]);
-        assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:4181");
-        assert_eq!(format!("{:?}", settings.server), format!("{:?}", ServerSettings::default()));
+        assert_eq!(settings.server.listen, ["0.0.0.0:4180".parse().unwrap()]);
+        assert_eq!(settings.server.admin_listen.to_string(), "127.0.0.1:4181");
+        assert_eq!(
+            format!("{:?}", settings.server.settings),
+            format!("{:?}", ServerSettings::default())
+        );
         assert_eq!(settings.limits, LimitSettings::default());
         assert_eq!(settings.tls, None);
-        assert_eq!(settings.jwks, JwksSettings::default());
-        assert_eq!(settings.jwks_from, JwksFrom::Url(TrustedUrl::apple_keys()));
-        assert_eq!(settings.issuer, Issuer::apple());
-        assert_eq!(settings.leeway, VerifierBuilder::LEEWAY);
-        assert_eq!(settings.realm, Realm::default());
+        assert_eq!(settings.jwks.settings, JwksSettings::default());
+        assert_eq!(settings.jwks.from, JwksFrom::Url(TrustedUrl::apple_keys()));
+        assert_eq!(settings.apple.issuer, Issuer::apple());
+        assert_eq!(settings.apple.leeway, VerifierBuilder::LEEWAY);
+        assert_eq!(settings.identity.realm, Realm::default());
         assert_eq!(settings.upstreams[0].credential, CredentialForwarding::Remove);
         assert_eq!(settings.log, LogSettings::default());
-        assert_eq!(settings.trusted_peers, Peers::default());
+        assert_eq!(settings.server.trusted_peers, Peers::default());
     }
 
     /// The keys of `table`, as `section.key`.
@@ -445,22 +408,22 @@ mod tests {
         "#,
         ))
         .unwrap();
-        assert_eq!(settings.request_body.max_bytes, Some(1 << 20));
-        assert_eq!(settings.server.h2_ping_interval, None);
-        assert_eq!(settings.listen.len(), 3);
-        assert_eq!(settings.drain_delay, Duration::from_secs(5));
-        assert!(settings.server.proxy_protocol_peers.contains(NOWHERE.ip()));
-        assert!(settings.trusted_peers.contains("10.1.2.3".parse().unwrap()));
+        assert_eq!(settings.server.request_body.max_bytes, Some(1 << 20));
+        assert_eq!(settings.server.settings.h2_ping_interval, None);
+        assert_eq!(settings.server.listen.len(), 3);
+        assert_eq!(settings.server.drain_delay, Duration::from_secs(5));
+        assert!(settings.server.settings.proxy_protocol_peers.contains(NOWHERE.ip()));
+        assert!(settings.server.trusted_peers.contains("10.1.2.3".parse().unwrap()));
         let clients = settings.tls.clone().unwrap().clients;
         assert_eq!(clients, ClientCertificates::Required("/ca.pem".into()));
         let rate = settings.limits.rate.clone().unwrap();
         assert_eq!((rate.per_second.get(), rate.burst.get()), (5, 50));
         assert!(rate.trusted_peers.contains("::1".parse().unwrap()));
-        assert_eq!(settings.jwks_from, JwksFrom::File(PathBuf::from("/keys.json")));
-        assert_eq!(settings.jwks.unknown_key_cooldown, Duration::from_millis(50));
-        assert_eq!(settings.identity_headers, [IdentityHeader::Subject, IdentityHeader::ClientId]);
-        assert_eq!(settings.unverified_email, UnverifiedEmail::Forward);
-        assert_eq!(settings.realm.as_str(), "my app");
+        assert_eq!(settings.jwks.from, JwksFrom::File(PathBuf::from("/keys.json")));
+        assert_eq!(settings.jwks.settings.unknown_key_cooldown, Duration::from_millis(50));
+        assert_eq!(settings.identity.headers, [IdentityHeader::Subject, IdentityHeader::ClientId]);
+        assert_eq!(settings.identity.unverified_email, UnverifiedEmail::Forward);
+        assert_eq!(settings.identity.realm.as_str(), "my app");
         assert_eq!(settings.log().filter.as_str(), "warn");
     }
 }

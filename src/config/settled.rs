@@ -5,14 +5,109 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    authn::AssertionKeys,
+    apple::AppleApiSettings,
+    authn::{AssertionKeys, IdentityHeader, OwnHeaders, Realm, UnverifiedEmail},
+    endpoints::{AdminToken, DoorPaths, ExtAuthzSettings},
+    peers::Peers,
+    server::{ListenOn, ServerSettings},
     store::RedisSettings,
-    upstream::{CredentialForwarding, HostForwarding, UpstreamSettings},
+    upstream::{BodyLimits, CredentialForwarding, HostForwarding, UpstreamSettings},
     verify::{
-        FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSource, SealKeys,
-        SessionSettings, TrustedUrl,
+        ClientIds, FetchFault, FileJwks, HttpsJwks, HttpsOptions, Issuer, JwksSettings, JwksSource,
+        RevocationsSettings, SealKeys, SessionSettings, TrustedUrl,
     },
 };
+
+/// Where is listened, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerEntry {
+    /// Where callers connect to.
+    pub(crate) listen: Vec<ListenOn>,
+    /// Where health and metrics are served: never the public port.
+    pub(crate) admin_listen: ListenOn,
+    /// How the listeners behave.
+    pub(crate) settings: ServerSettings,
+    /// Time at shutdown until the listeners close.
+    pub(crate) drain_delay: Duration,
+    /// How much of a request's body is taken.
+    pub(crate) request_body: BodyLimits,
+    /// The peers whose forwarding headers are believed.
+    pub(crate) trusted_peers: Peers,
+}
+
+/// Whose tokens are accepted, and how Apple is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct AppleEntry {
+    /// The apps whose tokens are accepted.
+    pub(crate) client_ids: ClientIds,
+    /// Whose tokens are accepted.
+    pub(crate) issuer: Issuer,
+    /// How far clocks may differ.
+    pub(crate) leeway: Duration,
+    /// How long ago a token may have been issued.
+    pub(crate) max_token_age: Option<Duration>,
+    /// By which key Apple knows us, if it is to be asked anything.
+    pub(crate) api: Option<AppleApiSettings>,
+}
+
+/// Where the keys come from, and how they are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct JwksEntry {
+    /// Where the keys come from.
+    pub(crate) from: JwksFrom,
+    /// Whose keys are used besides.
+    pub(crate) additional: Vec<AdditionalKeys>,
+    /// How the keys are kept fresh.
+    pub(crate) settings: JwksSettings,
+    /// Where the last good set is kept.
+    pub(crate) cache_file: Option<PathBuf>,
+    /// How the key endpoint is reached.
+    pub(crate) https: HttpsOptions,
+    /// Whether what Apple publishes is compared with what is pinned.
+    pub(crate) canary: bool,
+}
+
+/// Where other gateways ask.
+#[derive(Clone, Debug)]
+pub(crate) struct DoorsEntry {
+    /// At which paths.
+    pub(crate) paths: DoorPaths,
+    /// What the application of another gateway calls itself.
+    pub(crate) audience: Option<String>,
+}
+
+/// Where Envoy asks.
+#[derive(Clone, Debug)]
+pub(crate) struct ExtAuthzEntry {
+    /// In which form, and for how long.
+    pub(crate) settings: ExtAuthzSettings,
+    /// What becomes of a credential that another gateway forwards.
+    pub(crate) credential: CredentialForwarding,
+}
+
+/// How the list of revocations is kept, and who may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct RevocationsEntry {
+    /// How it is kept.
+    pub(crate) settings: RevocationsSettings,
+    /// What opens it on the admin listener.
+    pub(crate) admin_token: Option<AdminToken>,
+    /// Where that is written.
+    pub(crate) admin_token_file: Option<PathBuf>,
+}
+
+/// How applications are told who it is.
+#[derive(Clone, Debug)]
+pub(crate) struct IdentityEntry {
+    /// The identity headers that are set.
+    pub(crate) headers: Vec<IdentityHeader>,
+    /// The names of the application's own that are set besides.
+    pub(crate) own_headers: OwnHeaders,
+    /// What becomes of an unverified email address.
+    pub(crate) unverified_email: UnverifiedEmail,
+    /// What challenges name.
+    pub(crate) realm: Realm,
+}
 
 /// An application, and how it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

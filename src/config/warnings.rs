@@ -28,12 +28,16 @@ impl Settings {
 
 /// Notes what to warn of in `settings`.
 pub(super) fn look(settings: &Settings, problems: &mut Problems) {
-    for id in settings.client_ids.iter() {
+    for id in settings.apple.client_ids.iter() {
         look_at_client_id(id, problems);
     }
     look_at_keys(settings, problems);
-    look_at_peers("server.trusted_peers", &settings.trusted_peers, problems);
-    look_at_peers("server.proxy_protocol_peers", &settings.server.proxy_protocol_peers, problems);
+    look_at_peers("server.trusted_peers", &settings.server.trusted_peers, problems);
+    look_at_peers(
+        "server.proxy_protocol_peers",
+        &settings.server.settings.proxy_protocol_peers,
+        problems,
+    );
     for entry in &settings.upstreams {
         look_at_upstream(settings, entry, problems);
     }
@@ -60,7 +64,7 @@ fn look_at_client_id(id: &ClientId, problems: &mut Problems) {
 }
 
 fn look_at_keys(settings: &Settings, problems: &mut Problems) {
-    match &settings.jwks_from {
+    match &settings.jwks.from {
         from if from.is_apple() => {}
         JwksFrom::File(_) => problems.warn(
             "jwks.file",
@@ -77,14 +81,14 @@ fn look_at_keys(settings: &Settings, problems: &mut Problems) {
             "the keys do not come from Apple: whoever provides them can be anybody to the application",
         ),
     }
-    for keys in &settings.additional_keys {
+    for keys in &settings.jwks.additional {
         let what = format!(
             "tokens of {} are accepted besides: it can name any subject",
             keys.issuer.as_str()
         );
         problems.warn("jwks.additional", what);
     }
-    if settings.issuer != Issuer::apple() {
+    if settings.apple.issuer != Issuer::apple() {
         problems.warn(
             "apple.issuer",
             "is not Apple: that is for a simulator, and every token of Apple's is refused",
@@ -135,7 +139,7 @@ fn look_at_upstream(settings: &Settings, entry: &UpstreamEntry, problems: &mut P
 
 /// Whether what is connected to is one of our own listeners.
 fn is_ourselves(settings: &Settings, url: &UpstreamUrl) -> bool {
-    let ours = settings.listen.iter().chain([&settings.admin_listen]);
+    let ours = settings.server.listen.iter().chain([&settings.server.admin_listen]);
     ours.into_iter().any(|on| match on {
         ListenOn::Unix { path, .. } => url.socket() == Some(path.as_path()),
         ListenOn::Tcp(address) => {
@@ -222,7 +226,7 @@ fn missed_denials(settings: &Settings) -> Vec<(&str, &'static str)> {
 
 /// A gateway whose word is not believed cannot tell on which route a request is.
 fn look_at_reports(settings: &Settings, problems: &mut Problems) {
-    let ignored = settings.doors.takes_reports() && settings.trusted_peers.is_empty();
+    let ignored = settings.doors.paths.takes_reports() && settings.server.trusted_peers.is_empty();
     if ignored && settings.routes.differ() {
         problems.warn(
             "server.trusted_peers",
@@ -245,7 +249,8 @@ fn look_at_store(settings: &Settings, problems: &mut Problems) {
 
 /// What these settings have the proxy remember, and what would come of its being forgotten.
 fn remembered(settings: &Settings) -> impl Iterator<Item = &'static str> {
-    let revocations = settings.notifications.is_some() || settings.admin_token.is_some();
+    let revocations =
+        settings.notifications.is_some() || settings.revocations.admin_token.is_some();
     let single_use = settings.sign_in.as_ref().is_some_and(|sign_in| sign_in.single_use);
     [
         (revocations, "the revocations, and lets in whom they refuse"),

@@ -14,7 +14,7 @@ use tower::Service;
 use super::{
     socket::{Pulse, Socket},
     tls::{Tls, TlsError, TlsSettings},
-    url::{HttpVersion, Place, UpstreamUrl},
+    url::{HttpVersion, Remote, UpstreamUrl},
 };
 
 /// A byte stream to the application.
@@ -35,7 +35,7 @@ pub(super) struct Link {
 /// Makes connections to one application.
 #[derive(Clone)]
 pub(super) struct Connector {
-    place: Place,
+    remote: Remote,
     /// Looks names up, and tries IPv6 and IPv4 side by side (RFC 8305).
     tcp: HttpConnector,
     tls: Option<Tls>,
@@ -59,7 +59,7 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
-        Ok(Self { place: url.place.clone(), tcp, tls, version, timeout })
+        Ok(Self { remote: url.remote.clone(), tcp, tls, version, timeout })
     }
 
     /// Whether a connection may turn out to be one that many requests share.
@@ -105,12 +105,12 @@ impl Connector {
     }
 
     async fn socket(&self) -> Result<Socket, ConnectError> {
-        match &self.place {
-            Place::Unix(path) => {
+        match &self.remote {
+            Remote::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
                 Ok(Socket::from(stream.map_err(|error| ConnectError::Unreachable(error.into()))?))
             }
-            Place::Tcp(authority) => {
+            Remote::Tcp(authority) => {
                 let scheme = if self.tls.is_some() { "https" } else { "http" };
                 let uri = Uri::builder().scheme(scheme).authority(authority.clone());
                 let uri = uri.path_and_query("/").build();
@@ -125,7 +125,7 @@ impl Connector {
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Connector").field("remote", &self.remote).finish_non_exhaustive()
     }
 }
 

@@ -11,13 +11,13 @@ use url::Url;
 /// Where the application is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UpstreamUrl {
-    pub(super) place: Place,
+    pub(super) remote: Remote,
     scheme: UrlScheme,
 }
 
 /// What is connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Remote {
     /// A host and a port.
     Tcp(Authority),
     /// A Unix domain socket.
@@ -67,7 +67,7 @@ impl UpstreamUrl {
             return Err("must name a host");
         }
         let authority = url.authority().parse().map_err(|_invalid| "must name a host")?;
-        Ok(Self { place: Place::Tcp(authority), scheme })
+        Ok(Self { remote: Remote::Tcp(authority), scheme })
     }
 
     /// The version that its scheme asks for; none where TLS lets the application choose (ALPN, RFC 7301).
@@ -96,11 +96,11 @@ impl UpstreamUrl {
 
     /// The host of the address; of a socket there is none.
     pub(crate) fn host(&self) -> Option<&str> {
-        match &self.place {
-            Place::Tcp(authority) => {
+        match &self.remote {
+            Remote::Tcp(authority) => {
                 Some(authority.host().trim_start_matches('[').trim_end_matches(']'))
             }
-            Place::Unix(_) => None,
+            Remote::Unix(_) => None,
         }
     }
 }
@@ -108,9 +108,9 @@ impl UpstreamUrl {
 impl UpstreamUrl {
     /// Host and port as `Host` names them; a socket answers to `localhost`.
     pub(crate) fn host_header(&self) -> HeaderValue {
-        let authority = match &self.place {
-            Place::Tcp(authority) => authority.as_str(),
-            Place::Unix(_) => "localhost",
+        let authority = match &self.remote {
+            Remote::Tcp(authority) => authority.as_str(),
+            Remote::Unix(_) => "localhost",
         };
         HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static("localhost"))
     }
@@ -118,25 +118,25 @@ impl UpstreamUrl {
     /// The port that is connected to; of a socket there is none.
     pub(crate) fn port(&self) -> Option<u16> {
         let standard = if self.is_tls() { 443 } else { 80 };
-        match &self.place {
-            Place::Tcp(authority) => Some(authority.port_u16().unwrap_or(standard)),
-            Place::Unix(_) => None,
+        match &self.remote {
+            Remote::Tcp(authority) => Some(authority.port_u16().unwrap_or(standard)),
+            Remote::Unix(_) => None,
         }
     }
 
     /// The socket that is connected to, if it is one.
     pub(crate) fn socket(&self) -> Option<&Path> {
-        match &self.place {
-            Place::Tcp(_) => None,
-            Place::Unix(path) => Some(path),
+        match &self.remote {
+            Remote::Tcp(_) => None,
+            Remote::Unix(path) => Some(path),
         }
     }
 
     /// The address as text.
     pub(crate) fn origin(&self) -> String {
-        match &self.place {
-            Place::Tcp(authority) => format!("{}://{authority}", self.http_scheme()),
-            Place::Unix(path) => format!("unix:{}", path.display()),
+        match &self.remote {
+            Remote::Tcp(authority) => format!("{}://{authority}", self.http_scheme()),
+            Remote::Unix(path) => format!("unix:{}", path.display()),
         }
     }
 }
@@ -150,7 +150,7 @@ fn socket(url: &Url) -> Result<UpstreamUrl, &'static str> {
     if path.file_name().is_none() {
         return Err("must name a socket by its whole path: unix:/run/app.sock");
     }
-    Ok(UpstreamUrl { place: Place::Unix(path), scheme: UrlScheme::Unix })
+    Ok(UpstreamUrl { remote: Remote::Unix(path), scheme: UrlScheme::Unix })
 }
 
 #[cfg(test)]
@@ -208,8 +208,8 @@ mod tests {
     fn a_host_is_named_without_brackets_and_a_socket_by_its_path() {
         assert_eq!(new("https://[::1]:80").unwrap().host(), Some("::1"));
         assert_eq!(
-            new("unix:/run/my%20app.sock").unwrap().place,
-            Place::Unix("/run/my app.sock".into())
+            new("unix:/run/my%20app.sock").unwrap().remote,
+            Remote::Unix("/run/my app.sock".into())
         );
     }
 }

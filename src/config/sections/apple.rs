@@ -8,7 +8,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{super::problems::Problems, check_at_most, check_positive, store::read};
+use super::{
+    super::{AppleEntry, problems::Problems},
+    check_at_most, check_positive,
+    store::read,
+};
 use crate::{
     apple::{AppleApiSettings, InvalidTeamKey, TeamKey},
     verify::{ClientIds, HttpsOptions, Issuer, TrustedUrl, VerifierBuilder},
@@ -79,14 +83,14 @@ impl Default for AppleSection {
     }
 }
 
-/// What `[apple]` settles.
+/// What `[apple]` settles, but for the way to Apple.
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) client_ids: ClientIds,
     pub(super) issuer: Issuer,
     pub(super) leeway: Duration,
     pub(super) max_token_age: Option<Duration>,
-    pub(super) api: Option<Api>,
+    api: Option<Api>,
 }
 
 /// How Apple is asked.
@@ -97,9 +101,21 @@ pub(super) struct Api {
     timeout: Duration,
 }
 
+impl Checked {
+    /// With the way there, which is that of the keys; or all of `known` in place of what is written.
+    pub(super) fn settle(
+        self,
+        https: &HttpsOptions,
+        known: Option<AppleApiSettings>,
+    ) -> AppleEntry {
+        let Self { client_ids, issuer, leeway, max_token_age, api } = self;
+        let api = known.or_else(|| api.map(|api| api.reached_by(https)));
+        AppleEntry { client_ids, issuer, leeway, max_token_age, api }
+    }
+}
+
 impl Api {
-    /// With the way there, which is that of the keys.
-    pub(super) fn reached_by(self, https: &HttpsOptions) -> AppleApiSettings {
+    fn reached_by(self, https: &HttpsOptions) -> AppleApiSettings {
         let Self { team_key, url, timeout } = self;
         AppleApiSettings {
             url,
@@ -269,12 +285,12 @@ mod tests {
         let more = format!("{key}api_timeout = '7s'\n[jwks]\nca_file = '/ca.pem'");
         let settings = settle(&more).unwrap();
         assert_eq!(settings.warnings().lines().count(), 0);
-        let api = settings.apple_api.unwrap();
+        let api = settings.apple.api.unwrap();
         assert_eq!((api.team_key.team_id(), api.team_key.key_id()), ("DEF123GHIJ", "ABC123DEFG"));
         assert_eq!(api.url.as_url().as_str(), "https://appleid.apple.com/");
         assert_eq!(api.https.timeout.as_secs(), 7);
         assert_eq!(api.https.ca_file.unwrap().to_str(), Some("/ca.pem"));
-        assert!(settle("").unwrap().apple_api.is_none());
+        assert!(settle("").unwrap().apple.api.is_none());
     }
 
     #[test]

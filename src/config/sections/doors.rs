@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{AssertionSettings, Published, own_paths::OwnPaths, problems::Problems};
+use super::super::{
+    AssertionSettings, DoorsEntry, Published, own_paths::OwnPaths, problems::Problems,
+};
 use crate::{authn::AssertionKeys, endpoints::DoorPaths};
 
 /// `[doors]`: where other gateways ask whether a request may pass, and as whom. Without an application (no `[upstream]`) all
@@ -42,21 +44,22 @@ pub(super) const FORWARD_AUTH: [&str; 1] = ["/auth/apple/forward-auth"];
 /// Where `userinfo` is unless it is said.
 pub(super) const USERINFO: [&str; 1] = ["/auth/apple/userinfo"];
 
-/// What `[doors]` settles.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) paths: DoorPaths,
-    pub(super) audience: Option<String>,
+/// What the section must know of others.
+pub(super) struct Known<'a> {
+    /// Whether requests are forwarded.
+    pub(super) has_application: bool,
+    /// How identities are asserted, if they are.
+    pub(super) assertion: Option<&'a AssertionSettings>,
 }
 
 impl DoorsSection {
     pub(super) fn check(
         self,
         problems: &mut Problems,
-        has_application: bool,
-        assertion: Option<&AssertionSettings>,
         own: &mut OwnPaths<'_>,
-    ) -> Checked {
+        known: &Known<'_>,
+    ) -> DoorsEntry {
+        let Known { has_application, assertion } = *known;
         let Self { auth_request, forward_auth, userinfo, audience } = self;
 
         if assertion.is_some_and(|assertion| assertion.published == Published::Everywhere) {
@@ -81,7 +84,7 @@ impl DoorsSection {
             let what = "is missing: assertions need one where there is no [upstream]";
             problems.note_clash("doors.audience", "assertion.key_files", what);
         }
-        Checked { paths, audience }
+        DoorsEntry { paths, audience }
     }
 }
 
@@ -122,7 +125,7 @@ mod tests {
     }
 
     fn paths(settings: &Settings) -> Vec<&str> {
-        settings.doors.all().collect()
+        settings.doors.paths.all().collect()
     }
 
     #[test]

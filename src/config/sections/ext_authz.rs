@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{own_paths::is_at_or_behind, problems::Problems},
+    super::{ExtAuthzEntry, own_paths::is_at_or_behind, problems::Problems},
     check_positive,
 };
 use crate::{endpoints::ExtAuthzSettings, upstream::CredentialForwarding};
@@ -47,15 +47,8 @@ impl Default for ExtAuthzSection {
     }
 }
 
-/// What `[ext_authz]` settles.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) settings: ExtAuthzSettings,
-    pub(super) credential: CredentialForwarding,
-}
-
 impl ExtAuthzSection {
-    pub(super) fn check(self, problems: &mut Problems, has_application: bool) -> Checked {
+    pub(super) fn check(self, problems: &mut Problems, has_application: bool) -> ExtAuthzEntry {
         let Self { grpc, path_prefixes, timeout, forward_credential } = self;
 
         check_positive(problems, "ext_authz.timeout", timeout);
@@ -76,7 +69,7 @@ impl ExtAuthzSection {
         } else {
             CredentialForwarding::Remove
         };
-        Checked { settings: ExtAuthzSettings { prefixes, grpc, timeout }, credential }
+        ExtAuthzEntry { settings: ExtAuthzSettings { prefixes, grpc, timeout }, credential }
     }
 }
 
@@ -120,7 +113,7 @@ mod tests {
 
     fn settled(text: &str) -> ExtAuthzSettings {
         let settings = Settings::from_toml(&format!("{APP}{text}"));
-        settings.unwrap_or_else(|problems| panic!("{problems}")).ext_authz
+        settings.unwrap_or_else(|problems| panic!("{problems}")).ext_authz.settings
     }
 
     fn problem(text: &str) -> String {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::problems::Problems,
+    super::{IdentityEntry, problems::Problems},
     header_names::{HeaderNames, SettledHeaders},
 };
 use crate::authn::{Realm, UnverifiedEmail};
@@ -55,24 +55,16 @@ impl Default for IdentitySection {
     }
 }
 
-/// What `[identity]` settles.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) headers: SettledHeaders,
-    pub(super) unverified_email: UnverifiedEmail,
-    pub(super) realm: Realm,
-}
-
 impl IdentitySection {
-    pub(super) fn check(self, problems: &mut Problems) -> Option<Checked> {
+    pub(super) fn check(self, problems: &mut Problems) -> Option<IdentityEntry> {
         let Self { headers, unverified_email, realm } = self;
 
-        let headers = headers.check(problems, "identity.headers");
+        let SettledHeaders { ours, own } = headers.check(problems, "identity.headers");
         let realm = Realm::new(&realm);
         if realm.is_none() {
             problems
                 .note("identity.realm", "must be visible ASCII and spaces, without `\"` and `\\`");
         }
-        Some(Checked { headers, unverified_email, realm: realm? })
+        Some(IdentityEntry { headers: ours, own_headers: own, unverified_email, realm: realm? })
     }
 }

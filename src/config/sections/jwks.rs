@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
-    super::{AdditionalKeys, JwksFrom, problems::Problems},
+    super::{AdditionalKeys, JwksEntry, JwksFrom, problems::Problems},
     LONGEST, check_at_most,
 };
 use crate::verify::{HttpsOptions, Issuer, JwksSettings, TrustedUrl};
@@ -106,24 +106,13 @@ impl Default for JwksSection {
     }
 }
 
-/// What `[jwks]` settles.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) from: JwksFrom,
-    pub(super) settings: JwksSettings,
-    pub(super) cache_file: Option<PathBuf>,
-    pub(super) https: HttpsOptions,
-    pub(super) canary: bool,
-    pub(super) additional: Vec<AdditionalKeys>,
-}
-
 impl JwksSection {
     /// Zero would fetch without a pause; this is short enough for any test.
     const SHORTEST: Duration = Duration::from_millis(10);
     /// No token lives longer, so that nobody is spared by more.
     const LONGEST_GRACE: Duration = Duration::from_hours(24);
 
-    pub(super) fn check(self, problems: &mut Problems) -> Option<Checked> {
+    pub(super) fn check(self, problems: &mut Problems) -> Option<JwksEntry> {
         check_pause(problems, "jwks.refresh_every", self.refresh_every);
         check_pause(problems, "jwks.keep_while_failing", self.keep_while_failing);
         check_pause(problems, "jwks.unknown_key_cooldown", self.unknown_key_cooldown);
@@ -146,7 +135,7 @@ impl JwksSection {
             removed_key_grace: self.removed_key_grace,
         };
         let (canary, additional) = (self.canary, additional?);
-        Some(Checked { from, settings, cache_file, https, canary, additional })
+        Some(JwksEntry { from, additional, settings, cache_file, https, canary })
     }
 }
 

@@ -8,6 +8,7 @@ mod assertion;
 mod browser;
 mod cors;
 mod doors;
+mod entrances;
 mod examples;
 mod ext_authz;
 mod header_names;
@@ -39,21 +40,39 @@ use toml::{Table, Value};
 
 pub(super) use self::examples::example_of;
 use self::{
-    apple::AppleSection, assertion::AssertionSection, browser::BrowserSection, cors::CorsSection,
-    doors::DoorsSection, ext_authz::ExtAuthzSection, headers::HeadersSection,
-    identity::IdentitySection, jwks::JwksSection, limits::LimitsSection, log::LogSection,
-    notifications::NotificationsSection, policy::PolicySection, reload::ReloadSection,
-    revocations::RevocationsSection, route::RouteSection, server::ServerSection,
-    sessions::SessionsSection, sign_in::SignInSection, store::StoreSection, tls::TlsSection,
-    upstream::UpstreamSection, verdicts::VerdictsSection, webhooks::WebhooksSection,
+    apple::AppleSection,
+    assertion::AssertionSection,
+    browser::BrowserSection,
+    cors::CorsSection,
+    doors::DoorsSection,
+    entrances::{EntranceSections, Entrances},
+    ext_authz::ExtAuthzSection,
+    headers::HeadersSection,
+    identity::IdentitySection,
+    jwks::JwksSection,
+    limits::LimitsSection,
+    log::LogSection,
+    notifications::NotificationsSection,
+    policy::PolicySection,
+    reload::ReloadSection,
+    revocations::RevocationsSection,
+    route::RouteSection,
+    server::ServerSection,
+    sessions::SessionsSection,
+    sign_in::SignInSection,
+    store::StoreSection,
+    tls::TlsSection,
+    upstream::UpstreamSection,
+    verdicts::VerdictsSection,
+    webhooks::WebhooksSection,
 };
 use super::{
-    AdditionalKeys, Settings, Source, UpstreamEntry, names::keys_of, own_paths::OwnPaths,
-    problems::Problems, secrets::Secrets,
+    AdditionalKeys, IdentityEntry, JwksEntry, ServerEntry, Settings, Source, UpstreamEntry,
+    names::keys_of, problems::Problems, secrets::Secrets,
 };
 use crate::{
     authn::{IdentityHeader, Policy},
-    server::{ListenOn, ServerSettings},
+    server::ListenOn,
     upstream::HeaderCase,
 };
 
@@ -139,7 +158,6 @@ impl Sections {
     }
 
     /// Turns what was written into settings; `None` only with a problem noted.
-    #[expect(clippy::too_many_lines, reason = "a list: a line for each section and each setting")]
     pub(super) fn check(self, secrets: Secrets, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
         let Self {
@@ -175,93 +193,64 @@ impl Sections {
         let trusted_peers = server.as_ref().map(|server| server.trusted_peers.clone());
         let limits = limits.check(&trusted_peers.unwrap_or_default());
         let (upstreams, names) = check_upstreams(problems, upstream, upstreams);
-        let has_application = upstreams.as_ref().is_none_or(|list| !list.is_empty());
         let apple = apple.check(problems);
         let client_ids = apple.as_ref().map(|apple| &apple.client_ids);
         let has_browser = browser.is_open();
         let known = route::Known { upstreams: &names, client_ids, has_browser };
         let routes = route::check_all(route, problems, &known);
         let jwks = jwks.check(problems);
-        let verdict_capacity = verdicts.check();
         check_issuers(problems, apple.as_ref(), jwks.as_ref(), &policy);
         let policy = policy.check(problems, "policy").map(Policy::new);
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
-        let ext_authz = ext_authz.check(problems, has_application);
-        let mut own = OwnPaths::beside(&ext_authz.settings);
-        let mut doors = doors.check(problems, has_application, assertion.as_ref(), &mut own);
-        let via = headers.check(problems);
-        let cors = cors.check(problems);
         let store = store.check(problems);
         let sessions = sessions.check(problems, secrets.session_keys, store.as_ref());
-        let notifications = notifications.check(problems, &mut own);
-        let sign_in = sign_in.check(problems, &mut own, sessions.is_some());
-        let known = browser::Known {
-            client_ids,
+        let known = entrances::Known {
+            has_application: upstreams.as_ref().is_none_or(|list| !list.is_empty()),
             has_sessions: sessions.is_some(),
-            sign_in: sign_in.as_ref().map(|sign_in| &*sign_in.path),
+            assertion: assertion.as_ref(),
+            client_ids,
         };
-        let browser = browser.check(problems, &mut own, &mut doors.paths, &known);
-        let revocations =
-            revocations.check(problems, client_ids, store.as_ref(), sessions.as_ref());
-        let webhooks = webhooks.check(
-            problems,
-            notifications.as_ref(),
-            sign_in.as_ref(),
-            browser.as_deref(),
-            sessions.as_ref(),
-        );
-        let log = log.check(problems);
-        let watch_every = reload.check(problems);
+        let entrances = EntranceSections { doors, ext_authz, notifications, sign_in, browser };
+        let Entrances { doors, ext_authz, notifications, sign_in, browser } =
+            entrances.check(problems, &known);
+        let known =
+            revocations::Known { client_ids, store: store.as_ref(), sessions: sessions.as_ref() };
+        let revocations = revocations.check(problems, &known);
+        let known = webhooks::Known {
+            has_notifications: notifications.is_some(),
+            has_sessions: sessions.is_some(),
+            sign_in: sign_in.as_ref(),
+            browser: browser.as_deref(),
+        };
+        let webhooks = webhooks.check(problems, &known);
+        let (cors, via, log) = (cors.check(problems), headers.check(problems), log.check(problems));
+        let (verdict_capacity, watch_every) = (verdicts.check(), reload.check(problems));
 
-        let (server, apple, jwks, policy, identity) = (server?, apple?, jwks?, policy?, identity?);
+        let (upstreams, jwks) = (upstreams?, jwks?);
         Some(Settings {
-            listen: server.listen,
-            admin_listen: server.admin_listen,
-            server: ServerSettings {
-                preserve_header_case: upstreams.as_deref().is_some_and(any_preserves_header_case),
-                ..server.settings
-            },
-            drain_delay: server.drain_delay,
+            server: keeping_header_case(server?, &upstreams),
             tls: secrets.tls.or(tls),
             limits,
-            client_ids: apple.client_ids,
-            issuer: apple.issuer,
-            leeway: apple.leeway,
-            max_token_age: apple.max_token_age,
-            apple_api: secrets.apple_api.or_else(|| Some(apple.api?.reached_by(&jwks.https))),
-            policy,
+            apple: apple?.settle(&jwks.https, secrets.apple_api),
             verdict_capacity,
-            jwks_from: jwks.from,
-            jwks: jwks.settings,
-            jwks_cache_file: jwks.cache_file,
-            jwks_https: jwks.https,
-            canary: jwks.canary,
-            upstreams: upstreams?,
+            policy: policy?,
+            upstreams,
             routes: routes?,
-            doors: doors.paths,
-            ext_authz: ext_authz.settings,
-            gateway_credential: ext_authz.credential,
-            audience: doors.audience,
+            doors,
+            ext_authz,
             cors,
             store: store?,
             sessions,
             sign_in,
             browser,
             notifications,
-            revocations: revocations.settings,
-            admin_token: revocations.admin_token,
-            admin_token_file: revocations.admin_token_file,
+            revocations,
             webhooks,
-            via,
+            identity: telling_issuer(identity?, &jwks.additional),
+            jwks,
             assertion,
-            identity_headers: tell_issuer(identity.headers.ours, &jwks.additional),
-            additional_keys: jwks.additional,
-            own_headers: identity.headers.own,
-            unverified_email: identity.unverified_email,
-            realm: identity.realm,
-            request_body: server.request_body,
-            trusted_peers: server.trusted_peers,
+            via,
             log: log?,
             traces: None,
             watch_every,
@@ -271,18 +260,20 @@ impl Sections {
 }
 
 /// Only if an application needs it is it kept how callers spell their headers.
-fn any_preserves_header_case(upstreams: &[UpstreamEntry]) -> bool {
-    upstreams.iter().any(|entry| entry.settings.header_case == HeaderCase::Preserve)
+fn keeping_header_case(mut server: ServerEntry, upstreams: &[UpstreamEntry]) -> ServerEntry {
+    let is_preserved = |entry: &UpstreamEntry| entry.settings.header_case == HeaderCase::Preserve;
+    server.settings.preserve_header_case = upstreams.iter().any(is_preserved);
+    server
 }
 
 /// With several issuers a subject alone says no longer who it is, so that their order of trust must be written down.
 fn check_issuers(
     problems: &mut Problems,
     apple: Option<&apple::Checked>,
-    jwks: Option<&jwks::Checked>,
+    jwks: Option<&JwksEntry>,
     policy: &PolicySection,
 ) {
-    let (Some(apple), Some(jwks::Checked { additional, .. })) = (apple, jwks) else { return };
+    let (Some(apple), Some(JwksEntry { additional, .. })) = (apple, jwks) else { return };
     if additional.iter().any(|keys| keys.issuer == apple.issuer) {
         let what = "names the issuer of [apple], whose keys come from one place: remove it";
         problems.note_clash("jwks.additional", "apple.issuer", what);
@@ -294,14 +285,11 @@ fn check_issuers(
 }
 
 /// The application must be able to tell one issuer's subjects from another's.
-fn tell_issuer(
-    mut headers: Vec<IdentityHeader>,
-    additional: &[AdditionalKeys],
-) -> Vec<IdentityHeader> {
-    if !additional.is_empty() && !headers.contains(&IdentityHeader::Issuer) {
-        headers.push(IdentityHeader::Issuer);
+fn telling_issuer(mut identity: IdentityEntry, additional: &[AdditionalKeys]) -> IdentityEntry {
+    if !additional.is_empty() && !identity.headers.contains(&IdentityHeader::Issuer) {
+        identity.headers.push(IdentityHeader::Issuer);
     }
-    headers
+    identity
 }
 
 /// All applications, that of `[upstream]` first, and the places of the others by their names. If nothing is said of any

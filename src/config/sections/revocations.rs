@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{SessionsEntry, StoreSettings, problems::Problems},
+    super::{RevocationsEntry, SessionsEntry, StoreSettings, problems::Problems},
     LONGEST, check_at_most, check_positive,
     store::read,
 };
@@ -47,25 +47,22 @@ impl Default for RevocationsSection {
     }
 }
 
-/// What `[revocations]` settles.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) settings: RevocationsSettings,
-    pub(super) admin_token: Option<AdminToken>,
-    pub(super) admin_token_file: Option<PathBuf>,
+/// What the section must know of others.
+pub(super) struct Known<'a> {
+    /// `apple.client_ids`, if they are legal.
+    pub(super) client_ids: Option<&'a ClientIds>,
+    /// Where the list is kept, if that is legal.
+    pub(super) store: Option<&'a StoreSettings>,
+    /// The sessions that a revocation ends, if there are any.
+    pub(super) sessions: Option<&'a SessionsEntry>,
 }
 
 impl RevocationsSection {
     /// No token of Apple's lives longer, and none that does must outlive its revocation.
     const SHORTEST: Duration = Duration::from_hours(24);
 
-    pub(super) fn check(
-        self,
-        problems: &mut Problems,
-        known: Option<&ClientIds>,
-        store: Option<&StoreSettings>,
-        sessions: Option<&SessionsEntry>,
-    ) -> Checked {
+    pub(super) fn check(self, problems: &mut Problems, known: &Known<'_>) -> RevocationsEntry {
+        let Known { client_ids, store, sessions } = *known;
         let Self { groups, keep, max_staleness, admin_token_file } = self;
 
         if keep < Self::SHORTEST {
@@ -79,13 +76,13 @@ impl RevocationsSection {
                 problems.note("revocations.max_staleness", what);
             }
         }
-        let groups = ClientGroups::new(check_groups(problems, groups, known));
+        let groups = ClientGroups::new(check_groups(problems, groups, client_ids));
         let admin_token = check_token(problems, admin_token_file.as_ref());
         // What ends a sign-in ends the sessions that began with it, of which none lives longer.
         let longest = sessions.map(|sessions| sessions.settings.absolute_lifetime);
         let keep = longest.map_or(keep, |longest| keep.max(longest));
         let settings = RevocationsSettings { groups, keep, max_staleness };
-        Checked { settings, admin_token, admin_token_file }
+        RevocationsEntry { settings, admin_token, admin_token_file }
     }
 }
 

@@ -9,13 +9,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{byte_size::ByteSize, problems::Problems},
+    super::{ServerEntry, byte_size::ByteSize, problems::Problems},
     LONGEST, check_at_most, check_positive,
     peers::check_peers,
     places::{ListenPlace, ListenPlaces},
 };
 use crate::{
-    peers::Peers,
     server::{ListenOn, ServerSettings},
     upstream::BodyLimits,
 };
@@ -145,24 +144,13 @@ impl Default for ServerSection {
     }
 }
 
-/// What `[server]` settles.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) listen: Vec<ListenOn>,
-    pub(super) admin_listen: ListenOn,
-    pub(super) settings: ServerSettings,
-    pub(super) drain_delay: Duration,
-    pub(super) request_body: BodyLimits,
-    pub(super) trusted_peers: Peers,
-}
-
 impl ServerSection {
     /// Less would refuse requests of ordinary browsers.
     const LEAST_HEADER_BYTES: usize = 4 * 1024;
     /// Each connection may hold this much before anyone has said who they are.
     const MOST_HEADER_BYTES: usize = 1024 * 1024;
 
-    pub(super) fn check(self, problems: &mut Problems) -> Option<Checked> {
+    pub(super) fn check(self, problems: &mut Problems) -> Option<ServerEntry> {
         self.check_times(problems);
         let Self {
             listen: ListenPlaces(listen),
@@ -215,7 +203,14 @@ impl ServerSection {
             idle_timeout: body_idle_timeout,
             max_bytes: max_body_bytes.map(|ByteSize(bytes)| bytes),
         };
-        Some(Checked { listen, admin_listen, settings, drain_delay, request_body, trusted_peers })
+        Some(ServerEntry {
+            listen,
+            admin_listen,
+            settings,
+            drain_delay,
+            request_body,
+            trusted_peers,
+        })
     }
 
     fn check_times(&self, problems: &mut Problems) {

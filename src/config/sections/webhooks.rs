@@ -5,13 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{
-    super::{SessionsEntry, problems::Problems},
-    check_positive,
-    store::read,
-};
+use super::{super::problems::Problems, check_positive, store::read};
 use crate::{
-    endpoints::{BrowserSettings, NotificationSettings, SignInSettings},
+    endpoints::{BrowserSettings, SignInSettings},
     webhooks::{Target, WebhookSecret, WebhookSettings},
 };
 
@@ -50,15 +46,21 @@ impl Default for WebhooksSection {
     }
 }
 
+/// What the section must know of others: who has something to tell.
+pub(super) struct Known<'a> {
+    /// Whether Apple's notifications are taken.
+    pub(super) has_notifications: bool,
+    /// Whether there are keys to seal sessions with.
+    pub(super) has_sessions: bool,
+    /// Where apps sign in, if they do.
+    pub(super) sign_in: Option<&'a SignInSettings>,
+    /// How browsers sign in, if they do.
+    pub(super) browser: Option<&'a BrowserSettings>,
+}
+
 impl WebhooksSection {
-    pub(super) fn check(
-        self,
-        problems: &mut Problems,
-        notifications: Option<&NotificationSettings>,
-        sign_in: Option<&SignInSettings>,
-        browser: Option<&BrowserSettings>,
-        sessions: Option<&SessionsEntry>,
-    ) -> WebhookSettings {
+    pub(super) fn check(self, problems: &mut Problems, known: &Known<'_>) -> WebhookSettings {
+        let Known { has_notifications, has_sessions, sign_in, browser } = *known;
         let Self { urls, secret_files, keep, timeout } = self;
 
         check_positive(problems, "webhooks.keep", keep);
@@ -84,8 +86,8 @@ impl WebhooksSection {
             problems.note_clash("webhooks.urls", key, what);
         }
         // With both, people can delete their accounts.
-        let tells_deletions = sign_in.is_some() && sessions.is_some();
-        let is_told = notifications.is_some() || teller.is_some() || tells_deletions;
+        let tells_deletions = sign_in.is_some() && has_sessions;
+        let is_told = has_notifications || teller.is_some() || tells_deletions;
         if !is_told && !urls.is_empty() {
             let what = "are told nothing without notifications.path, sign_in.webhook or sessions.key_files: set one, or remove them";
             problems.note("webhooks.urls", what);
