@@ -50,7 +50,7 @@ pub(crate) use self::{
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
     revocations::{AdminToken, RevocationsView},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
-    sign_in::{NonceRule, Place, SignIn, SignInParts, SignInSettings},
+    sign_in::{NonceRule, SignIn, SignInParts, SignInPlace, SignInSettings},
     whole_body::Readers as BodyReaders,
 };
 use crate::authn::Rejection;
@@ -98,7 +98,7 @@ impl Router {
     }
 
     /// The door at which apps sign in, and what a request for `path` is for there.
-    fn sign_in_at(&self, path: &str) -> Option<(&SignIn, Place)> {
+    fn sign_in_at(&self, path: &str) -> Option<(&SignIn, SignInPlace)> {
         let door = self.sign_in.as_ref()?;
         Some((door, door.find(path)?))
     }
@@ -109,7 +109,7 @@ impl Router {
         let (door, place) = self.sign_in_at(request.uri().path())?;
         let headers = request.headers();
         let by_both = headers.contains_key(AUTHORIZATION) && carries_session(headers);
-        (self.browser.is_some() && place == Place::Logout && by_both).then_some(door)
+        (self.browser.is_some() && place == SignInPlace::Logout && by_both).then_some(door)
     }
 
     /// The answer to `request`, which is refused before anybody has looked at it.

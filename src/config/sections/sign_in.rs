@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     apple::RedirectUri,
-    endpoints::{NonceRule, Place, SignInSettings},
+    endpoints::{NonceRule, SignInPlace, SignInSettings},
 };
 
 /// `[sign_in]`: where apps sign in with Apple's token, on the public listener.
@@ -117,7 +117,7 @@ impl SignInSection {
             problems.note_clash("sign_in.nonce", "sessions.key_files", what);
         }
         if is_plain(&path) {
-            for path in Place::paths(&path) {
+            for path in SignInPlace::paths(&path) {
                 own.take(problems, "sign_in.path", &path);
             }
         } else {

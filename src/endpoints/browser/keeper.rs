@@ -14,7 +14,7 @@ use super::{
     super::{apple_check::AppleCheck, original::OriginalRequest},
     cookies::{self, SameSite, SetCookie},
     navigation::{is_navigation, is_part_of_a_page},
-    place::Place,
+    place::BrowserPlace,
     redirect,
     settings::{BrowserSettings, Login},
 };
@@ -186,8 +186,8 @@ impl BrowserKeeper {
         let return_to = place.filter(|_| reads);
         if rejection.status() == StatusCode::UNAUTHORIZED {
             let place = match self.settings.login {
-                Login::Page => Place::Login,
-                Login::Redirect => Place::Start,
+                Login::Page => BrowserPlace::Login,
+                Login::Redirect => BrowserPlace::Start,
             };
             return Some(redirect(&self.settings.way_to(place, return_to.as_ref())));
         }

@@ -52,7 +52,7 @@ pub(crate) use self::{
     android::AndroidApp,
     keeper::{BrowserKeeper, SESSION_COOKIE},
     origin::{Origin as BrowserOrigin, Origins},
-    place::Place as BrowserPlace,
+    place::BrowserPlace,
     settings::{BrowserSettings, CrossOrigin, Login},
 };
 use self::{cookies::SetCookie, form::AppleForm, origin::Origin};
@@ -66,7 +66,6 @@ use crate::{
     upstream::{X_REQUEST_ID, host_of},
     verify::{Sessions, Verifier},
 };
-use place::Place;
 
 /// Signs browsers in and out. Clones share everything.
 #[derive(Clone, Debug)]
@@ -125,14 +124,18 @@ impl Browser {
     }
 
     /// What a request for `path` is for, if it comes to this door.
-    pub(super) fn find(&self, path: &str) -> Option<Place> {
+    pub(super) fn find(&self, path: &str) -> Option<BrowserPlace> {
         let settings = &self.0.settings;
-        let place = Place::find(&settings.path, path)?;
-        (place != Place::Android || settings.android.is_some()).then_some(place)
+        let place = BrowserPlace::find(&settings.path, path)?;
+        (place != BrowserPlace::Android || settings.android.is_some()).then_some(place)
     }
 
     /// Answers a request that came to `place`.
-    pub(super) async fn answer(self, place: Place, request: Request<Incoming>) -> Response<Bytes> {
+    pub(super) async fn answer(
+        self,
+        place: BrowserPlace,
+        request: Request<Incoming>,
+    ) -> Response<Bytes> {
         let (head, body) = request.into_parts();
         let mut exchange = self.begin(&head);
         let span = exchange.span();
@@ -159,7 +162,7 @@ impl Browser {
 impl BrowserParts {
     async fn respond(
         self: &Arc<Self>,
-        place: Place,
+        place: BrowserPlace,
         head: &Head,
         body: Incoming,
         exchange: &mut Exchange,
@@ -169,14 +172,14 @@ impl BrowserParts {
             return Err(Rejection::MethodNotAllowed { allow });
         }
         match place {
-            Place::Login => self.login(head, exchange).await,
-            Place::Start => self.start(head),
-            Place::Callback => {
+            BrowserPlace::Login => self.login(head, exchange).await,
+            BrowserPlace::Start => self.start(head),
+            BrowserPlace::Callback => {
                 let form = AppleForm::read(&head.headers, body, &self.readers).await?;
                 self.take_answer(head, form, exchange).await
             }
-            Place::Logout => self.log_out(head, exchange).await,
-            Place::Android => {
+            BrowserPlace::Logout => self.log_out(head, exchange).await,
+            BrowserPlace::Android => {
                 self.check_sender(head)?;
                 let form = AppleForm::read(&head.headers, body, &self.readers).await?;
                 self.hand_on(&form)

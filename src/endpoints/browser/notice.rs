@@ -8,7 +8,7 @@ use http::{
 
 use super::{
     page::{Page, Way},
-    place::Place,
+    place::BrowserPlace,
     return_to::ReturnTo,
     settings::BrowserSettings,
     state::StateFault,
@@ -28,7 +28,7 @@ impl BrowserSettings {
 
     /// For somebody who is signed in already. Nobody is sent on by itself: whoever sent them here would send them back.
     pub(super) fn greet(&self, return_to: &ReturnTo) -> Response<Bytes> {
-        let (logout, then) = (self.at(Place::Logout), self.origin_after_logout());
+        let (logout, then) = (self.at(BrowserPlace::Logout), self.origin_after_logout());
         let text = "There is nothing more to do here.";
         let sign_out = Way::SignOut { to: &logout, then: then.as_deref() };
         let ways = [Way::Continue(return_to.as_str()), sign_out];
@@ -56,14 +56,14 @@ impl BrowserSettings {
                 ("This sign-in took too long", "Nothing is lost: please begin once more.")
             }
         };
-        let (login, home) = (self.at(Place::Start), ReturnTo::home());
+        let (login, home) = (self.at(BrowserPlace::Start), ReturnTo::home());
         let ways = [Way::SignIn(&login), Way::Continue(home.as_str())];
         page(StatusCode::BAD_REQUEST, title, text, &ways)
     }
 
     /// For an answer of Apple's that came twice.
     pub(super) fn tell_of_repetition(&self, return_to: &ReturnTo) -> Response<Bytes> {
-        let again = self.way_to(Place::Start, Some(return_to));
+        let again = self.way_to(BrowserPlace::Start, Some(return_to));
         let ways = [Way::Continue(return_to.as_str()), Way::SignIn(&again)];
         let text = "It was sent twice, and counted once.";
         page(StatusCode::CONFLICT, "This sign-in is complete already", text, &ways)
@@ -82,7 +82,7 @@ impl BrowserSettings {
     ) -> Response<Bytes> {
         let status = rejection.status();
         if status == StatusCode::FORBIDDEN {
-            let (logout, then) = (self.at(Place::Logout), self.origin_after_logout());
+            let (logout, then) = (self.at(BrowserPlace::Logout), self.origin_after_logout());
             let text = "You are signed in, but this account may not do that.";
             let sign_out = Way::SignOut { to: &logout, then: then.as_deref() };
             return page(status, "This is not open to you", text, &[sign_out]);
@@ -110,7 +110,7 @@ impl BrowserSettings {
         (status, title, text): (StatusCode, &str, &str),
         return_to: Option<&ReturnTo>,
     ) -> Response<Bytes> {
-        let start = self.way_to(Place::Start, return_to);
+        let start = self.way_to(BrowserPlace::Start, return_to);
         page(status, title, text, &[Way::SignIn(&start)])
     }
 }

@@ -2,7 +2,7 @@
 
 /// What is below the path of browsers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum BrowserPlace {
     /// The page with the button, or Apple's at once.
     Login,
     /// Where the button leads: a sign-in begins.
@@ -15,7 +15,7 @@ pub(crate) enum Place {
     Android,
 }
 
-impl Place {
+impl BrowserPlace {
     const ALL: [Self; 5] = [Self::Login, Self::Start, Self::Callback, Self::Logout, Self::Android];
 
     /// The place at `path`, if it is one of ours below `base`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use url::{Url, form_urlencoded};
 
-use super::{android::AndroidApp, origin::Origins, place::Place, return_to::ReturnTo};
+use super::{android::AndroidApp, origin::Origins, place::BrowserPlace, return_to::ReturnTo};
 use crate::{apple::RedirectUri, verify::ClientId};
 
 /// How browsers sign in.
@@ -35,7 +35,7 @@ pub(crate) struct BrowserSettings {
     pub(crate) after_logout: Option<Box<str>>,
     /// What other sites' pages may have them do.
     pub(crate) cross_origin: CrossOrigin,
-    /// Whom Apple's answer is handed on to at [`Place::Android`].
+    /// Whom Apple's answer is handed on to at [`BrowserPlace::Android`].
     pub(crate) android: Option<AndroidApp>,
 }
 
@@ -60,12 +60,12 @@ pub(crate) enum CrossOrigin {
 
 impl BrowserSettings {
     /// Our own paths, for `path`.
-    pub(super) fn at(&self, place: Place) -> String {
+    pub(super) fn at(&self, place: BrowserPlace) -> String {
         format!("{}{}", self.path, place.suffix())
     }
 
     /// The path at `place` from where one comes back to `return_to`.
-    pub(super) fn way_to(&self, place: Place, return_to: Option<&ReturnTo>) -> String {
+    pub(super) fn way_to(&self, place: BrowserPlace, return_to: Option<&ReturnTo>) -> String {
         let mut way = self.at(place);
         if let Some(return_to) = return_to.filter(|it| **it != ReturnTo::home()) {
             let mut query = form_urlencoded::Serializer::new(String::new());
@@ -91,7 +91,7 @@ impl BrowserSettings {
 
     /// Where Apple has the browser post its answer, for a sign-in that began at `origin`.
     pub(super) fn return_url(&self, origin: &str) -> String {
-        format!("{origin}{}", self.at(Place::Callback))
+        format!("{origin}{}", self.at(BrowserPlace::Callback))
     }
 
     /// The same, as the token endpoint is told.

@@ -36,7 +36,7 @@ use tracing::Instrument;
 
 pub(in crate::endpoints) use self::name::UnverifiedName;
 use self::{answer::Answer, nonce::Nonces, posted::Posted};
-pub(crate) use self::{nonce::NonceRule, place::Place};
+pub(crate) use self::{nonce::NonceRule, place::SignInPlace};
 use super::{
     apple_check::AppleCheck,
     cors::{Cors, is_preflight},
@@ -136,12 +136,16 @@ impl SignIn {
     }
 
     /// What a request for `path` is for, if it comes to this door.
-    pub(super) fn find(&self, path: &str) -> Option<Place> {
-        Place::find(&self.0.settings.path, path)
+    pub(super) fn find(&self, path: &str) -> Option<SignInPlace> {
+        SignInPlace::find(&self.0.settings.path, path)
     }
 
     /// Answers a request that came to `place`.
-    pub(super) async fn answer(self, place: Place, request: Request<Incoming>) -> Response<Bytes> {
+    pub(super) async fn answer(
+        self,
+        place: SignInPlace,
+        request: Request<Incoming>,
+    ) -> Response<Bytes> {
         let (head, body) = request.into_parts();
         let mut exchange = self.begin(&head);
         let span = exchange.span();
@@ -195,7 +199,7 @@ impl SignIn {
 impl Parts {
     async fn respond(
         self: &Arc<Self>,
-        place: Place,
+        place: SignInPlace,
         head: &Head,
         body: Incoming,
         exchange: &mut Exchange,
@@ -211,11 +215,13 @@ impl Parts {
         let (limit, patience) = (SignIn::MAX_BYTES, SignIn::PATIENCE);
         let body = self.house.readers.read(body, limit, patience).await?;
         match place {
-            Place::SignIn => self.sign_in(Posted::parse(&head.headers, &body)?, exchange).await,
-            Place::Nonce => self.issue_nonce(),
-            Place::Refresh => self.refresh(&head.headers, &body, exchange).await,
-            Place::Logout => self.log_out(&head.headers, &body, exchange).await,
-            Place::Account => self.delete_account(&head.headers, &body, exchange).await,
+            SignInPlace::SignIn => {
+                self.sign_in(Posted::parse(&head.headers, &body)?, exchange).await
+            }
+            SignInPlace::Nonce => self.issue_nonce(),
+            SignInPlace::Refresh => self.refresh(&head.headers, &body, exchange).await,
+            SignInPlace::Logout => self.log_out(&head.headers, &body, exchange).await,
+            SignInPlace::Account => self.delete_account(&head.headers, &body, exchange).await,
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// What is below the path of the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum SignInPlace {
     /// The path itself: an app signs in.
     SignIn,
     /// It asks for a nonce to start with.
@@ -15,7 +15,7 @@ pub(crate) enum Place {
     Account,
 }
 
-impl Place {
+impl SignInPlace {
     const ALL: [Self; 5] = [Self::SignIn, Self::Nonce, Self::Refresh, Self::Logout, Self::Account];
 
     /// The place at `path`, if it is `base` or one of ours below.
