@@ -141,6 +141,8 @@ pub mod app;
 #[doc(hidden)]
 pub mod config;
 #[doc(hidden)]
+pub mod measured;
+#[doc(hidden)]
 pub mod sim;
 
 mod alarm;

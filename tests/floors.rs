@@ -32,6 +32,7 @@ const FLOORS: &[&str] = &[
     "server",
     "config",
     "app",
+    "measured",
     "cost",
 ];
 
