@@ -42,7 +42,7 @@ impl Rebuilding {
         let mut request = Request::new(());
         *request.headers_mut() = headers;
         let arrival = Arrival::new(request.extensions(), request.headers(), &self.trusted);
-        UpstreamRequest::on_behalf_of(request, identity, &arrival, &self.rules).is_ok()
+        UpstreamRequest::on_behalf_of(Box::new(request), identity, &arrival, &self.rules).is_ok()
     }
 }
 

@@ -232,11 +232,12 @@ const fn flag(value: bool) -> HeaderValue {
     HeaderValue::from_static(if value { "true" } else { "false" })
 }
 
-/// All of them begin alike, and hardly anything else does.
-const BEGINNING: &str = "x-";
+/// All of them begin so, and hardly anything else does.
+const BEGINNINGS: [&str; 2] = ["x-apple-", "x-siwa-"];
 
 fn is_identity_name(name: &str) -> bool {
-    name.get(..BEGINNING.len()).is_some_and(|start| reads_as(start, BEGINNING))
+    let begins = |with: &&str| name.get(..with.len()).is_some_and(|start| reads_as(start, with));
+    BEGINNINGS.iter().any(begins)
         && IdentityHeader::ALL.iter().any(|header| reads_as(name, header.name()))
 }
 
@@ -267,7 +268,7 @@ mod tests {
         );
         for header in IdentityHeader::ALL {
             let name = header.name();
-            assert!(name.starts_with(BEGINNING));
+            assert!(BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)));
             for spelling in [
                 name.to_owned(),
                 name.to_uppercase(),

@@ -14,7 +14,7 @@ use crate::{
         ACCESS, Metrics, RequestLabels, RouteLabel,
         traces::spans::{self, Beginning},
     },
-    upstream::{Arrival, Connected},
+    upstream::{Arrival, Connected, StreamedBody},
     verify::{ClientId, Identity, KeyId},
 };
 
@@ -47,7 +47,7 @@ struct UpstreamSeen {
     status: StatusCode,
     /// None on a connection that was there.
     connect: Option<Duration>,
-    first_byte: Duration,
+    first_byte: Option<Duration>,
 }
 
 /// What the log and the metrics are told of an end.
@@ -159,9 +159,10 @@ impl Exchange {
         self.apple_deadline
     }
 
-    /// The application answers with the head of `response`, which was asked for `first_byte` ago.
-    pub(super) fn is_answered_by<B>(&mut self, response: &Response<B>, first_byte: Duration) {
+    /// The application answers with the head of `response`.
+    pub(super) fn is_answered_by(&mut self, response: &Response<StreamedBody>) {
         let connect = response.extensions().get().map(|Connected(time)| *time);
+        let first_byte = response.body().first_byte();
         self.seen.upstream = Some(UpstreamSeen { status: response.status(), connect, first_byte });
     }
 
@@ -231,7 +232,7 @@ impl Exchange {
             peer = %self.arrival.peer(),
             upstream_status = upstream.as_ref().map(|it| it.status.as_u16()),
             upstream_connect_ms = upstream.as_ref().and_then(|it| it.connect).map(milliseconds),
-            upstream_first_byte_ms = upstream.as_ref().map(|it| milliseconds(it.first_byte)),
+            upstream_first_byte_ms = upstream.as_ref().and_then(|it| it.first_byte).map(milliseconds),
             elapsed_ms = milliseconds(elapsed),
             "request"
         );

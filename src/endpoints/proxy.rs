@@ -13,7 +13,6 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, ORIGIN},
 };
 use hyper::body::Incoming;
-use tokio::time::Instant;
 use tower::Service;
 use tracing::{Instrument, debug, warn};
 
@@ -80,7 +79,7 @@ impl Proxy {
         self.0.refuse(rejection, &Asker::of(request), self.0.begin(request))
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Response<ProxyBody> {
+    async fn answer(self, request: Box<Request<Incoming>>) -> Response<ProxyBody> {
         let parts = &*self.0;
         let asker = Asker::of(&request);
         let mut exchange = parts.begin(&request);
@@ -125,12 +124,14 @@ impl ProxyParts {
 
     async fn forward(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Box<Request<Incoming>>,
         exchange: &mut Exchange,
     ) -> Result<Response<StreamedBody>, Rejection> {
         check_shape(request.version(), request.headers())?;
-        let original = OriginalRequest::at_hand(&request)?;
-        let passage = self.gate.decide(&original, request.headers(), exchange).await?;
+        let passage = {
+            let original = OriginalRequest::at_hand(&request)?;
+            self.gate.decide(&original, request.headers(), exchange).await?
+        };
         let Passage { admitted, destination: Destination { upstream, rules } } = passage;
         let upstream = upstream.as_ref().ok_or(Rejection::NotFound)?;
         self.check_announced_length(request.headers())?;
@@ -141,12 +142,10 @@ impl ProxyParts {
         let standing = self.gate.standing_of(&admitted);
         let token_ends = wish.as_ref().and_then(|_| self.gate.end_of(&admitted));
         let (head, body) = request.into_parts();
-        let body = match StreamedBody::of_request(body, self.limits, rules) {
-            Ok(body) => body.settled().await,
-            broken => broken,
-        };
+        let body = StreamedBody::of_request(body, self.limits, rules);
         let body = body.map_err(|fault| fault.rejection())?;
-        let request = Request::from_parts(head, body);
+        let mut request = Box::new(Request::from_parts(head, body));
+        request.body_mut().settle().await.map_err(|fault| fault.rejection())?;
         let span = exchange.goes_on();
         let arrival = exchange.arrival();
         let request = match admitted {
@@ -160,7 +159,6 @@ impl ProxyParts {
                 UpstreamRequest::anonymous(request, arrival, rules, CredentialForwarding::Remove)
             }
         }?;
-        let asked = Instant::now();
         let response = match wish {
             None => pin!(upstream.send(request)).instrument(span.clone()).await,
             // Rare, and as large as everything else together.
@@ -173,7 +171,7 @@ impl ProxyParts {
         let mut response = response.map_err(blame)?;
         self.keep_our_cookies(response.headers_mut());
         spans::answered(&span, response.status().as_u16());
-        exchange.is_answered_by(&response, asked.elapsed());
+        exchange.is_answered_by(&response);
         Ok(response.map(|body| body.only_while(standing)))
     }
 
@@ -242,6 +240,8 @@ impl Service<Request<Incoming>> for Proxy {
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let proxy = self.clone();
+        // A future has room for what it is given at each depth: for this a pointer will do.
+        let request = Box::new(request);
         Box::pin(async move { Ok(proxy.answer(request).await) })
     }
 }

@@ -9,14 +9,16 @@ use std::{
     net::SocketAddr,
     num::NonZeroUsize,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Service;
 
 use crate::{peers::NOWHERE, telemetry::Metrics};
@@ -57,7 +59,7 @@ pub(crate) enum Limit {
 /// The state of the limits. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    requests: Arc<Semaphore>,
+    places: Arc<Places>,
     rate: Option<ClientRate>,
     metrics: Metrics,
 }
@@ -65,8 +67,8 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) fn new(settings: LimitSettings, metrics: Metrics) -> Self {
         let LimitSettings { max_requests, rate } = settings;
-        let requests = Arc::new(Semaphore::new(max_requests.get().min(Semaphore::MAX_PERMITS)));
-        Self { requests, rate: rate.map(ClientRate::new), metrics }
+        let places = Arc::new(Places { taken: AtomicUsize::new(0), most: max_requests.get() });
+        Self { places, rate: rate.map(ClientRate::new), metrics }
     }
 
     /// `service`, behind these limits. `refuse` makes the answer to a request that met one.
@@ -75,7 +77,7 @@ impl Limits {
     }
 
     /// Lets a request in: how often is asked before how many, so that who asks too often takes no place.
-    fn admit<B>(&self, request: &Request<B>) -> Result<OwnedSemaphorePermit, Limit> {
+    fn admit<B>(&self, request: &Request<B>) -> Result<Place, Limit> {
         if let Some(rate) = &self.rate {
             let peer = request.extensions().get::<SocketAddr>().copied().unwrap_or(NOWHERE);
             rate.take(peer.ip(), request.headers()).map_err(|wait| {
@@ -83,10 +85,36 @@ impl Limits {
                 Limit::Rate(wait)
             })?;
         }
-        Arc::clone(&self.requests).try_acquire_owned().map_err(|_none_left| {
+        self.places.take().ok_or_else(|| {
             self.metrics.requests_shed.inc();
             Limit::Requests
         })
+    }
+}
+
+/// The places of requests in flight. Nobody waits for one, so that no lock is needed, as a semaphore has it.
+#[derive(Debug)]
+struct Places {
+    taken: AtomicUsize,
+    most: usize,
+}
+
+/// The place of one request, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Places>);
+
+impl Places {
+    /// A place, if one is left.
+    fn take(self: &Arc<Self>) -> Option<Place> {
+        let one_more = |taken| (taken < self.most).then_some(taken + 1);
+        let before = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        before.is_ok().then(|| Place(Arc::clone(self)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -121,21 +149,18 @@ where
     /// The service is a clone of one's own, and always ready.
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         match self.limits.admit(&request) {
-            Ok(permit) => {
+            Ok(place) => {
                 let answering = self.service.call(request);
-                Box::pin(async { Ok(kept(answering.await?, Some(permit))) })
+                Box::pin(async { Ok(kept(answering.await?, Some(place))) })
             }
             Err(limit) => Box::pin(future::ready(Ok(kept((self.refuse)(limit, &request), None)))),
         }
     }
 }
 
-fn kept<B>(
-    response: Response<B>,
-    permit: Option<OwnedSemaphorePermit>,
-) -> Response<LimitedBody<B>> {
-    response.map(|body| KeptBody::new(body, permit))
+fn kept<B>(response: Response<B>, place: Option<Place>) -> Response<LimitedBody<B>> {
+    response.map(|body| KeptBody::new(body, place))
 }
 
 /// A response's body that keeps its request's place until it has been sent.
-pub(crate) type LimitedBody<B> = KeptBody<B, Option<OwnedSemaphorePermit>>;
+pub(crate) type LimitedBody<B> = KeptBody<B, Option<Place>>;

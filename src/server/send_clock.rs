@@ -24,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::BufMut;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -188,7 +189,13 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for SendTimed<IO> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        let small: usize = slices.iter().map(|slice| slice.len()).sum();
+        let written = if small <= SMALL {
+            let mut joined = [0; SMALL];
+            Pin::new(&mut self.io).poll_write(cx, join(slices, &mut joined))
+        } else {
+            Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        };
         self.in_time(written, cx)
     }
 
@@ -203,6 +210,19 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for SendTimed<IO> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
+}
+
+/// Bytes that are copied for less than it costs the kernel to take several buffers: most answers are a head and little else.
+const SMALL: usize = 1024;
+
+/// What is in `slices`, for which there is `room`, in one piece.
+fn join<'a>(slices: &[io::IoSlice<'_>], room: &'a mut [u8; SMALL]) -> &'a [u8] {
+    let mut left = &mut room[..];
+    for slice in slices {
+        left.put_slice(slice);
+    }
+    let length = SMALL - left.len();
+    &room[..length]
 }
 
 #[cfg(test)]
@@ -248,6 +268,26 @@ mod tests {
         }
         assert_eq!(start.elapsed(), TIMEOUT);
         assert_eq!(timed.clock.expired.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn small_buffers_are_written_in_one_piece_and_large_ones_as_they_are() {
+        let (io, mut peer) = duplex(4 * SMALL);
+        let mut timed = SendTimed::new(io, clock());
+        for sizes in [[0, 0], [1, 0], [0, 3], [300, 3], [SMALL - 1, 1], [SMALL, 1], [1, 2 * SMALL]]
+        {
+            let [first, second] = sizes.map(|size| vec![7; size]);
+            let slices = [&first, &second].map(|bytes| io::IoSlice::new(bytes));
+            let mut left = first.len() + second.len();
+            let written = timed.write_vectored(&slices).await.unwrap();
+            if left <= SMALL {
+                assert_eq!(written, left, "{sizes:?}");
+            }
+            let mut read = vec![0; written];
+            peer.read_exact(&mut read).await.unwrap();
+            left -= written;
+            assert!(read.iter().all(|byte| *byte == 7) && left <= second.len(), "{sizes:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

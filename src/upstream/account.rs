@@ -1,5 +1,7 @@
 //! What is told of a response once its head has been told of: how long it took, and whether it broke off.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -27,9 +29,9 @@ impl Exchanged {
 
     /// The head of the response is here: `status`.
     pub(super) fn answered(self, status: StatusCode) -> Account {
-        let seconds = self.started.elapsed().as_secs_f64();
-        self.metrics.upstream_first_byte_seconds.observe(status, seconds);
-        Account { exchange: self, status }
+        let first_byte = self.started.elapsed();
+        self.metrics.upstream_first_byte_seconds.observe(status, first_byte.as_secs_f64());
+        Account { exchange: self, status, first_byte }
     }
 }
 
@@ -38,9 +40,15 @@ impl Exchanged {
 pub(super) struct Account {
     exchange: Exchanged,
     status: StatusCode,
+    first_byte: Duration,
 }
 
 impl Account {
+    /// How long the application took to the head of its response.
+    pub(super) const fn first_byte(&self) -> Duration {
+        self.first_byte
+    }
+
     /// The response ended before it was whole. Its caller has the head of a success, so that nobody else will tell.
     pub(super) fn broke_off(&self, fault: &BodyFault) {
         let Exchanged { request_id, metrics, .. } = &self.exchange;

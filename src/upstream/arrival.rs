@@ -7,15 +7,11 @@ use std::{
     ops::Range,
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue,
-    header::FORWARDED,
-    uri::{Authority, Scheme},
-};
+use bytes::{BufMut, BytesMut};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header::FORWARDED, uri::Scheme};
 use tracing::Span;
 
-use super::request::append_to_list;
+use super::{host::port_in, request::append_to_list};
 use crate::{
     authn::reads_as,
     peers::{Listed, NOWHERE, Peers, has_address},
@@ -53,7 +49,7 @@ impl Arrival {
         let peer = extensions.get::<SocketAddr>().copied().unwrap_or(NOWHERE).ip().to_canonical();
         let listed = trusted.listed(peer);
         let scheme = if extensions.get() == Some(&Scheme::HTTPS) { "https" } else { "http" };
-        let told = headers.get(X_REQUEST_ID).filter(|_| listed.is_some());
+        let told = listed.and_then(|_| headers.get(X_REQUEST_ID));
         let id = told.and_then(RequestId::told).unwrap_or_else(RequestId::made);
         let client = trusted.client_behind(peer, headers);
         let trace = TraceParent::of(headers).map_or(Trace::None, Trace::Told);
@@ -179,14 +175,14 @@ impl RequestId {
     /// 128 random bits.
     fn made() -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = fastrand::u128(..).to_be_bytes();
-        let digits = digits.into_iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-        let id: Vec<u8> = digits.map(|digit| DIGITS[usize::from(digit)]).collect();
+        let mut id = [0; 32];
+        for (digits, byte) in
+            id.as_chunks_mut::<2>().0.iter_mut().zip(fastrand::u128(..).to_be_bytes())
+        {
+            *digits = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
+        }
         // Hexadecimal digits make a value.
-        Self(
-            HeaderValue::from_maybe_shared(Bytes::from(id))
-                .unwrap_or(HeaderValue::from_static("none")),
-        )
+        Self(HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("none")))
     }
 
     /// The text.
@@ -207,11 +203,8 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 /// The port that the client connected to, as far as host and scheme tell.
 fn port_of(host: &HeaderValue, scheme: &HeaderValue) -> HeaderValue {
-    // Nearly every host names none.
-    let told = host.as_bytes().contains(&b':').then(|| host.to_str().ok()).flatten();
-    let told = told.and_then(|host| host.parse::<Authority>().ok()?.port_u16());
     let default = if scheme == "https" { "443" } else { "80" };
-    told.map_or_else(|| HeaderValue::from_static(default), HeaderValue::from)
+    port_in(host).map_or_else(|| HeaderValue::from_static(default), HeaderValue::from)
 }
 
 pub(super) fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {

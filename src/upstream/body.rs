@@ -85,20 +85,21 @@ impl StreamedBody {
         Ok(Self::new(Streaming { activity, trailer_rules, ..Streaming::of(inner, limits) }))
     }
 
-    /// The body, once it is certain that it is empty if its head says so: HTTP/2 tells the end of a body by itself, and what
-    /// comes in spite of its head makes the whole request none (RFC 9113 §8.1.1).
+    /// Waits until it is certain that the body is empty if its head says so: HTTP/2 tells the end of a body by itself, and
+    /// what comes in spite of its head makes the whole request none (RFC 9113 §8.1.1).
     ///
     /// # Errors
     ///
     /// Those of any body.
-    pub(crate) async fn settled(mut self) -> Result<Self, BodyFault> {
+    pub(crate) async fn settle(&mut self) -> Result<(), BodyFault> {
         if self.is_end_stream() || self.size_hint().exact() != Some(0) {
-            return Ok(self);
+            return Ok(());
         }
-        while let Some(frame) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
             frame?;
         }
-        Ok(Self(None))
+        self.0 = None;
+        Ok(())
     }
 
     /// The body of a response.
@@ -141,6 +142,11 @@ impl StreamedBody {
             change(body);
         }
         self
+    }
+
+    /// How long the application took to the head that came before this body, if it is a response's.
+    pub(crate) fn first_byte(&self) -> Option<Duration> {
+        self.0.as_ref()?.account.as_ref().map(Account::first_byte)
     }
 
     /// Tells when a frame of a request's body last passed; none if there is nothing to pass.
@@ -211,11 +217,10 @@ impl Streaming {
 
     /// What has come; if nothing has, what the connection brings now.
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let here = Pin::new(&mut self.inner).poll_frame(cx);
-        if here.is_pending() && self.lease.as_mut().is_some_and(|lease| lease.drive(cx)) {
-            return Pin::new(&mut self.inner).poll_frame(cx);
+        match &mut self.lease {
+            Some(lease) => lease.poll_frame(&mut self.inner, cx),
+            None => Pin::new(&mut self.inner).poll_frame(cx),
         }
-        here
     }
 
     /// Ready when nothing came for too long. The clock runs only while somebody waits: a slow reader is no silence.

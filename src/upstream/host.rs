@@ -30,22 +30,54 @@ pub(crate) fn well_formed(host: HeaderValue) -> Result<HeaderValue, Rejection> {
     if is_host_and_port(&host) { Ok(host) } else { Err(NO_HOST_AND_PORT) }
 }
 
+/// The port that `host` names; none if it names none, or is no host.
+pub(super) fn port_in(host: &HeaderValue) -> Option<u16> {
+    HostAndPort::read(host.as_bytes())?.port
+}
+
 /// Whether `host` is a host, and its port a port or nothing (RFC 3986 §3.2).
 fn is_host_and_port(host: &HeaderValue) -> bool {
-    is_plain_host(host.as_bytes()) || is_odd_host_and_port(host)
+    HostAndPort::read(host.as_bytes()).is_some()
 }
 
-/// Whether `host` is a name of letters, digits, hyphens and dots, or an IPv4 address: nearly all are.
-fn is_plain_host(host: &[u8]) -> bool {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    !host.is_empty() && host.iter().all(is_plain)
+/// What is a host, and what it names besides.
+struct HostAndPort {
+    port: Option<u16>,
 }
 
-fn is_odd_host_and_port(host: &HeaderValue) -> bool {
-    Authority::try_from(host.as_bytes()).is_ok_and(|authority| {
-        let port = authority.as_str().strip_prefix(authority.host());
-        port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
-    })
+impl HostAndPort {
+    fn read(text: &[u8]) -> Option<Self> {
+        Self::plain(text).or_else(|| Self::odd(text))
+    }
+
+    /// A name of letters, digits, hyphens and dots, or an IPv4 address, and perhaps a port: nearly all are.
+    fn plain(text: &[u8]) -> Option<Self> {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        let name = text.iter().position(|byte| !is_plain(byte)).unwrap_or(text.len());
+        let port = match text.split_at(name) {
+            ([], _) => return None,
+            (_, []) => None,
+            (_, port) => Some(port_of(port)?),
+        };
+        Some(Self { port })
+    }
+
+    fn odd(text: &[u8]) -> Option<Self> {
+        let authority = Authority::try_from(text).ok().filter(|it| !it.host().is_empty())?;
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" | ":" => None,
+            port => Some(port_of(port.as_bytes())?),
+        };
+        Some(Self { port })
+    }
+}
+
+/// The number behind the colon. Other numbers may have a sign, a port may not.
+fn port_of(text: &[u8]) -> Option<u16> {
+    let (first, rest) = text.strip_prefix(b":")?.split_first()?;
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
+    rest.iter()
+        .try_fold(digit(first)?, |number, byte| number.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 #[cfg(test)]
@@ -79,8 +111,29 @@ mod tests {
         for good in ["a", "a:", "a:0", "a:65535", "[::1]", "[::1]:80"] {
             assert!(is_host_and_port(&HeaderValue::from_static(good)), "{good}");
         }
-        for bad in ["", "a:b", "a:65536", "a:-1", "a:80:80", "[::1]80", "[::1", "u@a", "a/b"] {
+        for bad in [
+            "", "a:b", "a:65536", "a:-1", "a:+1", ":80", "a:80:80", "[::1]80", "[::1", "u@a", "a/b",
+        ] {
             assert!(!is_host_and_port(&HeaderValue::from_static(bad)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_found_whatever_the_form_of_the_host() {
+        for (host, port) in [
+            ("a", None),
+            ("a:", None),
+            ("a:8", Some(8)),
+            ("a.b-c:00080", Some(80)),
+            ("192.0.2.1:65535", Some(65535)),
+            ("a:65536", None),
+            ("a:+80", None),
+            ("[::1]", None),
+            ("[::1]:80", Some(80)),
+            ("a_b:80", Some(80)),
+            ("a b:80", None),
+        ] {
+            assert_eq!(port_in(&HeaderValue::from_static(host)), port, "{host}");
         }
     }
 }

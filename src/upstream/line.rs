@@ -1,17 +1,19 @@
 //! A connection of HTTP/1.1 to the application, which moves when whoever waits for it is polled.
 //!
 //! It needs no task of its own: a request and its response are moved by the task that serves the client, which is woken by
-//! both sockets and by nothing in between. Only what goes on when nobody waits any more (an upload whose response is here
-//! already, the rest of a response that nobody wants) is given to a task.
+//! both sockets and by nothing in between (`bell.rs`). Only what goes on when nobody waits any more (an upload whose
+//! response is here already, the rest of a response that nobody wants) is given to a task.
 
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body, Frame};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1},
@@ -20,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use tracing::debug;
 
 use super::{
+    bell::Bell,
     body::{Activity, StreamedBody},
     connect::Wire,
     pool::Pool,
@@ -34,7 +37,40 @@ pub(super) struct Line {
     sender: http1::SendRequest<StreamedBody>,
     /// None once a task has it, or when it is over.
     driver: Option<Box<Driver>>,
+    ring: Ring,
     pulse: Pulse,
+}
+
+/// What a connection calls whoever uses it by.
+struct Ring {
+    bell: Arc<Bell>,
+    /// Of the bell: one for all that wait.
+    waker: Waker,
+}
+
+impl Ring {
+    fn new() -> Self {
+        let bell = Bell::new();
+        Self { waker: Waker::from(Arc::clone(&bell)), bell }
+    }
+
+    /// Asks `here` for what has come; if nothing has, moves what `driver` can move, and asks once more.
+    fn watch<T>(
+        &self,
+        driver: &mut Option<Box<Driver>>,
+        cx: &Context<'_>,
+        mut here: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.bell.watch(cx, || {
+            let mut cx = Context::from_waker(&self.waker);
+            if let Poll::Ready(it) = here(&mut cx) {
+                return Poll::Ready(it);
+            }
+            self.bell.heard();
+            drive(driver, &mut cx);
+            here(&mut cx)
+        })
+    }
 }
 
 impl Line {
@@ -43,7 +79,7 @@ impl Line {
         driver: Driver,
         pulse: Pulse,
     ) -> Self {
-        Self { sender, driver: Some(Box::new(driver)), pulse }
+        Self { sender, driver: Some(Box::new(driver)), ring: Ring::new(), pulse }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -63,15 +99,12 @@ impl Line {
     /// Sends `request` and waits for the head of its response.
     pub(super) async fn send(
         &mut self,
-        request: Request<StreamedBody>,
+        request: Box<Request<StreamedBody>>,
     ) -> Result<Response<Incoming>, TrySendError<Request<StreamedBody>>> {
-        let mut response = pin!(self.sender.try_send_request(request));
-        let driver = &mut self.driver;
-        poll_fn(|cx| {
-            drive(driver, cx);
-            response.as_mut().poll(cx)
-        })
-        .await
+        let Self { sender, driver, ring, .. } = self;
+        ring.bell.hush();
+        let mut response = pin!(sender.try_send_request(*request));
+        poll_fn(|cx| ring.watch(driver, cx, |cx| response.as_mut().poll(cx))).await
     }
 
     /// What still has to be moved if nobody polls this any more.
@@ -113,13 +146,19 @@ impl Lease {
         Self { line: Some(line), pool: Arc::downgrade(pool) }
     }
 
-    /// Moves what can be moved. Whether there was anything to move it with.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(line) = self.line.as_mut().filter(|line| line.driver.is_some()) else {
-            return false;
-        };
-        drive(&mut line.driver, cx);
-        true
+    /// The next frame of `body`, which comes over this connection: what is here, else what the connection brings now.
+    pub(super) fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match &mut self.line {
+            Some(Line { driver: driver @ Some(_), ring, .. }) => {
+                ring.watch(driver, cx, |cx| Pin::new(&mut *body).poll_frame(cx))
+            }
+            // Somebody else moves it.
+            _ => Pin::new(body).poll_frame(cx),
+        }
     }
 }
 

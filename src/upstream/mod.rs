@@ -5,7 +5,9 @@
 //! the application agrees, both are joined (`tunnel.rs`).
 
 mod account;
+mod addressing;
 mod arrival;
+mod bell;
 mod body;
 mod connect;
 mod cookies;
@@ -35,11 +37,9 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING},
-    uri::Authority,
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
-use http_body::Body;
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -47,6 +47,7 @@ use tokio_util::task::TaskTracker;
 pub use self::tls::TlsError;
 use self::{
     account::Exchanged,
+    addressing::{for_http1, for_http2},
     body::Activity,
     connect::{ConnectError, Connector},
     hop_by_hop::remove_hop_by_hop,
@@ -132,10 +133,11 @@ impl Upstream {
         &self,
         request: UpstreamRequest<StreamedBody>,
     ) -> Result<Response<StreamedBody>, UpstreamError> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        self.spell(&mut request);
         let exchanged = Exchanged::begin(request.headers(), self.metrics.clone());
         let activity = request.body().activity();
-        let exchange = pin!(self.exchange(self.spelt(request), activity.as_ref()));
+        let exchange = pin!(self.exchange(request, activity.as_ref(), exchanged.started()));
         let (response, lease) = self.in_time(exchange, activity.as_ref(), &exchanged).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::UnaskedUpgrade);
@@ -158,11 +160,13 @@ impl Upstream {
         let mut request = request.into_inner();
         let exchanged = Exchanged::begin(request.headers(), self.metrics.clone());
         wish.write_into(request.headers_mut());
+        self.spell(&mut request);
+        for_http1(&mut request);
         let activity = request.body().activity();
         let exchange = async {
             // A connection of its own: it will not come back, and one that was never used is not about to be closed.
             let mut sender = self.pool.to_upgrade().await?;
-            Ok(sender.send_request(for_http1(self.spelt(request))).await?)
+            Ok(sender.send_request(*request).await?)
         };
         let mut response = self.in_time(pin!(exchange), activity.as_ref(), &exchanged).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -186,22 +190,22 @@ impl Upstream {
         Ok(response)
     }
 
-    /// `request`, with the spelling of its header names if it is to be kept.
-    fn spelt(&self, mut request: Request<StreamedBody>) -> Request<StreamedBody> {
+    /// Leaves `request` the spelling of its header names if it is to be kept.
+    fn spell(&self, request: &mut Request<StreamedBody>) {
         if self.settings.header_case != HeaderCase::Preserve {
             request.extensions_mut().clear();
         }
-        request
     }
 
     async fn exchange(
         &self,
-        mut request: Request<StreamedBody>,
+        mut request: Box<Request<StreamedBody>>,
         upload: Option<&Activity>,
+        now: Instant,
     ) -> Result<Leased, UpstreamError> {
-        if let Some(kept) = self.pool.kept() {
-            let attempt = self.addressed(request, &kept)?;
-            let mut failed = match kept.send(attempt, upload, &self.pool).await {
+        if let Some(kept) = self.pool.kept(now) {
+            self.address(&mut request, &kept)?;
+            let mut failed = match kept.send(request, upload, &self.pool).await {
                 Ok(leased) => return Ok(leased),
                 Err(failed) => failed,
             };
@@ -209,45 +213,33 @@ impl Upstream {
                 return Err(failed.into_error().into());
             };
             self.metrics.upstream_retries.inc();
-            request = unsent;
+            request = Box::new(unsent);
         }
         let dialled = Instant::now();
         // Connecting is rare and needs much room, which every other request would have to find as well.
         let fresh = Box::pin(self.pool.fresh()).await?;
         let connected = Connected(dialled.elapsed());
-        let request = self.addressed(request, &fresh)?;
+        self.address(&mut request, &fresh)?;
         let leased = fresh.send(request, upload, &self.pool).await;
         let (mut response, lease) = leased.map_err(TrySendError::into_error)?;
         response.extensions_mut().insert(connected);
         Ok((response, lease))
     }
 
-    /// `request` as the protocol of `connection` wants it. It may have been made ready for another one before.
-    fn addressed(
+    /// Makes `request` what the protocol of `connection` wants. It may have been made ready for another one before.
+    fn address(
         &self,
-        request: Request<StreamedBody>,
+        request: &mut Request<StreamedBody>,
         connection: &Connection,
-    ) -> Result<Request<StreamedBody>, UpstreamError> {
+    ) -> Result<(), UpstreamError> {
         match connection.version() {
-            HttpVersion::Http1 => Ok(for_http1(request)),
-            HttpVersion::Http2 => self.for_http2(request).map_err(UpstreamError::Target),
+            HttpVersion::Http1 => for_http1(request),
+            HttpVersion::Http2 => {
+                let scheme = self.settings.url.http_scheme();
+                for_http2(request, scheme).map_err(UpstreamError::Target)?;
+            }
         }
-    }
-
-    /// `Host` becomes `:authority` (RFC 9113 §8.3.1).
-    fn for_http2(
-        &self,
-        request: Request<StreamedBody>,
-    ) -> Result<Request<StreamedBody>, http::Error> {
-        let (mut parts, body) = request.into_parts();
-        let mut uri = parts.uri.into_parts();
-        if let Some(host) = parts.headers.remove(HOST) {
-            uri.authority = Some(Authority::try_from(host.as_bytes())?);
-        }
-        uri.scheme = Some(self.settings.url.http_scheme());
-        parts.uri = Uri::from_parts(uri)?;
-        parts.version = Version::HTTP_2;
-        Ok(Request::from_parts(parts, body))
+        Ok(())
     }
 
     /// The time to answer starts anew with every frame of the request: a slow upload is no slow application.
@@ -322,28 +314,4 @@ fn settle_length(headers: &mut HeaderMap) {
     if let Ok(length) = HeaderValue::from_bytes(first.trim_ascii()) {
         headers.insert(CONTENT_LENGTH, length);
     }
-}
-
-/// `:authority` becomes `Host`, and the target is the path alone (RFC 9112 §3.2.1).
-fn for_http1(request: Request<StreamedBody>) -> Request<StreamedBody> {
-    let (mut parts, body) = request.into_parts();
-    if let Some(authority) = parts.uri.authority()
-        && let Ok(host) = authority.as_str().parse()
-    {
-        parts.headers.entry(HOST).or_insert(host);
-    }
-    let path = parts.uri.path_and_query().cloned();
-    parts.uri = path.map_or_else(Uri::default, Uri::from);
-    parts.version = Version::HTTP_11;
-    // For a method whose requests seldom have one, hyper leaves out a body whose length is not known, unless told. And behind
-    // a body whose length is told no trailers can come (RFC 9112 §7.1.2), as they can in HTTP/2.
-    let is_chunked = body.size_hint().exact().is_none() || parts.headers.contains_key(TRAILER);
-    if !body.is_end_stream() && is_chunked {
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    // And of an upload without a body it says nothing, to which some applications answer 411 (RFC 9110 §8.6).
-    if body.is_end_stream() && [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) {
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    Request::from_parts(parts, body)
 }

@@ -118,13 +118,13 @@ struct Shared {
 
 impl Kept {
     /// A connection whose last exchange is over. Those that are over themselves are left out.
-    fn take_idle(&mut self, idle_timeout: Duration) -> Option<Line> {
+    fn take_idle(&mut self, idle_timeout: Duration, now: Instant) -> Option<Line> {
         // The one used last is the one most likely still open.
         let mut at = self.idle.len();
         while let Some(last) = at.checked_sub(1) {
             at = last;
             let Idle { line, since } = &self.idle[at];
-            let is_over = line.is_closed() || since.elapsed() >= idle_timeout;
+            let is_over = line.is_closed() || now.saturating_duration_since(*since) >= idle_timeout;
             // Until the end of the response (or of an upload that was answered early) has been seen, it is not ready.
             if !is_over && !line.is_ready() {
                 continue;
@@ -160,18 +160,18 @@ impl Pool {
         &self.connector
     }
 
-    /// A connection that is kept and, as far as can be told from here, open.
-    pub(super) fn kept(&self) -> Option<Connection> {
+    /// A connection that is kept and, as far as can be told from here at `now`, open.
+    pub(super) fn kept(&self, now: Instant) -> Option<Connection> {
         loop {
             let mut kept = self.lock();
             if let Some(shared) = &mut kept.shared {
                 if shared.sender.is_ready() {
-                    shared.last_used = Instant::now();
+                    shared.last_used = now;
                     return Some(Connection::Http2(shared.sender.clone()));
                 }
                 kept.shared = None;
             }
-            let line = kept.take_idle(self.settings.idle_timeout)?;
+            let line = kept.take_idle(self.settings.idle_timeout, now)?;
             // Nobody else has to wait for the kernel's word.
             drop(kept);
             if line.is_open_and_silent() {
@@ -199,7 +199,7 @@ impl Pool {
         }
         // The semaphore is never closed; were it, dialling side by side would be no harm.
         let _turn = self.dialling.acquire().await.ok();
-        if let Some(shared @ Connection::Http2(_)) = self.kept() {
+        if let Some(shared @ Connection::Http2(_)) = self.kept(Instant::now()) {
             return Ok(shared);
         }
         self.dial().await
@@ -314,7 +314,7 @@ impl Connection {
     /// request of which nothing was sent is in the error.
     pub(super) async fn send(
         self,
-        request: Request<StreamedBody>,
+        request: Box<Request<StreamedBody>>,
         upload: Option<&Activity>,
         pool: &Arc<Pool>,
     ) -> Sent {
@@ -327,7 +327,7 @@ impl Connection {
                 }
                 Ok((response, Some(Lease::new(line, pool, upload))))
             }
-            Self::Http2(mut sender) => Ok((sender.try_send_request(request).await?, None)),
+            Self::Http2(mut sender) => Ok((sender.try_send_request(*request).await?, None)),
         }
     }
 

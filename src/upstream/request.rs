@@ -7,7 +7,6 @@ use http::{
     header::{
         AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, TE, TRANSFER_ENCODING, VIA,
     },
-    request::Parts,
     uri::{PathAndQuery, Scheme},
 };
 use hyper::upgrade::OnUpgrade;
@@ -97,13 +96,14 @@ pub(crate) enum CredentialForwarding {
 /// A request that may be sent to the application. Its constructor strips every identity header before one is set;
 /// there is no "forward as is".
 pub(crate) struct UpstreamRequest<B> {
-    request: Request<B>,
+    /// In a box, as it is handed on through futures, each of which has room for all that it is given.
+    request: Box<Request<B>>,
 }
 
 impl<B> UpstreamRequest<B> {
     /// Rebuilds `request`, which `identity` vouches for.
     pub(crate) fn on_behalf_of(
-        request: Request<B>,
+        request: Box<Request<B>>,
         identity: &Identity,
         arrival: &Arrival,
         rules: &ForwardingRules,
@@ -116,7 +116,7 @@ impl<B> UpstreamRequest<B> {
     /// Rebuilds `request`, for which nobody vouches: it arrives without an identity header. What becomes of a credential
     /// that was not judged is up to the door.
     pub(crate) fn anonymous(
-        request: Request<B>,
+        request: Box<Request<B>>,
         arrival: &Arrival,
         rules: &ForwardingRules,
         credential: CredentialForwarding,
@@ -126,17 +126,17 @@ impl<B> UpstreamRequest<B> {
 
     /// All that is done to every request, whoever sends it. The order of the steps is the security.
     fn rebuild(
-        request: Request<B>,
+        mut request: Box<Request<B>>,
         arrival: &Arrival,
         rules: &ForwardingRules,
         credential: CredentialForwarding,
     ) -> Result<Self, Rejection> {
-        let (mut parts, body) = request.into_parts();
         // The answer to "which host?" must not depend on headers that a `Connection` line may name, so it is read first.
-        let host = host_of(&parts.uri, &parts.headers)?;
-        let path = path_of(&parts.method, &parts.uri)?;
-        check_shape(parts.version, &parts.headers)?;
-        let headers = &mut parts.headers;
+        let host = host_of(request.uri(), request.headers())?;
+        let path = path_of(request.method(), request.uri())?;
+        let version = request.version();
+        check_shape(version, request.headers())?;
+        let headers = request.headers_mut();
         headers.reserve(MOST_SET);
         // Hop-by-hop first, so that `Connection` cannot name what we insert.
         remove_hop_by_hop(headers);
@@ -150,17 +150,17 @@ impl<B> UpstreamRequest<B> {
         rules.identity_headers.strip(headers);
         let nobody_poses = headers.keys_len() == names && !arrival.is_disputed_by(headers);
         arrival.tell(headers, &host);
-        say_we_were_here(&mut parts, rules.via.as_ref());
-        parts.headers.insert(HOST, rules.host.or(host));
+        say_we_were_here(headers, version, rules.via.as_ref());
+        headers.insert(HOST, rules.host.or(host));
 
-        parts.uri = Uri::from(path);
-        parts.version = Version::HTTP_11;
-        keep_spelling_alone(&mut parts.extensions, nobody_poses);
-        Ok(Self { request: Request::from_parts(parts, body) })
+        *request.uri_mut() = Uri::from(path);
+        *request.version_mut() = Version::HTTP_11;
+        keep_spelling_alone(request.extensions_mut(), nobody_poses);
+        Ok(Self { request })
     }
 
     /// The request as it is sent to the application.
-    pub(super) fn into_inner(self) -> Request<B> {
+    pub(super) fn into_inner(self) -> Box<Request<B>> {
         self.request
     }
 }
@@ -225,9 +225,9 @@ fn keep_spelling_alone(extensions: &mut Extensions, nobody_poses: bool) {
 }
 
 /// Adds us to `Via` with the protocol that the request came in (RFC 9110 §7.6.3). What earlier proxies wrote stays.
-fn say_we_were_here(parts: &mut Parts, pseudonym: Option<&Pseudonym>) {
+fn say_we_were_here(headers: &mut HeaderMap, came_in: Version, pseudonym: Option<&Pseudonym>) {
     if let Some(pseudonym) = pseudonym {
-        append_to_list(&mut parts.headers, VIA, pseudonym.after(parts.version).clone());
+        append_to_list(headers, VIA, pseudonym.after(came_in).clone());
     }
 }
 

@@ -82,10 +82,13 @@ impl Kind {
         debug_assert!(noted.is_err(), "it only says what it was given");
     }
 
+    /// To write one buffer costs the kernel less than to write several, of which there may be one.
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write_vectored(slices),
-            Self::Unix(stream) => stream.try_write_vectored(slices),
+        match (self, slices) {
+            (Self::Tcp(stream), [one]) => stream.try_write(one),
+            (Self::Unix(stream), [one]) => stream.try_write(one),
+            (Self::Tcp(stream), several) => stream.try_write_vectored(several),
+            (Self::Unix(stream), several) => stream.try_write_vectored(several),
         }
     }
 }

@@ -89,7 +89,7 @@ impl SignedClaims {
             Value::Bool(_) | Value::Number(_) => true,
         };
         let told = self.claims.iter().filter(|(_, value)| tells(value));
-        ClaimNames::new(told.map(|(name, _)| name.as_str()))
+        ClaimNames::new(told.map(|(name, _)| name))
     }
 }
 
@@ -350,7 +350,7 @@ pub(crate) mod fixtures {
         let Value::Object(change) = change else { panic!("not an object") };
         claims.extend(change);
         claims.retain(|_, value| !value.is_null());
-        SignedClaims::new(claims.clone(), Issuer::apple(), KeyId::new("key").unwrap())
+        SignedClaims::new(claims.clone().into(), Issuer::apple(), KeyId::new("key").unwrap())
     }
 
     pub(crate) fn receive(change: Value, now: UnixTime) -> Result<SignedNotification, TokenFault> {

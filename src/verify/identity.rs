@@ -138,15 +138,19 @@ impl fmt::Debug for Identity {
 }
 
 /// The names of claims. Apple's tokens have about a dozen, so that a list beats a set.
-pub(super) struct ClaimNames(Box<[Box<str>]>);
+pub(super) struct ClaimNames(Box<str>);
 
 impl ClaimNames {
+    /// In one piece, as each verdict that is remembered has them. What cannot be in a name of anybody's ends each.
+    const END: &str = "\0";
+
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        Self(names.map(Box::from).collect())
+        let names = names.filter(|name| !name.contains(Self::END));
+        Self(names.flat_map(|name| [name, Self::END]).collect())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|name| &**name)
+        self.0.split_terminator(Self::END)
     }
 
     fn contains(&self, name: &str) -> bool {

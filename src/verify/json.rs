@@ -8,8 +8,49 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// A JSON object, parsed strictly.
-pub(super) type Object = Map<String, Value>;
+/// A JSON object, parsed strictly: its members in their order, which are so few that to look through them is to find one.
+#[derive(Debug, Default)]
+pub(super) struct Object(Vec<(String, Value)>);
+
+impl Object {
+    /// The value of the member `name`.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.iter().find_map(|(other, value)| (*other == *name).then_some(value))
+    }
+
+    /// Whether there is a member `name`.
+    pub(super) fn contains_key(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// All members.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Whether two members have one name.
+    fn repeats_a_name(&self) -> bool {
+        let mut names: Vec<_> = self.iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair.first() == pair.last())
+    }
+}
+
+impl From<Object> for Map<String, Value> {
+    fn from(object: Object) -> Self {
+        object.0.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+impl From<Map<String, Value>> for Object {
+    fn from(members: Map<String, Value>) -> Self {
+        Self(members.into_iter().collect())
+    }
+}
+
+/// The members of the longest token of Apple's, and some more.
+const USUAL_MEMBERS: usize = 16;
 
 /// Apple nests two levels (a notification's `events`); more is nobody's token.
 const DEEPEST: u8 = 8;
@@ -17,12 +58,32 @@ const DEEPEST: u8 = 8;
 /// Parses exactly one JSON object from `bytes`.
 pub(super) fn parse_object(bytes: &[u8]) -> Result<Object, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: DEEPEST }.deserialize(&mut reader)?;
+    let object = reader.deserialize_any(Members(Strict { depth: DEEPEST }))?;
     reader.end()?;
-    let Value::Object(object) = value else {
-        return Err(serde_json::Error::custom("not an object"));
-    };
     Ok(object)
+}
+
+/// The object itself, whose values are `Strict`.
+struct Members(Strict);
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Object, A::Error> {
+        let inner = self.0.deeper()?;
+        let mut object = Object(Vec::with_capacity(USUAL_MEMBERS));
+        while let Some(name) = members.next_key::<String>()? {
+            object.0.push((name, members.next_value_seed(inner)?));
+        }
+        if object.repeats_a_name() {
+            return Err(A::Error::custom("duplicate member name"));
+        }
+        Ok(object)
+    }
 }
 
 /// A boolean as Apple writes it: as a string until February 2024, as a boolean since, and either is documented
@@ -99,7 +160,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let inner = self.deeper()?;
-        let mut object = Object::new();
+        let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
                 return Err(A::Error::custom("duplicate member name"));
@@ -123,7 +184,7 @@ mod tests {
     fn an_object_is_read_with_all_its_members() {
         let object = parse_object(br#" {"a":1,"b":[true,null,-2,"x"],"c":{"d":1.5}} "#).unwrap();
         assert_eq!(
-            Value::from(object),
+            Value::Object(object.into()),
             serde_json::json!({"a":1,"b":[true,null,-2,"x"],"c":{"d":1.5}})
         );
     }

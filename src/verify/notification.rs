@@ -2,12 +2,12 @@
 
 use std::{fmt, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     error::{ClaimProblem, TokenFault},
     identity::{ClientId, Subject},
-    json::{self, Object},
+    json,
     printable::Printable,
 };
 use crate::clock::UnixTime;
@@ -22,7 +22,7 @@ pub struct SignedNotification {
     other_client_ids: Box<[ClientId]>,
     issued_at: UnixTime,
     refused_from: UnixTime,
-    event: Object,
+    event: Map<String, Value>,
     kind: Printable,
 }
 
@@ -50,7 +50,8 @@ impl SignedNotification {
         let event = match events {
             Value::Object(event) => event.clone(),
             Value::String(text) => json::parse_object(text.as_bytes())
-                .map_err(|_not_shown| TokenFault::wrong_type("events"))?,
+                .map_err(|_not_shown| TokenFault::wrong_type("events"))?
+                .into(),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
                 return Err(TokenFault::wrong_type("events"));
             }

@@ -25,8 +25,13 @@ impl Realm {
         let challenge = match error {
             None => format!("Bearer realm=\"{realm}\""),
             Some(error) => {
-                let description: String =
-                    description.chars().filter(|c| is_plain_char(*c)).collect();
+                let plain: String;
+                let description = if description.bytes().all(is_plain) {
+                    description
+                } else {
+                    plain = description.chars().filter(|c| is_plain_char(*c)).collect();
+                    &plain
+                };
                 format!(
                     "Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{description}\""
                 )

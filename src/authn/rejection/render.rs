@@ -27,7 +27,7 @@ impl Rejection {
         let mut response = Response::new(Problem::of(&row, &detail).to_json());
         *response.status_mut() = row.status;
         let headers = response.headers_mut();
-        self.explain_to(headers, realm, row.status);
+        self.explain_to(headers, realm, row.status, &detail);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
     }
@@ -43,12 +43,12 @@ impl Rejection {
         };
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = status;
-        self.explain_to(response.headers_mut(), realm, status);
+        self.explain_to(response.headers_mut(), realm, status, &self.to_string());
         response
     }
 
-    /// What a refusal says in headers: when to come back, with which methods, with which credential.
-    fn explain_to(&self, headers: &mut HeaderMap, realm: &Realm, status: StatusCode) {
+    /// What a refusal says in headers: when to come back, with which methods, with which credential, and why (`detail`).
+    fn explain_to(&self, headers: &mut HeaderMap, realm: &Realm, status: StatusCode, detail: &str) {
         if let Some(seconds) = self.retry_after(status) {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -57,7 +57,7 @@ impl Rejection {
         }
         let oauth_error = self.row().oauth_error;
         if status == StatusCode::UNAUTHORIZED || oauth_error.is_some() {
-            headers.insert(WWW_AUTHENTICATE, realm.challenge(oauth_error, &self.to_string()));
+            headers.insert(WWW_AUTHENTICATE, realm.challenge(oauth_error, detail));
         }
     }
 

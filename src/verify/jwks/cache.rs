@@ -97,9 +97,11 @@ impl SourceCache {
         progress.succeeded_at.is_some_and(|at| at.elapsed() <= cooldown)
     }
 
-    /// Garbage that comes again is answered from here: no lock, no wait.
-    fn is_known_to_be_absent(&self, key_id: &KeyId, progress: &Progress) -> bool {
-        self.is_confirmed(progress) && self.absent.get(key_id) == Some(progress.successes)
+    /// Garbage that comes again is answered from here: nobody is asked, and nothing is waited for.
+    pub(super) fn is_known_to_be_absent(&self, key_id: &KeyId, progress: &Progress) -> bool {
+        self.is_confirmed(progress)
+            && self.absent.get(key_id) == Some(progress.successes)
+            && self.current.contains_key(&())
     }
 
     /// The number of the fetch that an unknown key may cause now, or share: one that was asked for and has not begun is

@@ -178,11 +178,20 @@ impl JwksCache {
     /// when that cannot be said.
     pub(super) async fn find(&self, key_id: &KeyId) -> Result<Candidates, VerifyError> {
         let at_hand = self.at_hand(key_id, &[]);
-        if at_hand.is_empty() {
-            self.fetch(key_id, &[]).instrument(spans::key_fetch()).await
-        } else {
-            Ok(at_hand)
+        if !at_hand.is_empty() {
+            return Ok(at_hand);
         }
+        if self.is_known_to_be_absent(key_id) {
+            return Err(TokenFault::UnknownKey { key_id: key_id.clone() }.into());
+        }
+        self.fetch(key_id, &[]).instrument(spans::key_fetch()).await
+    }
+
+    /// Whether every source was asked for that name since it was last heard, and lately: then nobody has to be asked again.
+    fn is_known_to_be_absent(&self, key_id: &KeyId) -> bool {
+        let board = self.board.borrow();
+        let mut sources = self.sources.iter().zip(board.iter());
+        sources.all(|(source, progress)| source.is_known_to_be_absent(key_id, progress))
     }
 
     /// The keys of that name in the sources that `tried` does not come from: for a name that is known here and means
