@@ -124,6 +124,17 @@ pub(super) async fn hands_on_no_cookie_of_ours(kind: &Kind) {
             }
         }
     }
+    // However many a page or an application set under such names: the browser may send any of them first.
+    let decoys = "__Host-siwa_=0; __Host-siwa_a=1;\t__Host-siwa_b=2";
+    for cookies in [format!("{decoys}; a=1; {}", ours[0]), format!("{}; a=1; {decoys}", ours[0])] {
+        for path in ["/a", "/public/a"] {
+            let reply = front.get(path, WINDOW, &cookies).await;
+            assert_eq!((reply.status, reply.body.as_str()), (200, "hello"), "{path}");
+            let received = front.house.application.requests().pop().unwrap();
+            let left = received.header("cookie").concat();
+            assert!(matches!(&*left, "" | "a=1"), "{path}: {left}");
+        }
+    }
     let reply = front.get("/public/a", "", "a=1;b=2").await;
     assert_eq!(reply.status, 200);
     let received = front.house.application.requests().pop().unwrap();
