@@ -10,7 +10,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::{Program, free_address, gateway::Places, is_up};
 use crate::{
-    browser::{key_file, session_at},
+    browser::{key_file, session_at, sign_in_beside_others},
     header_spoofing::assert_ours_alone,
     support::{House, Recorder, Reply, exchange},
 };
@@ -175,6 +175,23 @@ pub(super) async fn renews_a_session_past_every_cache(kind: &Kind) {
     assert_eq!(renewed.header("x-siwa-cache-control"), [""; 0]);
 }
 
+/// The way to sign in leads to where the browser is, which knows the gateway by another name than that of its listener.
+pub(super) async fn leads_to_sign_in_at_the_origin_of_the_browser(kind: &Kind) {
+    let front = Front::start(kind).await;
+    let reply = front.get("/a?b=c", WINDOW, "other=1").await;
+    let location = reply.header("location").concat();
+    let path = location.strip_prefix("https://app.example").unwrap_or(&location);
+    let login = "/auth/apple/login?return_to=%2Fa%3Fb%3Dc";
+    assert_eq!((reply.status, path), (303, login), "{reply:?}");
+}
+
+/// A browser may be told much at once, and of each thing by a cookie.
+pub(super) async fn hands_on_an_answer_with_many_cookies(kind: &Kind) {
+    let front = Front::start(kind).await;
+    let told = sign_in_beside_others(&front.house, front.gateway).await;
+    assert!(told.iter().any(|it| it.starts_with(SESSION)), "{told:?}");
+}
+
 /// The door is the gateway's: what it answers a gateway holds cookies that no script may read.
 pub(super) async fn lets_no_caller_to_the_door(kind: &Kind) {
     let front = Front::start(kind).await;
@@ -213,6 +230,8 @@ macro_rules! tests {
             $kind,
             hands_on_no_cookie_of_ours,
             renews_a_session_past_every_cache,
+            leads_to_sign_in_at_the_origin_of_the_browser,
+            hands_on_an_answer_with_many_cookies,
             lets_no_caller_to_the_door
             $(, $more)*
         );
