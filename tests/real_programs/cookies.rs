@@ -192,6 +192,22 @@ pub(super) async fn hands_on_an_answer_with_many_cookies(kind: &Kind) {
     assert!(told.iter().any(|it| it.starts_with(SESSION)), "{told:?}");
 }
 
+/// What it says of its own answer in the name of siwa-proxy is not heard.
+pub(super) async fn hears_nothing_in_our_name_from_the_application(kind: &Kind) {
+    let front = Front::start(kind).await;
+    let posing = "X-Siwa-Cache-Control: public, max-age=60\r\nContent-Length";
+    front.house.application.answer(&ANSWER.replace("Content-Length", posing));
+    let fresh = front.get_in_session("/a", WINDOW).await;
+    assert_eq!(fresh.header("cache-control"), ["public, max-age=3600"]);
+    front.clock.advance(Duration::from_mins(10));
+    let renewed = front.get_in_session("/a", WINDOW).await;
+    assert!(renewed.header("set-cookie").iter().any(|it| it.contains("siwa_c.")), "{renewed:?}");
+    assert_eq!(renewed.header("cache-control"), ["no-store"]);
+    for reply in [fresh, renewed] {
+        assert_eq!(reply.header("x-siwa-cache-control"), [""; 0]);
+    }
+}
+
 /// The door is the gateway's: what it answers a gateway holds cookies that no script may read.
 pub(super) async fn lets_no_caller_to_the_door(kind: &Kind) {
     let front = Front::start(kind).await;

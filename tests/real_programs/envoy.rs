@@ -89,7 +89,11 @@ mod http {
         judges_the_request_as_it_is_tidied_up,
         lets_no_spoofed_trailer_through
     );
-    cookies::tests!("needs envoy", super::HTTP_FOR_BROWSERS);
+    cookies::tests!(
+        "needs envoy",
+        super::HTTP_FOR_BROWSERS,
+        hears_nothing_in_our_name_from_the_application
+    );
 }
 
 #[tokio::test]
