@@ -4,7 +4,10 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, warn};
 
@@ -24,6 +27,9 @@ pub(crate) struct AppleCheck {
     /// A question outlives the request that raised it: whoever hangs up, or is a gateway that waits for less long than Apple
     /// takes, has it asked for the next one.
     tasks: TaskTracker,
+    /// For so many questions at once: as each outlives its request, nothing else limits how many an Apple that is slow has
+    /// pending.
+    room: Arc<Semaphore>,
     /// What came of asking about a session here: a page loads in many requests, and all of them bring the old cookie.
     asked: Cache<SessionId, Asked>,
 }
@@ -55,6 +61,8 @@ impl fmt::Debug for AppleCheck {
 impl AppleCheck {
     /// Sessions about which it is remembered that Apple was asked.
     const REMEMBERED: u64 = 100_000;
+    /// Questions that may be pending at once. Whoever finds no room goes on as if Apple had not answered.
+    const MOST_PENDING: usize = 64;
     /// Time until Apple is asked again about a session after it did not answer: else each request of everybody whose turn
     /// it is would wait for it.
     const RETRY_AFTER: Duration = Duration::from_mins(1);
@@ -65,7 +73,8 @@ impl AppleCheck {
         clock: Arc<dyn Clock>,
         tasks: TaskTracker,
     ) -> Self {
-        Self { endpoint, clock, tasks, asked: Cache::new(Self::REMEMBERED) }
+        let room = Arc::new(Semaphore::new(Self::MOST_PENDING));
+        Self { endpoint, clock, tasks, room, asked: Cache::new(Self::REMEMBERED) }
     }
 
     /// `session` as Apple sees it, which is waited for until `deadline`, if there is one.
@@ -90,7 +99,7 @@ impl AppleCheck {
             Consent::Stands(stood_at)
         } else if asked.is_some_and(|asked| now < asked.again_at) {
             Consent::Unknown
-        } else {
+        } else if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
             // Nobody else asks meanwhile.
             let again_at = now.saturating_add(Self::RETRY_AFTER);
             self.asked.insert(id, Asked { stood_at, again_at });
@@ -101,7 +110,9 @@ impl AppleCheck {
                 grant.clone(),
                 sessions.clone(),
             );
-            self.answer_by(deadline, asking).await
+            self.answer_by(deadline, room, asking).await
+        } else {
+            Consent::Unknown
         };
         match consent {
             Consent::Stands(checked_at) => {
@@ -112,12 +123,18 @@ impl AppleCheck {
         }
     }
 
-    /// What comes of `asking` by `deadline`. It goes on after that.
+    /// What comes of `asking` by `deadline`. It goes on after that, and has the `room` until it is answered.
     async fn answer_by(
         &self,
         deadline: Option<Instant>,
+        room: OwnedSemaphorePermit,
         asking: impl Future<Output = Consent> + Send + 'static,
     ) -> Consent {
+        let asking = async move {
+            let consent = asking.await;
+            drop(room);
+            consent
+        };
         let asking = self.tasks.spawn(asking.in_current_span());
         let answered = match deadline {
             Some(deadline) => timeout_at(deadline, asking).await.ok(),
