@@ -11,6 +11,8 @@ use crate::support::{House, Reply, exchange};
 
 const LISTED: &str = "server.trusted_peers = ['127.0.0.1']\n";
 const WINDOW: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
+/// Where a gateway asks that takes our word for the cookies of the application.
+const TELLING: &str = "/auth/apple/forward-auth?tell=cookies";
 const SCRIPT: &str = "Sec-Fetch-Mode: cors\r\n";
 
 async fn house(extra: &str) -> House {
@@ -21,7 +23,7 @@ async fn house(extra: &str) -> House {
 /// How a gateway asks about `method` and `/orders?page=2` of a browser that sent `lines`.
 async fn ask(house: &House, door: &str, method: &str, lines: &str) -> Reply {
     let report = match door {
-        "/auth/apple/verify" => {
+        "/auth/apple/verify" | "/auth/apple/verify?tell=cookies" => {
             format!("X-Original-Method: {method}\r\nX-Original-URI: /orders?page=2\r\n")
         }
         _ => format!(
@@ -123,15 +125,22 @@ async fn a_gateway_that_takes_our_word_for_cookies_is_told_the_applications_own(
         (session.clone(), vec![]),
     ] {
         let lines = format!("{WINDOW}Cookie: {cookies}\r\n");
-        let reply = ask(&house, "/auth/apple/forward-auth", "GET", &lines).await;
+        let reply = ask(&house, TELLING, "GET", &lines).await;
         assert_eq!((reply.status, reply.header("cookie")), (200, told));
-        // nginx takes ours out by itself, and nobody is told of cookies for nothing.
-        let reply = ask(&house, "/auth/apple/verify", "GET", &lines).await;
-        assert_eq!((reply.status, reply.header("cookie")), (200, vec![]));
+        // nginx and Caddy take ours out by themselves, and nobody is told of cookies for nothing.
+        for door in [
+            "/auth/apple/verify",
+            "/auth/apple/verify?tell=cookies",
+            "/auth/apple/forward-auth",
+            "/auth/apple/forward-auth?tell=nothing",
+        ] {
+            let reply = ask(&house, door, "GET", &lines).await;
+            assert_eq!((reply.status, reply.header("cookie")), (200, vec![]), "{door}");
+        }
     }
     let bearer = format!("Authorization: {}\r\n", house.bearer());
     let lines = format!("{bearer}Cookie: a=1; b=2\r\nCookie: c=3\r\n");
-    let reply = ask(&house, "/auth/apple/forward-auth", "GET", &lines).await;
+    let reply = ask(&house, TELLING, "GET", &lines).await;
     assert_eq!(
         (reply.status, reply.header("cookie")),
         (200, vec!["a=1; b=2", "c=3"]),
@@ -147,7 +156,7 @@ async fn whoever_is_not_listed_is_told_of_no_cookie() {
     sign_in(&mut browser, &house, "/auth/apple/start").await;
     let session = format!("{SESSION}={}", browser.cookie(SESSION).unwrap().value);
     let lines = format!("{WINDOW}Cookie: a=1; {session}\r\n");
-    let reply = ask(&house, "/auth/apple/forward-auth", "GET", &lines).await;
+    let reply = ask(&house, TELLING, "GET", &lines).await;
     assert_eq!((reply.status, reply.header("cookie")), (200, vec![]));
 }
 
@@ -155,6 +164,6 @@ async fn whoever_is_not_listed_is_told_of_no_cookie() {
 async fn where_no_browser_signs_in_nobody_is_told_of_cookies() {
     let house = House::verifier(LISTED).await;
     let lines = format!("Authorization: {}\r\nCookie: a=1\r\n", house.bearer());
-    let reply = ask(&house, "/auth/apple/forward-auth", "GET", &lines).await;
+    let reply = ask(&house, TELLING, "GET", &lines).await;
     assert_eq!((reply.status, reply.header("cookie")), (200, vec![]));
 }

@@ -12,9 +12,9 @@
 //! route.
 //!
 //! Where browsers sign in, the application is not to see their session's cookie. nginx and Caddy take our cookies out by their
-//! own means; Traefik can only put the `Cookie` of an answer in the request's place, and Envoy likewise. Such an answer holds
-//! cookies that no script may read, so that it is given to a listed gateway alone, and callers must not get to a door by
-//! themselves.
+//! own means; Traefik can only put the `Cookie` of an answer in the request's place, and asks for one by `?tell=cookies`, and
+//! Envoy likewise, which is always told. Such an answer holds cookies that no script may read, so that it is given to a
+//! listed gateway alone, and callers must not get to a door by themselves.
 
 mod auth_request;
 mod ext_authz;
@@ -251,7 +251,8 @@ impl DoorsParts {
         };
         let passage = self.gate.decide(&original, &head.headers, exchange).await?;
         let mut response = allow(&passage, &head.headers)?;
-        if door == Door::ForwardAuth && self.gate.browsers.is_some() {
+        let wants_cookies = door == Door::ForwardAuth && forward_auth::wants_cookies(head);
+        if wants_cookies && self.gate.browsers.is_some() {
             tell_cookies(response.headers_mut(), &passage, &head.headers);
         }
         Ok(response)
