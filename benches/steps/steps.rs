@@ -18,6 +18,10 @@ use siwa_proxy::{
 };
 use tokio::runtime::{Builder, Runtime};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
 /// A verifier that has its keys, and tokens for it.

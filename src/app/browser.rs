@@ -36,6 +36,7 @@ pub(super) fn build_browser(
         settings: settings.browser.clone()?,
         gate: Arc::clone(gate),
         verifier: verifier.clone(),
+        policy: settings.policy.clone(),
         sessions: surroundings.sessions.clone()?,
         recorder: surroundings.recorder.clone()?,
         token_endpoint: surroundings.token_endpoint.clone(),

@@ -385,7 +385,7 @@ async fn a_session_is_never_the_one_that_was_there_before() {
 }
 
 /// What the application's path says of a request with this session alone.
-async fn code_of(house: &House, session: &str) -> String {
+pub(super) async fn code_of(house: &House, session: &str) -> String {
     let lines = format!("Cookie: {SESSION}={session}\r\n");
     let reply = Browser::new(house).send("GET /api/x", From::Own, &lines, "").await;
     if reply.status == 200 {
@@ -409,6 +409,61 @@ async fn a_session_ends_when_another_one_begins_in_its_place_and_not_before() {
     assert_eq!(code_of(&house, &old).await, "session_ended");
     let new = browser.cookie(SESSION).unwrap().value.clone();
     assert_eq!(code_of(&house, &new).await, "good");
+}
+
+#[tokio::test]
+async fn however_long_the_places_are_to_come_back_to_no_answer_is_long_and_no_session_is_left_behind()
+ {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    let place = format!("/{}", "a".repeat(511));
+    let start = format!("/auth/apple/start?return_to={place}");
+    assert_eq!(sign_in(&mut browser, &house, &format!("{start}a")).await, "/", "too long");
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        asked.push(Asked::of(&browser.open(&start).await));
+    }
+    let form = answer(&house, &asked[3], &asked[3].token());
+    let reply = browser.post(CALLBACK, &form, From::Apple).await;
+    assert_eq!((reply.status, reply.header("location")), (303, vec![&*place]));
+    let told: usize = reply.header("set-cookie").iter().map(|line| line.len()).sum();
+    assert!(told < 4096, "{told}: a gateway has no more room");
+    let first = browser.cookie(SESSION).unwrap().value.clone();
+
+    // Of the others one goes on, and knows of the session that it replaces; the rest is over.
+    assert_eq!(browser.states().len(), 1);
+    let mut ended = Vec::new();
+    for asked in &asked[..3] {
+        let form = answer(&house, asked, &asked.token());
+        ended.push(browser.post(CALLBACK, &form, From::Apple).await.status);
+    }
+    ended.sort_unstable();
+    assert_eq!(ended, [303, 400, 400]);
+    assert_eq!(code_of(&house, &first).await, "session_ended");
+    let second = browser.cookie(SESSION).unwrap().value.clone();
+    assert_eq!(code_of(&house, &second).await, "good");
+}
+
+#[tokio::test]
+async fn four_tabs_at_ordinary_places_all_sign_in_and_one_session_is_left() {
+    let house = house("").await;
+    let mut browser = Browser::new(&house);
+    let start = format!("/auth/apple/start?return_to=/orders/{}", "1".repeat(92));
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        asked.push(Asked::of(&browser.open(&start).await));
+    }
+    let mut sessions = Vec::new();
+    for asked in &asked {
+        let form = answer(&house, asked, &asked.token());
+        assert_eq!(browser.post(CALLBACK, &form, From::Apple).await.status, 303);
+        sessions.push(browser.cookie(SESSION).unwrap().value.clone());
+    }
+    let last = sessions.pop().unwrap();
+    for session in &sessions {
+        assert_eq!(code_of(&house, session).await, "session_ended");
+    }
+    assert_eq!(code_of(&house, &last).await, "good");
 }
 
 #[tokio::test]

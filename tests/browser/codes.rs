@@ -60,7 +60,12 @@ impl Scene {
 
     /// What Jane's browser posts when she has signed in as she was `asked` to.
     fn answer(&self, asked: &Asked) -> String {
-        let sign_in = SignIn::to(WEB).sent_to(RETURN_URL).nonce(asked.get("nonce"));
+        self.answer_of(Person::jane(), asked)
+    }
+
+    /// What the browser of `person` posts.
+    fn answer_of(&self, person: Person, asked: &Asked) -> String {
+        let sign_in = SignIn::to(WEB).sent_to(RETURN_URL).nonce(asked.get("nonce")).by(person);
         let told = self.house.apple.sign_in(&sign_in);
         let (code, token) = (told.code.as_str(), told.identity_token.as_str());
         form(&[("state", asked.get("state")), ("code", code), ("id_token", token)])
@@ -96,6 +101,37 @@ async fn a_code_is_redeemed_once_and_with_the_return_url() {
     assert_eq!(browser.open("/a").await.status, 200);
     let session = &browser.cookie(SESSION).unwrap().value;
     assert!(session.len() < 4096 - 200, "{}: with what Apple granted, too", session.len());
+}
+
+#[tokio::test]
+async fn whom_the_policy_keeps_out_does_not_sign_in_and_nobody_is_told() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), Recorder::start().await);
+    let policy = format!("[policy]\ndeny_subjects = ['{}']", Person::zoe().subject);
+    let scene = Scene::asking(None, &format!("{}{policy}", telling(&target, &folder))).await;
+    let mut browser = Browser::new(&scene.house);
+    assert_eq!(scene.sign_in(&mut browser).await.status, 303);
+    let janes = browser.cookie(SESSION).unwrap().value.clone();
+
+    let asked = Asked::of(&browser.open("/auth/apple/start?return_to=/a").await);
+    let zoes = scene.answer_of(Person::zoe(), &asked);
+    let reply = browser.post(CALLBACK, &zoes, From::Apple).await;
+    assert_eq!(reply.status, 403, "{reply:?}");
+    assert!(reply.body.contains("This account is not let in here"), "{}", reply.body);
+    assert!(
+        reply.body.contains("/auth/apple/start?return_to=%2Fa"),
+        "another may be: {}",
+        reply.body
+    );
+    assert_eq!(scene.redeemed(), 1, "Jane's");
+    assert_eq!(browser.cookie(SESSION).unwrap().value, janes, "nobody took her place");
+    assert_eq!(browser.open("/a").await.status, 200, "nor ended her session");
+
+    // Who is told of in the end is Jane, and Jane again.
+    assert_eq!(scene.sign_in(&mut browser).await.status, 303);
+    target.received(2).await;
+    for told in target.requests() {
+        assert!(told.body.contains(&Person::jane().subject), "{}", told.body);
+    }
 }
 
 #[tokio::test]

@@ -58,14 +58,16 @@ async fn a_form_that_signs_out_may_lead_to_where_one_is_sent_then_and_to_no_othe
 
 #[tokio::test]
 async fn somebody_who_may_not_come_in_sees_so_and_can_sign_out() {
-    let house = house("[policy]\nallow_emails = ['example.org']").await;
+    let closed = "[[route]]\npath = '/closed'\naccess = 'browser'\n\
+                  policy = { allow_emails = ['example.org'] }";
+    let house = house(closed).await;
     let mut browser = Browser::new(&house);
     sign_in(&mut browser, &house, "/auth/apple/start").await;
-    let page = browser.open("/").await;
+    let page = browser.open("/closed").await;
     assert_eq!(page.status, 403);
     assert!(page.body.contains("This is not open to you"), "{}", page.body);
     assert!(page.body.contains("action=\"/auth/apple/logout\""), "{}", page.body);
-    let script = browser.fetch("GET", "/", From::Own).await;
+    let script = browser.fetch("GET", "/closed", From::Own).await;
     assert_eq!(script.json()["code"], "not_allowed_not_listed", "{script:?}");
     let out = browser.post("/auth/apple/logout", "", From::Own).await;
     assert!(out.body.contains("You are signed out"), "{}", out.body);

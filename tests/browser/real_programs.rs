@@ -1,5 +1,7 @@
 //! The whole way in Chromium, over TLS: from the application to the simulator's page and back.
 
+mod outages;
+
 use std::{fs, io::Write, path::PathBuf, sync::Arc};
 
 use serde_json::{Value, json};

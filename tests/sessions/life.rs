@@ -229,30 +229,63 @@ async fn who_may_not_pass_any_more_is_given_no_next_tokens() {
     assert_eq!((reply.status, code(&reply).as_str()), (403, "not_allowed_subject_denied"));
 }
 
+/// Proxies one after the other, which have all in common but how long sessions live.
+struct Restarts {
+    keyring: Keyring,
+    folder: tempfile::TempDir,
+    clock: ManualClock,
+    apple: Arc<Apple>,
+}
+
+impl Restarts {
+    const SHORT: &str = "sessions.absolute_lifetime = '1h'\nsessions.refresh_lifetime = '1h'\n\
+                         sessions.access_lifetime = '1m'";
+
+    async fn new() -> Self {
+        let clock = ManualClock::at(UnixTime::from_secs(1_800_000_000));
+        let apple = Arc::new(Apple::start(Arc::new(clock.clone())).await.unwrap());
+        Self { keyring: Keyring::new(&[1]), folder: tempfile::tempdir().unwrap(), clock, apple }
+    }
+
+    async fn with(&self, lifetimes: &str) -> House {
+        let store = format!("store.file = '{}'", self.folder.path().join("store").display());
+        let own = format!("{ON}\n{}\n{}", self.keyring.setting(), notifying::ON);
+        let extra = format!("{own}\n{store}\n{lifetimes}");
+        House::with_apple_at(self.clock.clone(), Arc::clone(&self.apple), &extra).await
+    }
+}
+
+#[tokio::test]
+async fn restarts_with_shorter_and_longer_lifetimes_revive_nobody_who_was_revoked() {
+    let restarts = Restarts::new().await;
+    let long = restarts.with("").await;
+    let tokens = begin(&long).await;
+    long.end().await;
+
+    let short = restarts.with(Restarts::SHORT).await;
+    assert_eq!(short.notify(Event::consent_revoked(SUBJECT)).await.status, 200);
+    short.end().await;
+
+    restarts.clock.advance(Duration::from_hours(72));
+    let again = restarts.with("").await;
+    assert_eq!(code(&renew(&again, &tokens).await), "token_revoked");
+}
+
 #[tokio::test]
 async fn restarts_with_shorter_and_longer_lifetimes_revive_no_session_that_was_ended() {
-    let (keyring, folder) = (Keyring::new(&[1]), tempfile::tempdir().unwrap());
-    let clock = ManualClock::at(UnixTime::from_secs(1_800_000_000));
-    let apple = Arc::new(Apple::start(Arc::new(clock.clone())).await.unwrap());
-    let store = format!("store.file = '{}'", folder.path().join("store").display());
-    let lasting = async |lifetimes: &str| {
-        let extra = format!("{ON}\n{}\n{store}\n{lifetimes}", keyring.setting());
-        House::with_apple_at(clock.clone(), Arc::clone(&apple), &extra).await
-    };
-    let long = lasting("").await;
+    let restarts = Restarts::new().await;
+    let long = restarts.with("").await;
     let (ended, kept) = (begin(&long).await, begin(&long).await);
     long.end().await;
 
-    let short = "sessions.absolute_lifetime = '1h'\nsessions.refresh_lifetime = '1h'\n\
-                 sessions.access_lifetime = '1m'";
-    let short = lasting(short).await;
+    let short = restarts.with(Restarts::SHORT).await;
     let refresh = format!("Authorization: Bearer {}\r\n", ended["refresh_token"].as_str().unwrap());
     let reply = post(short.address, &format!("{PATH}/logout"), &refresh, "").await;
     assert_eq!(reply.status, 200);
     short.end().await;
 
-    clock.advance(Duration::from_hours(24));
-    let again = lasting("").await;
+    restarts.clock.advance(Duration::from_hours(24));
+    let again = restarts.with("").await;
     assert_eq!(code(&renew(&again, &ended).await), "session_ended");
     assert_eq!(renew(&again, &kept).await.status, 200);
 }

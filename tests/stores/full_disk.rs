@@ -63,6 +63,7 @@ async fn a_disk_that_was_full_for_a_while_needs_no_restart_and_costs_no_event() 
 }
 
 const CALLBACK: &str = "https://app.example/auth/apple/callback";
+const SESSION: &str = "__Host-siwa_session";
 
 /// Settings by which apps and browsers sign in, and codes are redeemed at `apple`.
 fn write_settings_for_codes(folder: &Path, apple: &Apple) -> PathBuf {
@@ -84,6 +85,15 @@ fn write_settings_for_codes(folder: &Path, apple: &Apple) -> PathBuf {
     );
     fs::write(&file, text).unwrap();
     file
+}
+
+/// The program with those settings, whose disk can be made full.
+async fn start_with_browsers(folder: &Path, apple: &Apple) -> Program {
+    let file = write_settings_for_codes(folder, apple);
+    let extra = ["--config", file.to_str().unwrap(), "--client-id", "com.example.web"];
+    let application = Recorder::start().await;
+    let first = format!("trap '' XFSZ; exec 2>'{}'", folder.join("log").display());
+    Program::start_after(&first, apple, application.address, &extra).await
 }
 
 async fn post(program: &Program, path: &str, lines: &str, body: &str) -> Reply {
@@ -113,14 +123,34 @@ async fn begin_in_browser(program: &Program, apple: &Apple) -> (String, String) 
 }
 
 #[tokio::test]
+async fn whoever_signs_out_while_nothing_can_be_stored_is_signed_out_here_at_least() {
+    let folder = tempfile::tempdir().unwrap();
+    let apple = Arc::new(Apple::start(Arc::new(SystemClock)).await.unwrap());
+    let program = start_with_browsers(folder.path(), &apple).await;
+    let (lines, form) = begin_in_browser(&program, &apple).await;
+    let reply = post(&program, "/auth/apple/callback", &lines, &form).await;
+    let cookies = reply.header("set-cookie");
+    let session = cookies.iter().find(|line| line.starts_with(SESSION)).unwrap();
+    let session = session.split(';').next().unwrap();
+    let is_good = async || {
+        get(program.address, "/auth/apple/userinfo", &[("Cookie", session)]).await.status == 200
+    };
+    assert!(is_good().await);
+
+    program.limit_files(Some(1));
+    let own = format!("Cookie: {session}\r\nSec-Fetch-Site: same-origin\r\n");
+    let refused = post(&program, "/auth/apple/logout", &own, "").await;
+    assert_eq!(refused.status, 503, "others may not have heard of it: {refused:?}");
+    let gone = format!("{SESSION}=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax");
+    assert_eq!(refused.header("set-cookie"), [gone]);
+    assert!(!is_good().await);
+}
+
+#[tokio::test]
 async fn no_code_is_redeemed_before_it_is_stored_that_its_sign_in_is_over() {
     let folder = tempfile::tempdir().unwrap();
     let apple = Arc::new(Apple::start(Arc::new(SystemClock)).await.unwrap());
-    let file = write_settings_for_codes(folder.path(), &apple);
-    let extra = ["--config", file.to_str().unwrap(), "--client-id", "com.example.web"];
-    let application = Recorder::start().await;
-    let first = format!("trap '' XFSZ; exec 2>'{}'", folder.path().join("log").display());
-    let program = Program::start_after(&first, &apple, application.address, &extra).await;
+    let program = start_with_browsers(folder.path(), &apple).await;
 
     program.limit_files(Some(1));
     let (lines, form) = begin_in_browser(&program, &apple).await;

@@ -214,8 +214,8 @@ impl Sections {
         let entrances = EntranceSections { doors, ext_authz, notifications, sign_in, browser };
         let Entrances { doors, ext_authz, notifications, sign_in, browser } =
             entrances.check(problems, &known);
-        let known =
-            revocations::Known { client_ids, store: store.as_ref(), sessions: sessions.as_ref() };
+        let has_sessions = sessions.is_some();
+        let known = revocations::Known { client_ids, store: store.as_ref(), has_sessions };
         let revocations = revocations.check(problems, &known);
         let known = webhooks::Known {
             has_notifications: notifications.is_some(),

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// `[policy]`: who may pass, among those whom Apple vouched for; by default, everybody. Who may not is answered 403, with a
-/// code that names the rule. It holds for every route, and `[route.policy]`, with the same
+/// code that names the rule. It holds for every route, and for signing in; `[route.policy]`, with the same
 /// keys, holds for one route besides; which apps there are at all is `apple.client_ids`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

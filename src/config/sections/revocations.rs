@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{RevocationsEntry, SessionsEntry, StoreSettings, problems::Problems},
+    super::{RevocationsEntry, StoreSettings, problems::Problems},
     LONGEST, check_at_most, check_positive,
     store::read,
 };
@@ -23,8 +23,9 @@ pub(super) struct RevocationsSection {
     /// in the store and must not change.
     groups: Vec<Vec<String>>,
 
-    /// How long a revocation is remembered, which is how old a token may be at most; default 48 h, and with `[sessions]`
-    /// at least their `absolute_lifetime`. Not shorter than the 24 h for which Apple's tokens live.
+    /// How long a revocation is remembered, which is how old a token may be at most; default 48 h. Not shorter than the 24 h
+    /// for which Apple's tokens live. With `[sessions]` it is 366 days, the longest `absolute_lifetime` that there can be: a
+    /// session that began by a longer one than today's must not outlive its revocation when that is back.
     #[serde(with = "humantime_serde")]
     keep: Duration,
 
@@ -53,8 +54,8 @@ pub(super) struct Known<'a> {
     pub(super) client_ids: Option<&'a ClientIds>,
     /// Where the list is kept, if that is legal.
     pub(super) store: Option<&'a StoreSettings>,
-    /// The sessions that a revocation ends, if there are any.
-    pub(super) sessions: Option<&'a SessionsEntry>,
+    /// Whether there are sessions that a revocation ends.
+    pub(super) has_sessions: bool,
 }
 
 impl RevocationsSection {
@@ -62,7 +63,7 @@ impl RevocationsSection {
     const SHORTEST: Duration = Duration::from_hours(24);
 
     pub(super) fn check(self, problems: &mut Problems, known: &Known<'_>) -> RevocationsEntry {
-        let Known { client_ids, store, sessions } = *known;
+        let Known { client_ids, store, has_sessions } = *known;
         let Self { groups, keep, max_staleness, admin_token_file } = self;
 
         if keep < Self::SHORTEST {
@@ -78,9 +79,8 @@ impl RevocationsSection {
         }
         let groups = ClientGroups::new(check_groups(problems, groups, client_ids));
         let admin_token = check_token(problems, admin_token_file.as_ref());
-        // What ends a sign-in ends the sessions that began with it, of which none lives longer.
-        let longest = sessions.map(|sessions| sessions.settings.absolute_lifetime);
-        let keep = longest.map_or(keep, |longest| keep.max(longest));
+        // What ends a sign-in ends the sessions that began with it, by whatever settings of then.
+        let keep = if has_sessions { LONGEST } else { keep };
         let settings = RevocationsSettings { groups, keep, max_staleness };
         RevocationsEntry { settings, admin_token, admin_token_file }
     }

@@ -20,6 +20,7 @@ pub(super) struct SessionsSection {
     /// Files with a key each, as `siwa-proxy session-key` prints one; none by default. The first seals, and all open. All
     /// replicas need the same: whoever has one can be anybody to the application. To change keys: add the new one behind
     /// everywhere, put it first, wait `refresh_lifetime`, take out the old one, which ends the sessions that it sealed.
+    /// It must not come back after a time without keys, in which revocations are forgotten sooner.
     key_files: Vec<PathBuf>,
 
     /// How long an access token lives; default 15 min. It is good for so long without a question to anybody. Shorter has
@@ -34,7 +35,7 @@ pub(super) struct SessionsSection {
 
     /// How long a session lives at most, however often it is refreshed; default 180 days from when Apple issued the token
     /// that it began with. A shorter one than before holds for all sessions at once, a longer one for those that begin from then
-    /// on. Revocations are remembered for as long.
+    /// on.
     #[serde(with = "humantime_serde")]
     absolute_lifetime: Duration,
 

@@ -85,10 +85,11 @@ impl BrowserParts {
             Ok(Ended::Before) => {
                 Answer::new(self.settings.tell_of_repetition(return_to), "state_replayed")
             }
-            Err(rejection) => Answer {
-                response: self.settings.tell_of(&rejection, Some(return_to)),
+            Err(rejection @ Rejection::NotAllowed(_)) => Answer {
+                response: self.settings.turn_away(return_to),
                 outcome: Outcome::Refused(rejection),
             },
+            Err(rejection) => self.refused(rejection, Some(return_to)),
         }
     }
 
@@ -158,8 +159,8 @@ impl BrowserParts {
         Ok((response, cookie.span()))
     }
 
-    /// Whom Apple's token proves: issued to the app that we asked for, for this sign-in (`nonce`), and beside this code
-    /// (`c_hash`). The form's `user` is nobody's word: Apple signs it not at all.
+    /// Whom Apple's token proves, if they may pass at all: issued to the app that we asked for, for this sign-in (`nonce`), and
+    /// beside this code (`c_hash`). The form's `user` is nobody's word: Apple signs it not at all.
     async fn judge(
         &self,
         sign_in: &SignIn,
@@ -174,6 +175,7 @@ impl BrowserParts {
         // Sealed by us, and never empty. That some of Apple's systems carry none (`nonce_supported`) excuses no web page.
         identity.require_nonce(&nonce.ok_or(TokenFault::Nonce(Mismatch::Missing))?)?;
         identity.check_code(code.expose())?;
+        self.policy.check(&identity)?;
         Ok(identity)
     }
 

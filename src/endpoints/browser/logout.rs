@@ -7,11 +7,7 @@ use super::{
     super::exchange::Exchange, Answer, BrowserParts, keeper::expired_session, navigation,
     origin::Origins, redirect,
 };
-use crate::{
-    authn::Rejection,
-    telemetry::causes,
-    verify::{RefreshToken, VerifyError},
-};
+use crate::{authn::Rejection, telemetry::causes, verify::RefreshToken};
 
 impl BrowserParts {
     /// Ends the session, on every replica, and takes the cookie away. It is asked for by a form of ours or by a script of the
@@ -25,10 +21,13 @@ impl BrowserParts {
         if navigation::is_forged(&head.method, &head.headers, own, &nobody) {
             return Err(Rejection::CrossOrigin);
         }
-        self.end_sessions_of(&head.headers, exchange).await?;
-        let mut response = self.farewell(head);
-        response.headers_mut().extend(expired_session());
-        Ok(Answer::new(response, "signed_out"))
+        let mut answer = match self.end_sessions_of(&head.headers, exchange).await {
+            Ok(()) => Answer::new(self.farewell(head), "signed_out"),
+            Err(rejection) => self.refused(rejection, None),
+        };
+        // Whether or not it could be stored: nobody stays signed in here who signs out.
+        answer.response.headers_mut().extend(expired_session());
+        Ok(answer)
     }
 
     /// Ends every session that a cookie is of: somebody may have set a second one, and who signs out must not stay signed in
@@ -39,13 +38,8 @@ impl BrowserParts {
         exchange: &mut Exchange,
     ) -> Result<(), Rejection> {
         let mut ended = Ok(());
-        for opened in self.sessions_of(headers) {
-            let one = match opened {
-                Ok(session) => self.end_session(&session, exchange).await,
-                // It is over already.
-                Err(VerifyError::Rejected(_)) => Ok(()),
-                Err(unjudged) => Err(unjudged.into()),
-            };
+        for session in self.sessions_of(headers) {
+            let one = self.end_session(&session, exchange).await;
             ended = ended.and(one);
         }
         ended

@@ -55,11 +55,11 @@ pub(crate) use self::{
     place::BrowserPlace,
     settings::{BrowserSettings, CrossOrigin, Login},
 };
-use self::{cookies::SetCookie, form::AppleForm, origin::Origin};
+use self::{cookies::SetCookie, form::AppleForm, origin::Origin, return_to::ReturnTo};
 use super::{Recorder, exchange::Exchange, gate::Gate, whole_body::Readers};
 use crate::{
     apple::TokenEndpoint,
-    authn::Rejection,
+    authn::{Policy, Rejection},
     clock::Clock,
     peers::Peers,
     telemetry::Metrics,
@@ -80,6 +80,8 @@ pub(crate) struct BrowserParts {
     pub(crate) gate: Arc<Gate>,
     /// Judges Apple's tokens.
     pub(crate) verifier: Verifier,
+    /// Who of those whom Apple's tokens prove may sign in.
+    pub(crate) policy: Policy,
     /// Makes sessions, and ends them.
     pub(crate) sessions: Sessions,
     /// Remembers which sign-ins are over, and whom to tell of them.
@@ -212,10 +214,8 @@ impl BrowserParts {
     ) -> Response<Bytes> {
         let (id, mut for_browser) =
             (exchange.arrival().id().value(), mem::take(exchange.for_browser()));
-        let Answer { mut response, outcome } = answered.unwrap_or_else(|rejection| Answer {
-            response: self.settings.tell_of(&rejection, None),
-            outcome: Outcome::Refused(rejection),
-        });
+        let answered = answered.unwrap_or_else(|rejection| self.refused(rejection, None));
+        let Answer { mut response, outcome } = answered;
         match outcome {
             Outcome::Of(outcome) => exchange.answered(response.status(), outcome),
             Outcome::Refused(rejection) => exchange.refused(&rejection, response.status()),
@@ -225,6 +225,11 @@ impl BrowserParts {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_REQUEST_ID, id);
         response
+    }
+
+    fn refused(&self, rejection: Rejection, return_to: Option<&ReturnTo>) -> Answer {
+        let response = self.settings.tell_of(&rejection, return_to);
+        Answer { response, outcome: Outcome::Refused(rejection) }
     }
 
     /// The origin of ours that a request is for. Any other host is somebody's who has browsers connect here: it gets no

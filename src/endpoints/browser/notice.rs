@@ -61,6 +61,13 @@ impl BrowserSettings {
         page(StatusCode::BAD_REQUEST, title, text, &ways)
     }
 
+    /// For somebody whom Apple signed in and we do not.
+    pub(super) fn turn_away(&self, return_to: &ReturnTo) -> Response<Bytes> {
+        let (title, text) =
+            ("This is not open to you", "This account is not let in here. You can try another.");
+        self.offer_to_sign_in((StatusCode::FORBIDDEN, title, text), Some(return_to))
+    }
+
     /// For an answer of Apple's that came twice.
     pub(super) fn tell_of_repetition(&self, return_to: &ReturnTo) -> Response<Bytes> {
         let again = self.way_to(BrowserPlace::Start, Some(return_to));

@@ -11,8 +11,8 @@ use super::origin::Origins;
 pub(super) struct ReturnTo(Box<str>);
 
 impl ReturnTo {
-    /// The longest that is remembered, in bytes: it travels in a cookie.
-    const LONGEST: usize = 1024;
+    /// The longest that is remembered, in bytes: it travels in a cookie, and with as many as there are sign-ins under way.
+    const LONGEST: usize = 512;
 
     /// Where to go when nothing better is known.
     pub(super) fn home() -> Self {

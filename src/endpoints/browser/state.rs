@@ -103,6 +103,9 @@ impl BrowserMark {
 
 impl SignIn {
     const PREFIX: &str = "__Secure-siwa_state_";
+    /// What of the state the name of its cookie tells, in bytes.
+    const NAMED_BY: usize = 8;
+    const LONGEST_NAME: usize = Self::PREFIX.len() + Self::NAMED_BY;
 
     /// Begins one.
     pub(super) fn begin(return_to: ReturnTo, origin: &str, beginning: Beginning<'_>) -> Self {
@@ -183,7 +186,9 @@ impl UnderWay {
             }
             match open(sealed) {
                 Some(sign_in) => own.push(sign_in),
-                None => strange.push(name.to_owned()),
+                None if name.len() <= SignIn::LONGEST_NAME => strange.push(name.to_owned()),
+                // As long as somebody pleases, and in nobody's way.
+                None => {}
             }
         }
         own.sort_by_key(|sign_in| sign_in.ends_at);
@@ -203,8 +208,8 @@ impl UnderWay {
         oldest.chain(self.strange.iter().cloned()).take(Self::MOST)
     }
 
-    /// All but `this` one.
-    pub(super) fn others_than(self, this: &SignIn) -> impl Iterator<Item = SignIn> {
+    /// All but `this` one, the oldest first.
+    pub(super) fn others_than(self, this: &SignIn) -> impl DoubleEndedIterator<Item = SignIn> {
         self.own.into_iter().filter(|other| other.state != this.state)
     }
 }
@@ -212,7 +217,7 @@ impl UnderWay {
 /// A cookie for each state: two tabs do not take each other's away.
 fn cookie_name(state: &str) -> String {
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let start: String = state.chars().take_while(is_plain).take(8).collect();
+    let start: String = state.chars().take_while(is_plain).take(SignIn::NAMED_BY).collect();
     format!("{}{start}", SignIn::PREFIX)
 }
 

@@ -2,6 +2,8 @@
 //! one any more: so it ends. With Apple's answer no cookie of a session comes, which is `SameSite=Lax`; the sign-in under way
 //! remembers which one the browser is in, and is told when another tab was faster.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use tracing::warn;
 
@@ -13,26 +15,26 @@ use super::{
 };
 use crate::{
     telemetry::causes,
-    verify::{RefreshToken, SessionSpan, VerifyError},
+    verify::{RefreshToken, SessionSpan},
 };
 
 impl BrowserParts {
     /// The sessions that one sign-in can replace: a browser has one, and what else is sent as one takes room in a cookie.
     const MOST_REPLACED: usize = 2;
+    /// The longest that what one sign-in tells the others makes an answer, in bytes: gateways have a few KiB for its head.
+    const MOST_TOLD: usize = 2048;
 
-    /// The sessions whose cookies are in `headers`, as far as they open: one, or as many as there are cookies of that name.
-    pub(super) fn sessions_of(
-        &self,
-        headers: &HeaderMap,
-    ) -> impl Iterator<Item = Result<RefreshToken, VerifyError>> {
+    /// The sessions whose cookies are in `headers` and that are not over: one, or as many as there are cookies of that name.
+    /// They can be ended, whether or not it can be said now that they are good.
+    pub(super) fn sessions_of(&self, headers: &HeaderMap) -> impl Iterator<Item = RefreshToken> {
         let sealed = cookies::all(headers).filter(|(name, _)| *name == SESSION_COOKIE);
-        sealed.map(|(_, text)| self.verifier.reopen_cookie(text))
+        sealed.filter_map(|(_, text)| self.sessions.find_unended(text))
     }
 
     /// Those that end when the browser with these `headers` has signed in.
     pub(super) fn replaced_by_a_sign_in(&self, headers: &HeaderMap) -> Vec<SessionSpan> {
-        let opened = self.sessions_of(headers).filter_map(Result::ok);
-        opened.take(Self::MOST_REPLACED).map(|session| session.span()).collect()
+        let sessions = self.sessions_of(headers).take(Self::MOST_REPLACED);
+        sessions.map(|session| session.span()).collect()
     }
 
     /// Ends the sessions in whose place another one has begun. It is in force here in any case, and stored when the store is
@@ -46,7 +48,8 @@ impl BrowserParts {
     }
 
     /// Has the other sign-ins that are under way in the browser with the headers `asked_with` know that `ended` has begun the
-    /// session of `span`, by cookies among the headers `told`.
+    /// session of `span`, by cookies among the headers `told`: the newest first, and those are over for which there is no
+    /// room, as they would leave that session behind.
     pub(super) fn tell_others(
         &self,
         asked_with: &HeaderMap,
@@ -57,12 +60,20 @@ impl BrowserParts {
         let (mark, keys, now) =
             (BrowserMark::find(asked_with), self.sessions.keys(), self.clock.now());
         let under_way = UnderWay::find(asked_with, mark.as_ref(), keys);
-        for other in under_way.others_than(ended) {
+        let mut room = Self::MOST_TOLD;
+        for other in under_way.others_than(ended).rev() {
             let other = other.replacing(span);
             // One that cannot be sealed goes on as it was.
             let Ok(sealed) = other.seal(keys) else { continue };
             let (name, left) = (other.cookie_name(), other.ends_at().saturating_since(now));
-            set_cookie(told, &self.state_cookie(&name, sealed.as_str(), left));
+            let cookie = self.state_cookie(&name, sealed.as_str(), left);
+            match room.checked_sub(cookie.to_string().len()) {
+                None => set_cookie(told, &self.state_cookie(&name, "", Duration::ZERO)),
+                Some(rest) => {
+                    room = rest;
+                    set_cookie(told, &cookie);
+                }
+            }
         }
     }
 }

@@ -97,10 +97,8 @@ async fn a_revocation_ends_the_sessions_of_earlier_sign_ins_renewed_ones_too() {
     assert_eq!(scene.code(&anew.access), "good", "a new sign-in");
 }
 
-#[tokio::test]
-async fn no_session_opens_before_it_is_known_which_were_ended() {
-    let scene = Scene::new().await;
-    let tokens = scene.begin();
+/// Sessions that have not heard yet which were ended.
+fn unread(scene: &Scene) -> Sessions {
     let surroundings = SessionSurroundings {
         store: Arc::clone(&scene.store),
         max_staleness: None,
@@ -108,7 +106,32 @@ async fn no_session_opens_before_it_is_known_which_were_ended() {
         metrics: Metrics::new(),
         tasks: TaskTracker::new(),
     };
-    let unread = Sessions::following(keys(&[1]), SessionSettings::default(), surroundings);
+    Sessions::following(keys(&[1]), SessionSettings::default(), surroundings)
+}
+
+#[tokio::test]
+async fn a_browsers_session_can_be_ended_once_whether_or_not_anybody_can_say_that_it_is_good() {
+    let scene = Scene::new().await;
+    let identity = identity_with(json!({}));
+    let cookie = scene.sessions.begin_in_browser(&identity, None, Duration::from_hours(1)).unwrap();
+    let (unread, text) = (unread(&scene), cookie.value.as_str());
+    // Idle for too long by the settings of today.
+    scene.clock.advance(Duration::from_hours(2));
+    assert_eq!(scene.code_in_browser(&cookie.value), "session_expired");
+    let session = unread.find_unended(text).unwrap();
+    assert_eq!(session.session_id(), &cookie.session_id);
+    unread.end_span(session.span()).await.unwrap();
+    assert!(unread.find_unended(text).is_none(), "it is over");
+    assert!(unread.find_unended(scene.begin().access.as_str()).is_none(), "no browser's");
+    scene.clock.advance(Duration::from_hours(181 * 24));
+    assert!(scene.sessions.find_unended(text).is_none(), "no token of it is left");
+}
+
+#[tokio::test]
+async fn no_session_opens_before_it_is_known_which_were_ended() {
+    let scene = Scene::new().await;
+    let tokens = scene.begin();
+    let unread = unread(&scene);
     let verifier = Verifier::builder(ClientIds::new(["com.example.app"]).unwrap())
         .jwks_source(FixedJwks::new(JWKS))
         .clock(scene.clock)

@@ -232,6 +232,32 @@ async fn each_kind_of_token_is_good_for_one_thing() {
     }
 }
 
+#[tokio::test]
+async fn what_does_not_say_when_its_session_is_over_is_of_no_session() {
+    let scene = Scene::new().await;
+    let (tokens, keys) = (scene.begin(), scene.sessions.keys());
+    let identity = identity_with(json!({}));
+    let cookie = scene.sessions.begin_in_browser(&identity, None, Duration::from_hours(1)).unwrap();
+    let judged = |purpose, sealed: &Sealed| match purpose {
+        Purpose::Access => scene.code(sealed),
+        Purpose::Cookie => scene.code_in_browser(sealed),
+        Purpose::Refresh | Purpose::Nonce | Purpose::State => {
+            code_of(scene.verifier.reopen_refresh(sealed.as_str()).map(drop))
+        }
+    };
+    for (purpose, sealed) in [
+        (Purpose::Access, &tokens.access),
+        (Purpose::Refresh, &tokens.refresh),
+        (Purpose::Cookie, &cookie.value),
+    ] {
+        let mut content: serde_json::Value = keys.open(purpose, sealed.as_str()).unwrap();
+        assert_eq!(judged(purpose, &keys.seal(purpose, &content).unwrap()), "good");
+        content["who"].as_object_mut().unwrap().remove("end").unwrap();
+        let endless = keys.seal(purpose, &content).unwrap();
+        assert_eq!(judged(purpose, &endless), "session_malformed");
+    }
+}
+
 /// Apple's refresh token, and when Apple last said that it holds.
 fn told(session: &RefreshToken) -> Option<(&str, u64)> {
     let grant = session.grant()?;
