@@ -10,7 +10,7 @@ mod real_programs;
 mod tampering;
 mod told;
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, net::SocketAddr, time::Duration};
 
 use jar::{Browser, From};
 use siwa_proxy::{
@@ -90,6 +90,27 @@ async fn sign_in(browser: &mut Browser<'_>, house: &House, start: &str) -> Strin
     assert_eq!(reply.status, 303, "{reply:?}");
     assert!(browser.cookie(SESSION).is_some(), "{reply:?}");
     reply.header("location")[0].to_owned()
+}
+
+/// The value of the session's cookie of somebody who has just signed in at `house`, which is [`WEB`]'s at `app.example`.
+pub(crate) async fn session_at(house: &House) -> String {
+    let mut browser = Browser::new(house);
+    sign_in(&mut browser, house, "/auth/apple/start").await;
+    browser.cookie(SESSION).unwrap().value.clone()
+}
+
+/// Signs in at `house`, which is the same, by the gateway at `address`, while as many other sign-ins are under way as one
+/// browser may have, from long addresses. Returns the cookies that it is told.
+pub(crate) async fn sign_in_beside_others(house: &House, address: SocketAddr) -> Vec<String> {
+    let mut browser = Browser::before(address, house);
+    let start = format!("/auth/apple/start?return_to=/{}", "a".repeat(500));
+    for _ in 0..3 {
+        Asked::of(&browser.open_from(&start, From::Own).await);
+    }
+    let asked = Asked::of(&browser.open_from(&start, From::Own).await);
+    let reply = browser.post(CALLBACK, &answer(house, &asked, &asked.token()), From::Apple).await;
+    assert_eq!(reply.status, 303, "{reply:?}");
+    reply.header("set-cookie").into_iter().map(str::to_owned).collect()
 }
 
 #[tokio::test]

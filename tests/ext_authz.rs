@@ -1,5 +1,6 @@
 //! Envoy's `ext_authz`, in both of its forms, without Envoy. With it: `real_programs::envoy`.
 
+mod browsers;
 #[cfg(feature = "ext-authz")]
 mod check;
 #[cfg(feature = "ext-authz")]

@@ -1,5 +1,5 @@
-//! The door for Traefik's `ForwardAuth` and Caddy's `forward_auth`, by the requests that their manuals document. Caddy
-//! itself asks in `real_programs`; Traefik has not been run.
+//! The door for Traefik's `ForwardAuth` and Caddy's `forward_auth`, by the requests that their manuals document. They
+//! themselves ask in `real_programs`.
 
 use siwa_proxy::sim::{faults::Fault, presets, token::TokenTemplate};
 
@@ -81,7 +81,7 @@ async fn traefiks_documented_requests_are_answered_as_it_expects() {
 #[test]
 fn the_configuration_for_traefik_asks_at_the_door_and_strips_what_it_sets() {
     let text = include_str!("../deploy/traefik/dynamic.yml");
-    assert!(text.contains(&format!("address: http://127.0.0.1:4180{DOOR}\n")));
+    assert!(text.contains(&format!("address: http://127.0.0.1:4180{DOOR}?tell=cookies\n")));
     // Go's expression and this one agree on what stands here.
     assert!(text.contains("authResponseHeadersRegex: (?i)^x[^a-z0-9](apple|siwa)[^a-z0-9]\n"));
     let matches = |name: &str| {

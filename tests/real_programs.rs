@@ -3,12 +3,14 @@
 
 mod browsers;
 mod caddy;
+mod cookies;
 mod envoy;
 mod gateway;
 mod haproxy;
 mod nginx;
 mod sign_in_page;
 mod swift;
+mod traefik;
 mod web_page;
 
 use std::{
@@ -146,6 +148,15 @@ impl Drop for Program {
 async fn listens(address: SocketAddr) {
     let listens = async || tokio::net::TcpStream::connect(address).await.is_ok();
     eventually("the program listens", listens).await;
+}
+
+/// Waits until the gateway at `address` listens, and answers something else than `not_yet`.
+async fn is_up(address: SocketAddr, not_yet: Option<u16>) {
+    listens(address).await;
+    if let Some(not_yet) = not_yet {
+        let has_read = async || get(address, "/", &[]).await.status != not_yet;
+        eventually("the gateway has read its files", has_read).await;
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The service for callers: all doors before one gate.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
@@ -51,6 +51,7 @@ pub(super) fn build_router(
         trusted_peers: settings.server.trusted_peers.clone(),
         limits: settings.server.request_body,
         metrics: surroundings.metrics.clone(),
+        told_of_cookies: Once::new(),
     });
     let published = settings.assertion.iter().filter(|it| it.published == Published::Everywhere);
     let page = |it: &AssertionSettings| Page {

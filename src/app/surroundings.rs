@@ -55,7 +55,7 @@ impl Surroundings {
         let sessions = build_sessions(settings, recorder.as_ref(), &clock, &metrics, &tasks);
         let token_endpoint = token_endpoint(settings, &clock, &metrics)?;
         Ok(Self {
-            apple_check: AppleCheck::new(token_endpoint.clone(), Arc::clone(&clock)),
+            apple_check: AppleCheck::new(token_endpoint.clone(), Arc::clone(&clock), tasks.clone()),
             clock,
             metrics,
             tasks,

@@ -1,10 +1,15 @@
 //! Once a day Apple is asked whether a session's consent still stands
 //! (<https://developer.apple.com/documentation/signinwithapple/verifying-a-user>): what it withdrew without a word to us ends.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
-use tracing::{info, warn};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info, warn};
 
 use crate::{
     apple::TokenEndpoint,
@@ -19,6 +24,12 @@ use crate::{
 pub(crate) struct AppleCheck {
     endpoint: Option<TokenEndpoint>,
     clock: Arc<dyn Clock>,
+    /// A question outlives the request that raised it: whoever hangs up, or is a gateway that waits for less long than Apple
+    /// takes, has it asked for the next one.
+    tasks: TaskTracker,
+    /// For so many questions at once: as each outlives its request, nothing else limits how many an Apple that is slow has
+    /// pending.
+    room: Arc<Semaphore>,
     /// What came of asking about a session here: a page loads in many requests, and all of them bring the old cookie.
     asked: Cache<SessionId, Asked>,
 }
@@ -26,10 +37,19 @@ pub(crate) struct AppleCheck {
 /// What came of asking about a session.
 #[derive(Clone, Copy)]
 struct Asked {
-    /// When it may be asked about again.
+    /// When the consent stood, as far as was known when it was asked or as Apple has answered since.
+    stood_at: UnixTime,
+    /// When it may be asked about again, if that was too long ago.
     again_at: UnixTime,
-    /// Whether Apple has answered; not while an answer is waited for.
-    is_answered: bool,
+}
+
+/// What Apple says.
+enum Consent {
+    /// It stood at this time.
+    Stands(UnixTime),
+    Withdrawn,
+    /// Nothing that we understood, or not yet.
+    Unknown,
 }
 
 impl fmt::Debug for AppleCheck {
@@ -41,16 +61,23 @@ impl fmt::Debug for AppleCheck {
 impl AppleCheck {
     /// Sessions about which it is remembered that Apple was asked.
     const REMEMBERED: u64 = 100_000;
+    /// Questions that may be pending at once. Whoever finds no room goes on as if Apple had not answered.
+    const MOST_PENDING: usize = 64;
     /// Time until Apple is asked again about a session after it did not answer: else each request of everybody whose turn
     /// it is would wait for it.
     const RETRY_AFTER: Duration = Duration::from_mins(1);
 
-    /// Asks at `endpoint`; nobody, if there is none.
-    pub(crate) fn new(endpoint: Option<TokenEndpoint>, clock: Arc<dyn Clock>) -> Self {
-        Self { endpoint, clock, asked: Cache::new(Self::REMEMBERED) }
+    /// Asks at `endpoint`, by `tasks`; nobody, if there is none.
+    pub(crate) fn new(
+        endpoint: Option<TokenEndpoint>,
+        clock: Arc<dyn Clock>,
+        tasks: TaskTracker,
+    ) -> Self {
+        let room = Arc::new(Semaphore::new(Self::MOST_PENDING));
+        Self { endpoint, clock, tasks, room, asked: Cache::new(Self::REMEMBERED) }
     }
 
-    /// `session` as Apple sees it.
+    /// `session` as Apple sees it, which is waited for until `deadline`, if there is one.
     ///
     /// # Errors
     ///
@@ -60,48 +87,93 @@ impl AppleCheck {
         &self,
         session: RefreshToken,
         sessions: &Sessions,
+        deadline: Option<Instant>,
     ) -> Result<RefreshToken, Rejection> {
         let Some((endpoint, grant)) = self.endpoint.as_ref().zip(session.grant().cloned()) else {
             return Ok(session);
         };
-        let (span, settings) = (session.span(), sessions.settings());
-        let id = *session.session_id();
-        let now = self.clock.now();
-        if now.saturating_since(grant.checked_at) < settings.apple_check_every {
-            return Ok(session);
-        }
-        if let Some(asked) = self.asked.get(&id).filter(|asked| now < asked.again_at) {
-            if !asked.is_answered {
-                self.check_grace(grant.checked_at, sessions)?;
+        let (id, now) = (*session.session_id(), self.clock.now());
+        let asked = self.asked.get(&id);
+        let stood_at = asked.map_or(grant.checked_at, |it| it.stood_at.max(grant.checked_at));
+        let consent = if now.saturating_since(stood_at) < sessions.settings().apple_check_every {
+            Consent::Stands(stood_at)
+        } else if asked.is_some_and(|asked| now < asked.again_at) {
+            Consent::Unknown
+        } else if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
+            // Nobody else asks meanwhile.
+            let again_at = now.saturating_add(Self::RETRY_AFTER);
+            self.asked.insert(id, Asked { stood_at, again_at });
+            let asking = self.clone().ask(
+                endpoint.clone(),
+                id,
+                session.span(),
+                grant.clone(),
+                sessions.clone(),
+            );
+            self.answer_by(deadline, room, asking).await
+        } else {
+            Consent::Unknown
+        };
+        match consent {
+            Consent::Stands(checked_at) => {
+                Ok(session.with_grant(Some(AppleGrant { checked_at, ..grant })))
             }
-            return Ok(session);
+            Consent::Withdrawn => Err(Rejection::Token(SessionFault::Ended.into())),
+            Consent::Unknown => self.check_grace(stood_at, sessions).map(|()| session),
         }
-        // Nobody else asks meanwhile.
-        let again_at = now.saturating_add(Self::RETRY_AFTER);
-        self.asked.insert(id, Asked { again_at, is_answered: false });
+    }
+
+    /// What comes of `asking` by `deadline`. It goes on after that, and has the `room` until it is answered.
+    async fn answer_by(
+        &self,
+        deadline: Option<Instant>,
+        room: OwnedSemaphorePermit,
+        asking: impl Future<Output = Consent> + Send + 'static,
+    ) -> Consent {
+        let asking = async move {
+            let consent = asking.await;
+            drop(room);
+            consent
+        };
+        let asking = self.tasks.spawn(asking.in_current_span());
+        let answered = match deadline {
+            Some(deadline) => timeout_at(deadline, asking).await.ok(),
+            None => Some(asking.await),
+        };
+        answered.and_then(Result::ok).unwrap_or(Consent::Unknown)
+    }
+
+    /// Asks, and has the answer known to whoever comes next.
+    async fn ask(
+        self,
+        endpoint: TokenEndpoint,
+        id: SessionId,
+        span: SessionSpan,
+        grant: AppleGrant,
+        sessions: Sessions,
+    ) -> Consent {
         match endpoint.validate(&grant.client_id, &grant.refresh_token).await {
             Ok(_still_stands) => {
-                let checked_at = self.clock.now();
-                let again_at = checked_at.saturating_add(settings.apple_check_every);
-                self.asked.insert(id, Asked { again_at, is_answered: true });
-                Ok(session.with_grant(Some(AppleGrant { checked_at, ..grant })))
+                let stood_at = self.clock.now();
+                self.asked.insert(id, Asked { stood_at, again_at: stood_at });
+                Consent::Stands(stood_at)
             }
             Err(fault) if fault.is_invalid_grant() => {
                 info!(code = fault.code(), "Apple has ended a consent: its session ends");
-                end(span, sessions).await;
-                Err(Rejection::Token(SessionFault::Ended.into()))
+                end(span, &sessions).await;
+                Consent::Withdrawn
             }
             Err(fault) => {
                 warn!(code = fault.code(), "Apple cannot be asked whether a consent stands");
-                self.check_grace(grant.checked_at, sessions).map(|()| session)
+                Consent::Unknown
             }
         }
     }
 
-    fn check_grace(&self, checked_at: UnixTime, sessions: &Sessions) -> Result<(), Rejection> {
+    fn check_grace(&self, stood_at: UnixTime, sessions: &Sessions) -> Result<(), Rejection> {
         let settings = sessions.settings();
         let longest = settings.apple_check_every.saturating_add(settings.apple_grace);
-        if self.clock.now().saturating_since(checked_at) < longest {
+        if self.clock.now().saturating_since(stood_at) < longest {
             return Ok(());
         }
         Err(Rejection::Undecided("Apple has been out of reach for too long"))

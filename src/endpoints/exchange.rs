@@ -28,6 +28,7 @@ pub(super) struct Exchange {
     since: Instant,
     seen: Seen,
     for_browser: ForBrowser,
+    apple_deadline: Option<Instant>,
     span: Span,
     is_told: bool,
 }
@@ -108,6 +109,7 @@ impl Exchange {
             since,
             seen,
             for_browser,
+            apple_deadline: None,
             span,
             is_told: false,
         }
@@ -144,6 +146,17 @@ impl Exchange {
     /// What a browser gets besides the answer, or in its place.
     pub(super) const fn for_browser(&mut self) -> &mut ForBrowser {
         &mut self.for_browser
+    }
+
+    /// Whoever asked waits until `deadline`: no longer than half of that is Apple waited for.
+    pub(super) fn hurries(&mut self, deadline: Instant) {
+        let now = Instant::now();
+        self.apple_deadline = Some(now + deadline.saturating_duration_since(now) / 2);
+    }
+
+    /// Until when Apple is waited for, if it is asked about somebody's session; until it answers, if there is none.
+    pub(super) const fn apple_deadline(&self) -> Option<Instant> {
+        self.apple_deadline
     }
 
     /// The application answers with the head of `response`.

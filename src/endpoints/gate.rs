@@ -117,7 +117,8 @@ impl Gate {
         browsers.check_origin(method, headers)?;
         if browsers.is_due(identity) {
             // Rare, as it asks Apple.
-            exchange.for_browser().cookie = Box::pin(browsers.renewed(headers)).await?;
+            let renewed = Box::pin(browsers.renewed(headers, exchange.apple_deadline()));
+            exchange.for_browser().cookie = renewed.await?;
         }
         Ok(())
     }
@@ -136,6 +137,7 @@ impl Gate {
         for_browser.cookie = BrowserKeeper::withdrawn(headers, rejection);
         if access == Access::Browser {
             for_browser.instead = browsers.help(original, headers, rejection);
+            for_browser.origin = browsers.origin_of(original);
         }
     }
 

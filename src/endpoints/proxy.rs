@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Once},
     task::{Context, Poll},
 };
 
@@ -29,6 +29,7 @@ use crate::{
     upstream::{
         Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
         Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, check_shape,
+        remove_set_in_our_name,
     },
     verify::Fault,
 };
@@ -60,6 +61,8 @@ pub(crate) struct ProxyParts {
     pub(crate) limits: BodyLimits,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// That the application sets cookies in our name is told once: it may do so with every answer.
+    pub(crate) told_of_cookies: Once,
 }
 
 impl Proxy {
@@ -165,10 +168,19 @@ impl ProxyParts {
                 joined.instrument(span.clone()).await
             }
         };
-        let response = response.map_err(blame)?;
+        let mut response = response.map_err(blame)?;
+        self.keep_our_cookies(response.headers_mut());
         spans::answered(&span, response.status().as_u16());
         exchange.is_answered_by(&response);
         Ok(response.map(|body| body.only_while(standing)))
+    }
+
+    fn keep_our_cookies(&self, answered: &mut HeaderMap) {
+        if remove_set_in_our_name(answered) {
+            self.told_of_cookies.call_once(|| {
+                warn!("the application sets cookies with names of ours, which are taken out");
+            });
+        }
     }
 
     fn check_announced_length(&self, headers: &HeaderMap) -> Result<(), Rejection> {

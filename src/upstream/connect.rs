@@ -21,6 +21,10 @@ use super::{
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<IO: AsyncRead + AsyncWrite + Send + Unpin> Wire for IO {}
 
+/// How long a request waited for a new connection: an extension of the response to one that had none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connected(pub(crate) Duration);
+
 /// An open connection on which nothing was said yet.
 pub(super) struct Link {
     pub(super) wire: Box<dyn Wire>,

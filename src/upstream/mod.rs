@@ -10,6 +10,7 @@ mod arrival;
 mod bell;
 mod body;
 mod connect;
+mod cookies;
 mod error;
 #[cfg(test)]
 mod fixtures;
@@ -57,6 +58,8 @@ use self::{
 pub(crate) use self::{
     arrival::{Arrival, X_REQUEST_ID},
     body::{BodyFault, BodyLimits, StreamedBody},
+    connect::Connected,
+    cookies::{CookiesLeft, remove_set_in_our_name},
     error::UpstreamError,
     host::{host_of, well_formed},
     pool::HeaderCase,
@@ -71,10 +74,6 @@ pub(crate) use self::{
     url::{HttpVersion, UpstreamUrl},
 };
 use crate::{alarm::Alarms, authn::Standing, telemetry::Metrics};
-
-/// How long a request waited for a new connection: an extension of the response to one that had none.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Connected(pub(crate) Duration);
 
 /// The client of the application.
 #[derive(Clone, Debug)]

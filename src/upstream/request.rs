@@ -13,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{
     arrival::{self, Arrival},
+    cookies::{self, CookiesLeft},
     hop_by_hop::remove_hop_by_hop,
     host::host_of,
 };
@@ -32,6 +33,17 @@ pub(crate) struct ForwardingRules {
     pub(crate) host: HostForwarding,
     /// What we call ourselves in `Via`; none to say nothing.
     pub(crate) via: Option<Pseudonym>,
+}
+
+impl ForwardingRules {
+    /// What the application is to see of the cookies in `headers`, where another gateway forwards: ours end where the
+    /// credential does.
+    pub(crate) fn cookies_left(&self, headers: &HeaderMap) -> CookiesLeft {
+        match self.credential {
+            CredentialForwarding::Remove => cookies::without_ours(headers),
+            CredentialForwarding::Keep => CookiesLeft::All,
+        }
+    }
 }
 
 /// Which host the application is told in `Host`; `X-Forwarded-Host` tells what the client asked for in any case.
@@ -192,7 +204,7 @@ fn undo_the_last_hop(headers: &mut HeaderMap, credential: CredentialForwarding) 
     headers.remove("proxy");
     join_cookies(headers);
     if credential == CredentialForwarding::Remove {
-        remove_our_cookies(headers);
+        cookies::remove_ours(headers);
     }
 }
 
@@ -284,24 +296,6 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// How the names of our own cookies begin. They are for us, whoever's identity they prove and whatever the route.
-const OUR_COOKIES: [&[u8]; 2] = [b"__Host-siwa_", b"__Secure-siwa_"];
-
-/// Leaves the application its own cookies alone.
-fn remove_our_cookies(headers: &mut HeaderMap) {
-    let is_ours = |cookie: &&[u8]| OUR_COOKIES.iter().any(|start| cookie.starts_with(start));
-    let line = headers.get(COOKIE).map_or(&b""[..], HeaderValue::as_bytes);
-    let cookies = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-    if !cookies.clone().any(|cookie| is_ours(&cookie)) {
-        return;
-    }
-    let others: Vec<&[u8]> = cookies.filter(|cookie| !is_ours(cookie)).collect();
-    match HeaderValue::from_bytes(&others.join(&b"; "[..])).ok().filter(|it| !it.is_empty()) {
-        Some(others) => headers.insert(COOKIE, others),
-        None => headers.remove(COOKIE),
-    };
-}
-
 /// Takes from trailers what no trailer may be (RFC 9110 §6.5.1) and what only we may say: who it is, where it came from,
 /// how it is framed, and the credential.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap, identity_headers: &IdentityHeaders) {
@@ -311,25 +305,4 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap, identity_headers: &Identi
     }
     arrival::remove(trailers, |name| arrival::is_forwarding(name) || tells_framing(name));
     identity_headers.strip(trailers);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{super::fixtures::headers, *};
-
-    #[test]
-    fn our_own_cookies_are_not_the_applications() {
-        for (sent, left) in [
-            ("a=1; __Host-siwa_session=siwa_c.x; b=2", Some("a=1; b=2")),
-            ("__Host-siwa_session=siwa_c.x;a=1", Some("a=1")),
-            ("__Host-siwa_session=x; __Host-siwa_browser=y; __Secure-siwa_state_z=", None),
-            ("a=__Host-siwa_session=x; b", Some("a=__Host-siwa_session=x; b")),
-            ("a=1;b=2", Some("a=1;b=2")),
-        ] {
-            let mut map = headers(&[("cookie", sent)]);
-            remove_our_cookies(&mut map);
-            let found = map.get(COOKIE).map(|value| value.to_str().unwrap());
-            assert_eq!(found, left, "{sent}");
-        }
-    }
 }

@@ -595,3 +595,22 @@ async fn a_sessions_cookie_is_no_bearer_token_at_any_door_and_a_bearer_token_is_
     let reply = house.get("/", &[("Cookie", &format!("{SESSION}={session}"))]).await;
     assert_eq!(reply.status, 200, "the cookie itself is good");
 }
+
+#[tokio::test]
+async fn an_application_sets_cookies_of_its_own_and_none_of_ours() {
+    let house = house("").await;
+    house.application.answer(
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: app=1\r\n\
+         Set-Cookie: __Host-siwa_session=evil; Path=/; Secure\r\n\
+         Set-Cookie: =__Host-siwa_browser=evil; Path=/; Secure\r\nSet-Cookie: b=2\r\n\r\nhello",
+    );
+    let reply = house.get("/public/a", &[]).await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (200, vec!["app=1", "b=2"]));
+    let mut browser = Browser::new(&house);
+    sign_in(&mut browser, &house, "/auth/apple/start").await;
+    let own = browser.cookie(SESSION).unwrap().value.clone();
+    let cookie = format!("Host: app.example\r\nCookie: {SESSION}={own}\r\n");
+    let request = format!("GET /a HTTP/1.1\r\nConnection: close\r\n{cookie}\r\n");
+    let reply = exchange(house.address, request).await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (200, vec!["app=1", "b=2"]));
+}

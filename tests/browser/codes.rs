@@ -9,6 +9,7 @@ use siwa_proxy::{
     sim::{Apple, faults::Fault, people::Person, sign_in::SignIn},
 };
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 
 use super::{
     Asked, CALLBACK, SESSION, WEB, form,
@@ -16,7 +17,7 @@ use super::{
     key_file, settings,
     told::telling,
 };
-use crate::support::{House, Recorder, Reply, eventually, granting};
+use crate::support::{House, Recorder, Reply, eventually, exchange, granting, open};
 
 const RETURN_URL: &str = "https://app.example/auth/apple/callback";
 const USERINFO: &str = "/auth/apple/userinfo";
@@ -43,8 +44,9 @@ impl Scene {
         fs::write(&file, &key.text).unwrap();
         let (application, seal) = (Recorder::start().await, key_file(1));
         let text = format!(
-            "upstream.url = 'http://{}'\n\
-             apple = {{ team_id = '{}', key_id = '{}', private_key_file = '{}', api_url = '{}' }}\n{}",
+            "upstream.url = 'http://{}'\next_authz = {{ path_prefixes = ['/ask'], timeout = '1s' }}\n\
+             apple = {{ team_id = '{}', key_id = '{}', private_key_file = '{}', api_url = '{}', \
+             api_timeout = '1m' }}\n{}",
             application.address,
             key.team_id,
             key.key_id,
@@ -280,4 +282,53 @@ async fn while_apple_is_out_of_reach_a_session_goes_on_for_a_week_and_then_it_ca
     // It is asked again after a minute, and not by every request of a page.
     scene.clock.advance(Duration::from_mins(1));
     assert_eq!(browser.open("/a").await.status, 200);
+}
+
+/// Envoy waits for less time than Apple takes.
+#[tokio::test]
+async fn a_gateway_in_a_hurry_hears_what_apple_says_with_a_later_request() {
+    let scene = Scene::new().await;
+    let mut browser = Browser::new(&scene.house);
+    scene.sign_in(&mut browser).await;
+    let cookie = format!("Cookie: {SESSION}={}\r\n", browser.cookie(SESSION).unwrap().value);
+    let ask = async || {
+        let head = "GET /ask/a HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n";
+        exchange(scene.house.address, format!("{head}{cookie}\r\n")).await.status
+    };
+    scene.clock.advance(DAY);
+    scene.house.apple.withdraw_consent(&Person::jane().subject, None);
+    scene.house.apple.fail_api_with(Fault::Slow(Duration::from_secs(2)));
+    assert_eq!(ask().await, 200, "Apple has not answered, and need not for a week");
+    eventually("Apple is heard", async || ask().await == 401).await;
+    assert_eq!(scene.asked("refresh_token"), 1);
+}
+
+/// Each question outlives the request that raised it, so that callers who hang up do not make room.
+#[tokio::test]
+async fn an_apple_that_does_not_answer_has_no_more_than_64_questions_pending() {
+    let scene = Scene::new().await;
+    let mut requests = Vec::new();
+    for _ in 0..=64 {
+        let mut browser = Browser::new(&scene.house);
+        scene.sign_in(&mut browser).await;
+        let session = &browser.cookie(SESSION).unwrap().value;
+        requests.push(format!(
+            "GET /a HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nCookie: {SESSION}={session}\r\n\r\n"
+        ));
+    }
+    scene.clock.advance(DAY);
+    scene.house.apple.fail_api_with(Fault::Hang);
+    let one_more = requests.pop().unwrap();
+    let mut waiting = Vec::new();
+    for request in requests {
+        let mut stream = open(scene.house.address).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    eventually("they are pending", async || scene.asked("refresh_token") == 64).await;
+    let reply = exchange(scene.house.address, one_more.clone()).await;
+    assert_eq!(reply.status, 200, "it goes on, as Apple need not have answered for a week");
+    drop(waiting);
+    assert_eq!(exchange(scene.house.address, one_more).await.status, 200);
+    assert_eq!(scene.asked("refresh_token"), 64);
 }

@@ -1,5 +1,7 @@
 //! A browser as far as its cookies and headers go: what it keeps, and what it sends where.
 
+use std::net::SocketAddr;
+
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{House, Reply, exchange, open};
@@ -77,13 +79,20 @@ impl Cookie {
 
 /// A browser.
 pub(super) struct Browser<'a> {
-    house: &'a House,
+    _house: &'a House,
+    /// Where its requests go.
+    address: SocketAddr,
     pub(super) cookies: Vec<Cookie>,
 }
 
 impl<'a> Browser<'a> {
     pub(super) fn new(house: &'a House) -> Self {
-        Self { house, cookies: Vec::new() }
+        Self::before(house.address, house)
+    }
+
+    /// One that gets to the house by the gateway at `address`.
+    pub(super) const fn before(address: SocketAddr, house: &'a House) -> Self {
+        Self { _house: house, address, cookies: Vec::new() }
     }
 
     /// Opens `path` in a window.
@@ -109,14 +118,14 @@ impl<'a> Browser<'a> {
 
     /// Sends a request as a browser would, and keeps what it is told to.
     pub(super) async fn send(&mut self, line: &str, from: From, lines: &str, body: &str) -> Reply {
-        let reply = exchange(self.house.address, self.request(line, from, lines, body)).await;
+        let reply = exchange(self.address, self.request(line, from, lines, body)).await;
         self.keep(&reply);
         reply
     }
 
     /// Posts `form` likewise, and does not wait for the answer.
     pub(super) async fn begin_to_post(&self, path: &str, form: &str, from: From) -> TcpStream {
-        let mut stream = open(self.house.address).await;
+        let mut stream = open(self.address).await;
         let request = self.request(&format!("POST {path}"), from, &form_lines(form), form);
         stream.write_all(request.as_bytes()).await.unwrap();
         stream

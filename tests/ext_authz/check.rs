@@ -89,13 +89,13 @@ fn lines(options: &[HeaderValueOption]) -> Vec<(String, String)> {
     lines
 }
 
-fn value_of<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
+pub(super) fn value_of<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     let named = headers.iter().filter(|(found, _)| found == name);
     named.map(|(_, value)| value.as_str()).collect()
 }
 
 /// The question about a request like `GET /path` for a.example, in the form that Envoy asks by default.
-fn question(line: &str, headers: &[(&str, &str)]) -> CheckRequest {
+pub(super) fn question(line: &str, headers: &[(&str, &str)]) -> CheckRequest {
     let (method, path) = line.split_once(' ').unwrap();
     let told = [(":method", method), (":path", path), (":authority", "a.example")];
     let headers = told.iter().chain(headers);
@@ -142,7 +142,7 @@ async fn connect(house: &House) -> tonic::client::Grpc<Channel> {
     tonic::client::Grpc::new(endpoint.connect().await.unwrap())
 }
 
-async fn answer(house: &House, question: CheckRequest) -> CheckResponse {
+pub(super) async fn answer(house: &House, question: CheckRequest) -> CheckResponse {
     let mut grpc = connect(house).await;
     grpc.ready().await.unwrap();
     let (path, codec) = (PathAndQuery::from_static(CHECK), tonic_prost::ProstCodec::default());

@@ -13,14 +13,14 @@ use crate::{
 };
 
 const PREFIX: &str = "ext_authz.path_prefixes = ['/auth/apple/ext-authz', '/ask']";
-const REMOVE: &str = "x-envoy-auth-headers-to-remove";
+pub(super) const REMOVE: &str = "x-envoy-auth-headers-to-remove";
 
 async fn house(extra: &str) -> House {
     House::with(&format!("{PREFIX}\n{extra}")).await
 }
 
 /// Asks about a request like `GET /path`, with `headers`.
-async fn ask(house: &House, line: &str, headers: &[(&str, &str)]) -> Reply {
+pub(super) async fn ask(house: &House, line: &str, headers: &[(&str, &str)]) -> Reply {
     let (method, path) = line.split_once(' ').unwrap();
     let headers: Vec<_> =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();

@@ -1,6 +1,6 @@
 //! People with browsers, in front of a gateway that asks us.
 
-use std::{process::Command, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use siwa_proxy::{
@@ -8,7 +8,7 @@ use siwa_proxy::{
     sim::{Apple, echo::Echo, people::Person},
 };
 
-use super::{Program, free_address, gateway::Places, listens};
+use super::{Program, cookies::Kind, free_address, gateway::Places, is_up};
 use crate::{
     browser::key_file,
     support::{House, browser::Browser},
@@ -23,9 +23,8 @@ async fn session(chromium: &Browser) -> Option<Value> {
     cookies.into_iter().find(|it| it["name"] == SESSION).map(|it| it["value"].clone())
 }
 
-/// The whole way through a gateway that is started by `command`, with the verifier's shipped `settings`: from a first visit to
-/// Apple and back, on with a renewed session, and out.
-pub(super) async fn sign_in_and_out(settings: &str, command: fn(&Places<'_>) -> Command) {
+/// The whole way through a gateway: from a first visit to Apple and back, on with a renewed session, and out.
+pub(super) async fn sign_in_and_out(kind: &Kind) {
     let apple = Arc::new(Apple::start(Arc::new(SystemClock)).await.unwrap());
     let (echo, key, gateway) = (Echo::start().await.unwrap(), key_file(1), free_address());
     let app = format!("http://localhost:{}", gateway.port());
@@ -35,13 +34,13 @@ pub(super) async fn sign_in_and_out(settings: &str, command: fn(&Places<'_>) -> 
         key.path().display(),
         apple.url(),
     );
-    let settings = settings.replace("127.0.0.1:4180", "127.0.0.1:0");
+    let settings = kind.settings.replace("127.0.0.1:4180", "127.0.0.1:0");
     let settings = settings.replace("\"com.example.app\"", &format!("'com.example.app', '{WEB}'"));
     let house = House::beside(apple, &format!("{settings}\n{browsers}")).await;
     let folder = tempfile::tempdir().unwrap();
     let places = Places::new(folder.path(), gateway, house.address, echo.address());
-    let _program = Program::start(&mut command(&places));
-    listens(gateway).await;
+    let _program = Program::start(&mut (kind.command)(&places));
+    is_up(gateway, kind.not_yet).await;
 
     let chromium = Browser::start().await;
     chromium.open(&format!("{app}/orders?page=2&x=a%26b")).await;
@@ -53,7 +52,8 @@ pub(super) async fn sign_in_and_out(settings: &str, command: fn(&Places<'_>) -> 
     chromium.click("button[value=continue]").await;
     chromium.arrives_at(&format!("{app}/orders?page=2&x=a%26b")).await;
     chromium.reads("body", &Person::jane().subject).await;
-    assert_eq!(chromium.run(ask, &[json!("/auth/apple/userinfo"), json!("GET")]).await, 200);
+    let who = "return fetch('/auth/apple/userinfo').then(it => it.json()).then(it => it.sub)";
+    assert_eq!(chromium.run(who, &[]).await, json!(Person::jane().subject));
     assert_eq!(chromium.run(ask, &[json!("/api"), json!("POST")]).await, 200);
 
     let first = session(&chromium).await.unwrap();
@@ -71,7 +71,10 @@ pub(super) async fn sign_in_and_out(settings: &str, command: fn(&Places<'_>) -> 
     }
 
     assert_eq!(chromium.run(ask, &[json!("/auth/apple/logout"), json!("POST")]).await, 204);
-    assert_eq!(chromium.run(ask, &[json!("/api"), json!("GET")]).await, 401, "no way for a script");
+    for path in ["/api", "/auth/apple/userinfo"] {
+        let status = chromium.run(ask, &[json!(path), json!("GET")]).await;
+        assert_eq!(status, 401, "no way for a script: {path}");
+    }
     chromium.open(&format!("{app}/orders")).await;
     chromium.reads("h1", "Sign in").await;
     chromium.arrives_at(&format!("{app}/auth/apple/login")).await;

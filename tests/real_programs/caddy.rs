@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use super::{
-    browsers,
+    browsers, cookies,
     gateway::{self, Kind, Places},
 };
 
@@ -34,6 +34,7 @@ const CADDY: Kind = Kind {
     command,
     malformed: 400,
     unreachable: 502,
+    not_yet: None,
 };
 
 gateway::tests!("needs caddy", super::CADDY, judges_the_request_that_the_caller_sent);
@@ -44,8 +45,21 @@ async fn caddy_passes_no_spoofed_trailer_on() {
     gateway::lets_no_spoofed_trailer_through(&CADDY).await;
 }
 
+const CADDY_FOR_BROWSERS: cookies::Kind = cookies::Kind {
+    settings: CADDY.settings,
+    command: command_for_browsers,
+    not_yet: None,
+    to_caches: cookies::ToCaches::NoStoreAlone,
+};
+
+cookies::tests!(
+    "needs caddy",
+    super::CADDY_FOR_BROWSERS,
+    takes_out_what_the_application_sets_in_our_name
+);
+
 #[tokio::test]
 #[ignore = "needs caddy, chromium and chromium-driver"]
 async fn people_sign_in_with_a_browser_behind_caddy() {
-    browsers::sign_in_and_out(CADDY.settings, command_for_browsers).await;
+    browsers::sign_in_and_out(&CADDY_FOR_BROWSERS).await;
 }

@@ -4,7 +4,10 @@ use std::{fs, process::Command, time::Duration};
 
 use siwa_proxy::sim::{faults::Fault, keys::SigningKey, presets, token::TokenTemplate};
 
-use super::gateway::{self, Gateway, Kind, Places};
+use super::{
+    browsers, cookies,
+    gateway::{self, Gateway, Kind, Places},
+};
 use crate::{
     header_spoofing::{NAMES, assert_none, spellings},
     support::exchange_h2,
@@ -36,7 +39,7 @@ fn allowing(text: &str) -> String {
 
 const fn kind(command: fn(&Places<'_>) -> Command) -> Kind {
     let settings = include_str!("../../deploy/envoy/siwa-proxy.toml");
-    Kind { settings, command, malformed: 400, unreachable: 503 }
+    Kind { settings, command, malformed: 400, unreachable: 503, not_yet: None }
 }
 
 const GRPC: Kind = kind(|places| envoy(places, GRPC_FILE));
@@ -44,51 +47,60 @@ const HTTP: Kind = kind(|places| envoy(places, HTTP_FILE));
 const GRPC_ALLOWING: Kind = kind(|places| envoy(places, &allowing(GRPC_FILE)));
 const HTTP_ALLOWING: Kind = kind(|places| envoy(places, &allowing(HTTP_FILE)));
 
-mod grpc {
-    use super::{super::gateway, GRPC};
+/// With the lines that are marked to be for people with browsers.
+fn for_browsers(text: &str) -> String {
+    with(text, "#browser: ", "")
+}
 
-    gateway::tests!("needs envoy", super::GRPC, lets_no_spoofed_trailer_through);
+const fn kind_for_browsers(command: fn(&Places<'_>) -> Command) -> cookies::Kind {
+    let settings = include_str!("../../deploy/envoy/siwa-proxy.toml");
+    cookies::Kind { settings, command, not_yet: None, to_caches: cookies::ToCaches::NoStoreAlone }
+}
+
+const GRPC_FOR_BROWSERS: cookies::Kind =
+    kind_for_browsers(|places| envoy(places, &for_browsers(GRPC_FILE)));
+const HTTP_FOR_BROWSERS: cookies::Kind =
+    kind_for_browsers(|places| envoy(places, &for_browsers(HTTP_FILE)));
+
+mod grpc {
+    use super::{
+        super::{cookies, gateway},
+        GRPC, GRPC_FOR_BROWSERS,
+    };
+
+    gateway::tests!(
+        "needs envoy",
+        super::GRPC,
+        judges_the_request_as_it_is_tidied_up,
+        lets_no_spoofed_trailer_through
+    );
+    cookies::tests!("needs envoy", super::GRPC_FOR_BROWSERS);
 }
 
 mod http {
-    use super::{super::gateway, HTTP};
+    use super::{
+        super::{cookies, gateway},
+        HTTP, HTTP_FOR_BROWSERS,
+    };
 
-    gateway::tests!("needs envoy", super::HTTP, lets_no_spoofed_trailer_through);
+    gateway::tests!(
+        "needs envoy",
+        super::HTTP,
+        judges_the_request_as_it_is_tidied_up,
+        lets_no_spoofed_trailer_through
+    );
+    cookies::tests!(
+        "needs envoy",
+        super::HTTP_FOR_BROWSERS,
+        hears_nothing_in_our_name_from_the_application
+    );
 }
 
 #[tokio::test]
-#[ignore = "needs envoy"]
-async fn the_request_is_judged_as_envoy_forwards_it() {
-    for kind in [GRPC, HTTP] {
-        let gateway = Gateway::start(&kind).await;
-        for (line, status, forwarded) in [
-            ("GET /public/a", 200, "GET /public/a"),
-            ("POST /public/a", 200, "POST /public/a"),
-            ("GET /readable/a", 200, "GET /readable/a"),
-            ("DELETE /readable/a", 401, ""),
-            ("GET /", 401, ""),
-            ("GET /public/../admin", 401, ""),
-            ("GET /public/%2e%2e/admin", 401, ""),
-            ("GET /public//a", 200, "GET /public/a"),
-            ("GET /public/%2fa", 400, ""),
-            ("GET /public/..%5cadmin", 400, ""),
-            ("GET /public/a#b", 400, ""),
-        ] {
-            for lies in [
-                "",
-                "X-Envoy-Original-Path: /public/\r\nX-Original-URI: /public/\r\n",
-                "X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /public/\r\nX-Envoy-Original-Method: GET\r\n",
-            ] {
-                let before = gateway.arrived();
-                let reply = gateway.send(line, lies).await;
-                assert_eq!(reply.status, status, "{line} {lies}");
-                assert_eq!(gateway.arrived() - before, usize::from(status == 200), "{line}");
-                if status == 200 {
-                    let received = gateway.house.application.requests().pop().unwrap();
-                    assert_eq!(received.line(), format!("{forwarded} HTTP/1.1"));
-                }
-            }
-        }
+#[ignore = "needs envoy, chromium and chromium-driver"]
+async fn people_sign_in_with_a_browser_behind_envoy() {
+    for kind in [GRPC_FOR_BROWSERS, HTTP_FOR_BROWSERS] {
+        browsers::sign_in_and_out(&kind).await;
     }
 }
 

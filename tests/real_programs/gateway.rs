@@ -22,7 +22,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Program, free_address, listens};
+use super::{Program, free_address, is_up};
 use crate::{
     header_spoofing::{NAMES, assert_none, assert_ours_alone, spellings},
     support::{House, Reply, Request, exchange, get, open, read_head, spawn},
@@ -38,12 +38,14 @@ pub(super) struct Kind {
     pub(super) malformed: u16,
     /// What its callers get when the verifier is dead.
     pub(super) unreachable: u16,
+    /// What its callers get while it listens and has not read its files, if it listens so early.
+    pub(super) not_yet: Option<u16>,
 }
 
 /// What stands in the shipped files, and differs from test to test.
 pub(super) struct Places<'a> {
     pub(super) folder: &'a Path,
-    gateway: SocketAddr,
+    pub(super) gateway: SocketAddr,
     verifier: SocketAddr,
     application: SocketAddr,
 }
@@ -115,7 +117,7 @@ impl Gateway {
             application: house.application.address,
         };
         let program = Program::start(&mut (kind.command)(&places));
-        listens(address).await;
+        is_up(address, kind.not_yet).await;
         Self { house, way, address, _program: program, _folder: folder }
     }
 
@@ -234,6 +236,39 @@ pub(super) async fn judges_the_request_that_the_caller_sent(kind: &Kind) {
             assert_eq!(gateway.arrived() - before, usize::from(status == 200), "{line} {lies}");
             let request = gateway.house.application.requests().pop();
             assert!(request.is_none_or(|request| !request.line().contains("admin")), "{line}");
+        }
+    }
+}
+
+/// Of a gateway that tidies paths up: both the application and we are told what is left.
+pub(super) async fn judges_the_request_as_it_is_tidied_up(kind: &Kind) {
+    let gateway = Gateway::start(kind).await;
+    for (line, status, forwarded) in [
+        ("GET /public/a", 200, "GET /public/a"),
+        ("POST /public/a", 200, "POST /public/a"),
+        ("GET /readable/a", 200, "GET /readable/a"),
+        ("DELETE /readable/a", 401, ""),
+        ("GET /", 401, ""),
+        ("GET /public/../admin", 401, ""),
+        ("GET /public/%2e%2e/admin", 401, ""),
+        ("GET /public//a", 200, "GET /public/a"),
+        ("GET /public/%2fa", 400, ""),
+        ("GET /public/..%5cadmin", 400, ""),
+        ("GET /public/a#b", 400, ""),
+    ] {
+        for lies in [
+            "",
+            "X-Envoy-Original-Path: /public/\r\nX-Original-URI: /public/\r\n",
+            "X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /public/\r\nX-Envoy-Original-Method: GET\r\n",
+        ] {
+            let before = gateway.arrived();
+            let reply = gateway.send(line, lies).await;
+            assert_eq!(reply.status, status, "{line} {lies}");
+            assert_eq!(gateway.arrived() - before, usize::from(status == 200), "{line}");
+            if status == 200 {
+                let received = gateway.house.application.requests().pop().unwrap();
+                assert_eq!(received.line(), format!("{forwarded} HTTP/1.1"));
+            }
         }
     }
 }

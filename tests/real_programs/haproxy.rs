@@ -23,6 +23,7 @@ const HAPROXY: Kind = Kind {
     command,
     malformed: 401,
     unreachable: 503,
+    not_yet: None,
 };
 
 gateway::tests!("needs haproxy", super::HAPROXY, judges_the_request_that_the_caller_sent);

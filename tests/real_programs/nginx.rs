@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use super::{
-    browsers,
+    browsers, cookies,
     gateway::{self, Kind, Places},
     nginx_configuration,
 };
@@ -44,6 +44,7 @@ const NGINX: Kind = Kind {
     // Its `auth_request` knows yes, 401, 403 and failure.
     malformed: 401,
     unreachable: 503,
+    not_yet: None,
 };
 
 gateway::tests!("needs nginx", super::NGINX, judges_the_request_that_the_caller_sent);
@@ -54,8 +55,17 @@ async fn nginx_passes_no_spoofed_trailer_on() {
     gateway::lets_no_spoofed_trailer_through(&NGINX).await;
 }
 
+const NGINX_FOR_BROWSERS: cookies::Kind = cookies::Kind {
+    settings: NGINX.settings,
+    command: command_for_browsers,
+    not_yet: None,
+    to_caches: cookies::ToCaches::NoStoreBeside,
+};
+
+cookies::tests!("needs nginx", super::NGINX_FOR_BROWSERS);
+
 #[tokio::test]
 #[ignore = "needs nginx, chromium and chromium-driver"]
 async fn people_sign_in_with_a_browser_behind_nginx() {
-    browsers::sign_in_and_out(NGINX.settings, command_for_browsers).await;
+    browsers::sign_in_and_out(&NGINX_FOR_BROWSERS).await;
 }

@@ -8,11 +8,12 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{CACHE_CONTROL, LOCATION, SET_COOKIE},
 };
+use tokio::time::Instant;
 
 use super::{
     super::{apple_check::AppleCheck, original::OriginalRequest},
     cookies::{self, SameSite, SetCookie},
-    navigation::is_navigation,
+    navigation::{is_navigation, is_part_of_a_page},
     place::BrowserPlace,
     redirect,
     settings::{BrowserSettings, Login},
@@ -38,11 +39,13 @@ pub(in crate::endpoints) struct ForBrowser {
     pub(in crate::endpoints) instead: Option<Response<Bytes>>,
     /// The session's cookie, renewed or taken away.
     pub(in crate::endpoints) cookie: Option<HeaderValue>,
+    /// The origin of ours at which the browser is.
+    pub(in crate::endpoints) origin: Option<Box<str>>,
 }
 
 impl ForBrowser {
     /// What some caches heed before `Cache-Control` (RFC 9213 §2.2, and what came before it).
-    const FOR_SOME_CACHES: [&str; 4] =
+    pub(in crate::endpoints) const FOR_SOME_CACHES: [&str; 4] =
         ["cdn-cache-control", "surrogate-control", "x-accel-expires", "expires"];
 
     /// What stands in for the refusal, if anything does.
@@ -51,6 +54,18 @@ impl ForBrowser {
         refusal: impl FnOnce() -> Response<Bytes>,
     ) -> Response<Bytes> {
         self.instead.take().unwrap_or_else(refusal)
+    }
+
+    /// Has the way lead from the browser's own origin, for a gateway that reads it as leading from ours.
+    pub(in crate::endpoints) fn lead_from_origin(&mut self) {
+        let Some((origin, way)) = self.origin.as_ref().zip(self.instead.as_mut()) else { return };
+        let Some(location) = way.headers_mut().get_mut(LOCATION) else { return };
+        let place = location.to_str().ok().filter(|place| place.starts_with('/'));
+        let place = place.map(|place| HeaderValue::try_from(format!("{origin}{place}")));
+        if let Some(Ok(mut place)) = place {
+            place.set_sensitive(true);
+            *location = place;
+        }
     }
 
     /// Where it would be sent.
@@ -121,7 +136,10 @@ impl BrowserKeeper {
     }
 
     /// The next cookie for somebody who is proved by one that is not new any more, so that the session does not end while it
-    /// is used. It is the time to ask Apple, too.
+    /// is used. It is the time to ask Apple, too, which is waited for until `deadline`.
+    ///
+    /// What a page is made of comes without one: applications let caches keep such things, and a gateway that forwards may
+    /// have no way to take that back.
     ///
     /// # Errors
     ///
@@ -129,14 +147,26 @@ impl BrowserKeeper {
     pub(in crate::endpoints) async fn renewed(
         &self,
         headers: &HeaderMap,
+        deadline: Option<Instant>,
     ) -> Result<Option<HeaderValue>, Rejection> {
         let Some(text) = cookies::only(headers, SESSION_COOKIE) else { return Ok(None) };
         let session = self.verifier.reopen_cookie(text)?;
         let lifetime = self.settings.session_lifetime;
-        let session = self.apple_check.check(session, &self.sessions).await?;
+        let session = self.apple_check.check(session, &self.sessions, deadline).await?;
+        if is_part_of_a_page(headers) {
+            return Ok(None);
+        }
         // Without a new one the old one goes on for as long as it does.
         let renewed = self.sessions.renew_in_browser(session, lifetime).ok();
         Ok(renewed.and_then(|cookie| session_cookie(&cookie).ok()))
+    }
+
+    /// The origin of ours that the `original` request is for, as browsers write it.
+    pub(in crate::endpoints) fn origin_of(
+        &self,
+        original: &OriginalRequest<'_>,
+    ) -> Option<Box<str>> {
+        self.settings.origins.at(original.host()).map(|origin| origin.as_str().into())
     }
 
     /// What goes with `rejection` of the `original` request: on a route for browsers, what people can do about it.

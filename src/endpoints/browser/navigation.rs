@@ -19,6 +19,13 @@ pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether it is for an image, a script or the like, of which a page is made.
+pub(super) fn is_part_of_a_page(headers: &HeaderMap) -> bool {
+    const PARTS: [&str; 8] =
+        ["audio", "font", "image", "manifest", "script", "style", "track", "video"];
+    text(headers, "sec-fetch-dest").is_some_and(|to| PARTS.contains(&to))
+}
+
 /// Whether a request says that no window waits for its answer: an image, a script or a frame of any page's. A browser that is
 /// too old to say so is not asked.
 pub(super) fn is_elsewhere(headers: &HeaderMap) -> bool {
@@ -115,6 +122,23 @@ mod tests {
         ] {
             assert_eq!(is_navigation(&headers(lines)), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_page_is_told_from_what_it_is_made_of() {
+        for (to, expected) in [
+            ("image", true),
+            ("script", true),
+            ("style", true),
+            ("font", true),
+            ("document", false),
+            ("empty", false),
+            ("iframe", false),
+            ("websocket", false),
+        ] {
+            assert_eq!(is_part_of_a_page(&headers(&[("sec-fetch-dest", to)])), expected, "{to}");
+        }
+        assert!(!is_part_of_a_page(&headers(&[("accept", "image/png")])), "nobody says so");
     }
 
     #[test]

@@ -15,3 +15,9 @@ pub(super) fn report(head: &Parts) -> Result<Option<Report<'_>>, Rejection> {
     let (Some(method), Some(host), Some(target)) = (method, host, target) else { return Ok(None) };
     Ok(Some(Report { method, host, target }))
 }
+
+/// Whether the gateway wants to be told the cookies that the application is to see: it says so by `?tell=cookies` in the
+/// address at which it asks. Traefik has to, and Caddy takes ours out by itself.
+pub(super) fn wants_cookies(head: &Parts) -> bool {
+    head.uri.query() == Some("tell=cookies")
+}

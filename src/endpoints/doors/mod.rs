@@ -10,6 +10,11 @@
 //! The gateway reports the *original request*, and its word counts if it is one of `server.trusted_peers` and says all of
 //! it. Otherwise the report changes nothing: the request is one that nobody has seen, and passes if it may pass on every
 //! route.
+//!
+//! Where browsers sign in, the application is not to see their session's cookie. nginx and Caddy take our cookies out by their
+//! own means; Traefik can only put the `Cookie` of an answer in the request's place, and asks for one by `?tell=cookies`, and
+//! Envoy likewise, which is always told. Such an answer holds cookies that no script may read, so that it is given to a
+//! listed gateway alone, and callers must not get to a door by themselves.
 
 mod auth_request;
 mod ext_authz;
@@ -21,7 +26,7 @@ use std::{convert::Infallible, future::Future, mem, pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::{
     Extensions, HeaderMap, HeaderValue, Method, Request, Response,
-    header::{CACHE_CONTROL, ORIGIN},
+    header::{CACHE_CONTROL, COOKIE, ORIGIN},
     request::Parts,
 };
 use tracing::Instrument;
@@ -38,7 +43,7 @@ use crate::{
     authn::{Dialect, Realm, Rejection, RejectionBody},
     peers::{Listed, Peers},
     telemetry::Metrics,
-    upstream::{Arrival, X_REQUEST_ID},
+    upstream::{Arrival, CookiesLeft, X_REQUEST_ID},
 };
 
 /// Where the doors are: exact paths; a door without one is closed.
@@ -114,6 +119,8 @@ impl Door {
                 response
             }
             Self::ForwardAuth | Self::UserInfo => {
+                // Traefik hands no relative one on: it takes it to lead from where it asked.
+                for_browser.lead_from_origin();
                 for_browser.or(|| rejection.render(Dialect::Http, realm))
             }
         }
@@ -238,11 +245,17 @@ impl DoorsParts {
             Some(gateway) => original_of(door, head, gateway)?,
             None => None,
         };
-        let passage = match original {
-            Some(original) => self.gate.decide(&original, &head.headers, exchange).await?,
-            None => self.gate.decide_unseen(&head.headers, exchange).await?,
+        let Some(original) = original else {
+            let passage = self.gate.decide_unseen(&head.headers, exchange).await?;
+            return allow(&passage, &head.headers);
         };
-        allow(&passage, &head.headers)
+        let passage = self.gate.decide(&original, &head.headers, exchange).await?;
+        let mut response = allow(&passage, &head.headers)?;
+        let wants_cookies = door == Door::ForwardAuth && forward_auth::wants_cookies(head);
+        if wants_cookies && self.gate.browsers.is_some() {
+            tell_cookies(response.headers_mut(), &passage, &head.headers);
+        }
+        Ok(response)
     }
 }
 
@@ -269,4 +282,16 @@ fn allow(passage: &Passage<'_>, asked_with: &HeaderMap) -> Result<Response<Bytes
         identity_headers.replace(response.headers_mut(), identity);
     }
     Ok(response)
+}
+
+/// The cookies that the application is to see: all that a gateway forwards which puts them in the request's place.
+fn tell_cookies(headers: &mut HeaderMap, passage: &Passage<'_>, asked_with: &HeaderMap) {
+    match passage.destination.rules.cookies_left(asked_with) {
+        CookiesLeft::All => {
+            let lines = asked_with.get_all(COOKIE).iter();
+            headers.extend(lines.map(|line| (COOKIE, line.clone())));
+        }
+        CookiesLeft::Some(cookies) => drop(headers.insert(COOKIE, cookies)),
+        CookiesLeft::None => {}
+    }
 }

@@ -26,7 +26,7 @@ impl Parts {
         self.house.policy.check(session.identity())?;
         // One that was used before has Apple asked no more than us.
         sessions.check_unused(&session).await.map_err(not_renewed)?;
-        let session = self.house.apple_check.check(session, sessions).await?;
+        let session = self.house.apple_check.check(session, sessions, None).await?;
         let tokens = sessions.renew(session).await.map_err(not_renewed)?;
         Ok(Answer::json("renewed", &Tokens::of(&tokens)))
     }

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header::CACHE_CONTROL,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, SET_COOKIE},
 };
 use hyper::body::Incoming;
 
-use super::{Allowed, Asked, Client, ExtAuthzParts, Gate, ProxyBody, decide_by, verdict::denied};
+use super::{
+    Allowed, Asked, Client, ExtAuthzParts, ForBrowser, Gate, ProxyBody, decide_by, mem,
+    verdict::denied,
+};
 use crate::authn::{Rejection, RejectionBody};
 
 impl ExtAuthzParts {
@@ -20,17 +24,23 @@ impl ExtAuthzParts {
         let deadline = self.deadline(patience_of(request.headers()));
         let (head, _unread) = request.into_parts();
         let mut exchange = self.begin(&head.method, &head.extensions, &head.headers);
+        exchange.hurries(deadline);
         let client = Client::of(exchange.arrival(), &head.method, &head.headers);
 
         let prefix = self.settings.prefixes.get(prefix).map_or("", |prefix| &**prefix);
         let deciding = async { self.judge(&Asked::behind(prefix, head)?, &mut exchange).await };
         match decide_by(deadline, deciding).await {
-            Ok(allowed) => {
+            Ok(mut allowed) => {
+                // A script can ask as well, and is not to read the cookies that browsers keep from scripts.
+                if exchange.arrival().listed().is_none() {
+                    allowed.withhold_cookies();
+                }
                 exchange.allowed(StatusCode::OK);
                 allow(allowed)
             }
             Err(rejection) => {
-                let response = deny(&rejection, &client, &self.gate);
+                let mut for_browser = mem::take(exchange.for_browser());
+                let response = deny(&rejection, &client, &mut for_browser, &self.gate);
                 exchange.refused(&rejection, response.status());
                 response
             }
@@ -45,7 +55,7 @@ impl ExtAuthzParts {
         let (method, headers) = (request.method(), request.headers());
         let exchange = self.begin(method, request.extensions(), headers);
         let client = Client::of(exchange.arrival(), method, headers);
-        let response = deny(rejection, &client, &self.gate);
+        let response = deny(rejection, &client, &mut ForBrowser::default(), &self.gate);
         exchange.refused(rejection, response.status());
         response
     }
@@ -57,12 +67,20 @@ fn patience_of(headers: &HeaderMap) -> Option<Duration> {
     milliseconds.parse().ok().map(Duration::from_millis)
 }
 
+/// In place of `Cache-Control`, which is there for whoever stands between us and the gateway: what the application's answer
+/// is to say of itself, as the session's next cookie goes with it. The shipped configuration has it say so.
+const CACHE_CONTROL_OF_THE_ANSWER: HeaderName = HeaderName::from_static("x-siwa-cache-control");
+
 fn allow(allowed: Allowed) -> Response<ProxyBody> {
-    let Allowed { set, remove, .. } = allowed;
+    let Allowed { set, remove, set_cookie, .. } = allowed;
     let mut response = Response::new(RejectionBody::rejected(Bytes::new()));
     let headers = response.headers_mut();
     *headers = set;
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(cookie) = set_cookie {
+        headers.insert(SET_COOKIE, cookie);
+        headers.insert(CACHE_CONTROL_OF_THE_ANSWER, HeaderValue::from_static("no-store"));
+    }
     let names: Vec<_> = remove.iter().map(HeaderName::as_str).collect();
     if let Ok(names) = HeaderValue::try_from(names.join(","))
         && !names.is_empty()
@@ -74,8 +92,13 @@ fn allow(allowed: Allowed) -> Response<ProxyBody> {
 
 /// A status from 500 up would be our failure, and a yes where the gateway is told `failure_mode_allow`. The shipped
 /// configuration turns 424 into the 503 that the body tells of.
-fn deny(rejection: &Rejection, client: &Client, gate: &Gate) -> Response<ProxyBody> {
-    let mut response = denied(rejection, client, gate);
+fn deny(
+    rejection: &Rejection,
+    client: &Client,
+    for_browser: &mut ForBrowser,
+    gate: &Gate,
+) -> Response<ProxyBody> {
+    let mut response = denied(rejection, client, for_browser, gate);
     if response.status().is_server_error() {
         *response.status_mut() = StatusCode::FAILED_DEPENDENCY;
     }

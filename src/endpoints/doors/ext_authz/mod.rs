@@ -11,6 +11,9 @@
 //! for it to count: who asks without being a gateway learns what would become of a request, and nothing is forwarded.
 //! `X-Envoy-Original-Path` and the like are headers like any other.
 //!
+//! A browser that has to sign in is denied by a redirect, and its session goes on by a cookie that the gateway adds to the
+//! application's answer. What takes longer than a gateway waits (Apple, about somebody's consent) is known the next time.
+//!
 //! An Envoy that is told `failure_mode_allow` takes for a yes whatever it takes for our failure: a late answer, a gRPC error,
 //! and in the HTTP form any status from 500 up. So every no is one that it cannot mistake: in time, whatever happens; in the
 //! gRPC form a message under the status 0; in the HTTP form 424 for what is 503 elsewhere.
@@ -22,7 +25,7 @@ mod http_form;
 mod in_time;
 mod verdict;
 
-use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, mem, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
@@ -35,6 +38,7 @@ use self::{
 };
 use super::{
     super::{
+        browser::ForBrowser,
         exchange::Exchange,
         gate::{Admitted, Gate, Passage},
         original::{OriginalRequest, Report},
@@ -182,6 +186,7 @@ impl ExtAuthzParts {
 
     async fn judge(&self, asked: &Asked, exchange: &mut Exchange) -> Result<Allowed, Rejection> {
         let passage = self.gate.decide(&asked.original, &asked.headers, exchange).await?;
-        Allowed::of(passage, asked)
+        let allowed = Allowed::of(passage, asked)?;
+        Ok(Allowed { set_cookie: exchange.for_browser().cookie.take(), ..allowed })
     }
 }

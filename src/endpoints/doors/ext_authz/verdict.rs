@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, Version,
-    header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN},
+    header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, ORIGIN},
 };
 
-use super::{Admitted, Asked, Gate, Passage};
+use super::{Admitted, Asked, ForBrowser, Gate, Passage};
 use crate::{
     authn::{Dialect, Rejection},
-    upstream::{Arrival, CredentialForwarding, X_REQUEST_ID},
+    upstream::{Arrival, CookiesLeft, CredentialForwarding, X_REQUEST_ID},
     verify::Identity,
 };
 
@@ -25,6 +25,8 @@ pub(super) struct Allowed {
     pub(super) set: HeaderMap,
     /// Removed. None of those that are set: Envoy removes after it sets.
     pub(super) remove: Vec<HeaderName>,
+    /// For the client, beside the application's answer: the session's next cookie.
+    pub(super) set_cookie: Option<HeaderValue>,
 }
 
 impl Allowed {
@@ -50,7 +52,19 @@ impl Allowed {
         if credential == CredentialForwarding::Remove && asked.headers.contains_key(AUTHORIZATION) {
             remove.push(AUTHORIZATION);
         }
-        Ok(Self { identity, set, remove })
+        match rules.cookies_left(&asked.headers) {
+            CookiesLeft::All => {}
+            CookiesLeft::Some(cookies) => drop(set.insert(COOKIE, cookies)),
+            CookiesLeft::None => remove.push(COOKIE),
+        }
+        Ok(Self { identity, set, remove, set_cookie: None })
+    }
+
+    /// Has all cookies removed in place of some, so that whoever asked is not told any.
+    pub(super) fn withhold_cookies(&mut self) {
+        if self.set.remove(COOKIE).is_some() {
+            self.remove.push(COOKIE);
+        }
     }
 }
 
@@ -81,18 +95,29 @@ impl Client {
     }
 }
 
-/// A no, as the client is to see it. To a gRPC client it is told by the gateway, which makes a gRPC status of the status and
-/// a message of the body.
-pub(super) fn denied(rejection: &Rejection, client: &Client, gate: &Gate) -> Response<Bytes> {
-    let mut response = rejection.render(Dialect::Http, gate.realm());
-    if client.dialect == Dialect::Grpc {
-        *response.body_mut() = rejection.to_string().into();
-        response.headers_mut().remove(CONTENT_TYPE);
-    }
+/// A no, as the client is to see it: in a browser the way to sign in, or a page. To a gRPC client it is told by the gateway,
+/// which makes a gRPC status of the status and a message of the body.
+pub(super) fn denied(
+    rejection: &Rejection,
+    client: &Client,
+    for_browser: &mut ForBrowser,
+    gate: &Gate,
+) -> Response<Bytes> {
+    let mut response = for_browser.or(|| refusal(rejection, client.dialect, gate));
     let headers = response.headers_mut();
+    for_browser.tell(headers);
     gate.open(headers, client.origin.as_ref());
     if let Some(id) = &client.id {
         headers.insert(X_REQUEST_ID, id.clone());
+    }
+    response
+}
+
+fn refusal(rejection: &Rejection, dialect: Dialect, gate: &Gate) -> Response<Bytes> {
+    let mut response = rejection.render(Dialect::Http, gate.realm());
+    if dialect == Dialect::Grpc {
+        *response.body_mut() = rejection.to_string().into();
+        response.headers_mut().remove(CONTENT_TYPE);
     }
     response
 }

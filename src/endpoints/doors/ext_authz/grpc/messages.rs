@@ -121,6 +121,9 @@ pub(super) struct OkHttpResponse {
     /// Removed after `headers` were set: a name in both is removed.
     #[prost(string, repeated, tag = "5")]
     pub(super) headers_to_remove: Vec<String>,
+    /// For the client, beside the application's answer.
+    #[prost(message, repeated, tag = "6")]
+    pub(super) response_headers_to_add: Vec<HeaderValueOption>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -136,6 +139,7 @@ pub(super) struct HeaderValueOption {
 pub(super) enum HeaderAppendAction {
     AppendIfExistsOrAdd = 0,
     OverwriteIfExistsOrAdd = 2,
+    OverwriteIfExists = 3,
 }
 
 /// `google.protobuf.Struct`: JSON, in protobuf.

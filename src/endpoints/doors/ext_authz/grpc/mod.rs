@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 pub(super) use self::health::{health, tell_health};
 use super::{
-    Allowed, Asked, CHECK, Client, ExtAuthzParts, Form, Gate, OriginalRequest, ProxyBody, Report,
-    decide_by, verdict::denied,
+    Allowed, Asked, CHECK, Client, ExtAuthzParts, ForBrowser, Form, OriginalRequest, ProxyBody,
+    Report, decide_by, mem, verdict::denied,
 };
 use crate::authn::Rejection;
 
@@ -43,6 +43,7 @@ impl ExtAuthzParts {
         deadline: Instant,
     ) -> Response<ProxyBody> {
         let mut exchange = self.begin(asked.original.method(), extensions, &asked.headers);
+        exchange.hurries(deadline);
         let method = asked.original.method();
         let client = Client::of(exchange.arrival(), method, &asked.headers);
         match decide_by(deadline, self.judge(asked, &mut exchange)).await {
@@ -51,8 +52,10 @@ impl ExtAuthzParts {
                 answer::allow(&allowed)
             }
             Err(rejection) => {
-                exchange.refused(&rejection, rejection.status());
-                answer::deny(&rejection, &client, &self.gate)
+                let mut for_browser = mem::take(exchange.for_browser());
+                let denied = denied(&rejection, &client, &mut for_browser, &self.gate);
+                exchange.refused(&rejection, denied.status());
+                answer::deny(&rejection, denied)
             }
         }
     }
@@ -65,6 +68,7 @@ impl ExtAuthzParts {
     ) -> Response<ProxyBody> {
         let exchange = self.begin(call.method(), call.extensions(), call.headers());
         exchange.refused(rejection, rejection.status());
-        answer::deny(rejection, &Client::default(), &self.gate)
+        let nobody = &mut ForBrowser::default();
+        answer::deny(rejection, denied(rejection, &Client::default(), nobody, &self.gate))
     }
 }
