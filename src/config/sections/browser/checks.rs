@@ -7,6 +7,7 @@ use super::super::super::{
     problems::Problems,
 };
 use crate::{
+    apple::RedirectUri,
     endpoints::{AndroidApp, BrowserOrigin, BrowserPlace, DoorPaths, Origins},
     verify::{ClientId, ClientIds},
 };
@@ -48,7 +49,17 @@ pub(super) fn check_own_origins(problems: &mut Problems, origins: &[String]) -> 
         let what = "is missing: name the origin at which people use the application, such as `https://app.example`";
         problems.note("browser.origins", what);
     }
+    for origin in origins.iter().filter(|origin| leads_nowhere(origin)) {
+        let what = format!("`{origin}` has no name: Apple sends nobody back to an address");
+        problems.note("browser.origins", what);
+    }
     check_origins(problems, "browser.origins", origins)
+}
+
+/// Whether Apple would refuse to send anybody back to `origin`, although browsers would keep our cookies there.
+fn leads_nowhere(origin: &str) -> bool {
+    let is_secure = Url::parse(origin).is_ok_and(|url| is_secure(&url));
+    is_secure && RedirectUri::new(&format!("{origin}/")).is_err()
 }
 
 /// Origins as browsers write them (RFC 6454 §6.2), over TLS: browsers keep our cookies for no others but loopback.

@@ -282,6 +282,7 @@ mod tests {
             ("origins", "['https://APP.example']"),
             ("origins", "['app.example']"),
             ("origins", "['null']"),
+            ("origins", "['https://10.0.0.5']"),
             ("path", "'/auth/'"),
             ("path", "'auth'"),
             ("after_logout", "'//evil.example'"),
