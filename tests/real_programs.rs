@@ -15,11 +15,13 @@ mod web_page;
 
 use std::{
     net::SocketAddr,
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use siwa_proxy::{
     clock::SystemClock,
     sim::{Apple, token::TokenTemplate},
@@ -121,11 +123,12 @@ async fn curl_uploads_a_body_that_it_was_invited_to_send_and_none_that_it_was_no
     assert_eq!(house.application.only_request().body.len(), 2 * MEBIBYTE);
 }
 
-/// A program that ends with the test.
+/// A program that ends with the test, and with it all that it has started.
 struct Program(Child);
 
 impl Program {
     fn start(command: &mut Command) -> Self {
+        let command = command.process_group(0);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         Self(child.unwrap_or_else(|error| panic!("{command:?} is installed: {error}")))
     }
@@ -140,7 +143,8 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        drop(self.0.kill());
+        // nginx's workers outlive a master that is killed alone.
+        kill_process_group(Pid::from_child(&self.0), Signal::KILL).ok();
         drop(self.0.wait());
     }
 }
