@@ -31,7 +31,6 @@ pub(super) fn settings(
         apple.client_ids = ["{client_id}"]
         jwks.url = "{jwks_url}"
         notifications.path = "/auth/apple/notifications"
-        revocations.keep = "180days"
 
         [browser]
         path = "/auth/apple"

@@ -122,7 +122,6 @@ fn settings(
         sign_in.path = "/auth/apple"
         sign_in.redirect_uris = ["{address}"]
         notifications.path = "/auth/apple/notifications"
-        revocations.keep = "180days"
         {page}
         "#,
         upstream = application.url(),

@@ -13,40 +13,27 @@ impl TrustedUrl {
 
     /// The address of Apple's keys.
     #[must_use]
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "a constant, checked by a test"
-    )]
     pub fn apple_keys() -> Self {
-        Self::new(Self::APPLE_KEYS.parse().expect("the constant is a URL"))
-            .expect("the constant is https")
+        Self::pinned(Self::APPLE_KEYS)
     }
 
     /// Where Apple is asked for tokens.
     #[must_use]
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "a constant, checked by a test"
-    )]
     pub fn apple() -> Self {
-        Self::new(Self::APPLE.parse().expect("the constant is a URL"))
-            .expect("the constant is https")
+        Self::pinned(Self::APPLE)
     }
 
     /// The address of Apple's discovery document, which says nothing that we act on: see [`CanarySettings`].
     ///
     /// [`CanarySettings`]: super::CanarySettings
     #[must_use]
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "a constant, checked by a test"
-    )]
     pub fn apple_discovery() -> Self {
-        Self::new(Self::APPLE_DISCOVERY.parse().expect("the constant is a URL"))
-            .expect("the constant is https")
+        Self::pinned(Self::APPLE_DISCOVERY)
+    }
+
+    #[expect(clippy::expect_used, reason = "the constants, checked by a test")]
+    fn pinned(constant: &str) -> Self {
+        Self::new(constant.parse().expect("the constant is a URL")).expect("the constant is https")
     }
 }
 
