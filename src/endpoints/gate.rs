@@ -77,7 +77,7 @@ impl Gate {
         exchange: &mut Exchange,
     ) -> Result<Passage<'_>, Rejection> {
         let route = self.routes.find(original.method(), original.host(), original.path())?;
-        exchange.takes(RouteLabel::new(&route.name));
+        exchange.note_route(RouteLabel::new(&route.name));
         // Where nobody's credential is asked for, there is nothing to let a preflight past.
         let is_let_past =
             route.access != Access::Public && self.cors.lets_through(original.method(), headers);
@@ -173,9 +173,9 @@ impl Gate {
     ) -> Result<Admitted, Rejection> {
         let admitted = self.judge(access, headers, route).await;
         match &admitted {
-            Ok(Admitted::As(identity)) => exchange.proves(identity),
+            Ok(Admitted::As(identity)) => exchange.note_identity(identity),
             Ok(Admitted::Anonymously(_) | Admitted::AsPreflight) => {}
-            Err(_) => exchange.proves_nobody(headers),
+            Err(_) => exchange.note_unproved(headers),
         }
         admitted
     }
@@ -222,8 +222,8 @@ impl Gate {
         exchange: &mut Exchange,
     ) -> Result<Arc<Identity>, Rejection> {
         let caller = self.authenticator.require(headers, &Policy::permissive()).await;
-        let identity = caller.inspect_err(|_no| exchange.proves_nobody(headers))?;
-        exchange.proves(&identity);
+        let identity = caller.inspect_err(|_no| exchange.note_unproved(headers))?;
+        exchange.note_identity(&identity);
         self.keep_session(&identity, method, headers, exchange).await?;
         Ok(identity)
     }
@@ -251,7 +251,7 @@ impl Gate {
     }
 
     /// Lets the page of `origin` read the answer with these `headers`, if it may.
-    pub(super) fn open(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
-        self.cors.open(headers, origin);
+    pub(super) fn allow_origin(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+        self.cors.allow_origin(headers, origin);
     }
 }

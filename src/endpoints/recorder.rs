@@ -1,21 +1,21 @@
-//! What becomes of a notification: in force at once, and taken (answered 200, told others) once it is stored.
+//! What must outlive the process, and be in force, and be told to others: the word of Apple, of an operator, or of whoever
+//! deletes their account.
 
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
-    apple::{AccountEvent, Notification},
     authn::Rejection,
     clock::UnixTime,
-    store::{Applied, Health, Record, Space, Store, StoreError, Write},
+    store::{Health, Space, Store, StoreError, Write},
     telemetry::causes,
     verify::{Ending, Identity, Revocation, Revocations},
     webhooks::{Event, Webhooks},
 };
 
-/// Stores what notifications say, and puts it into force.
+/// Stores what ends sessions and sign-ins, puts it into force, and has applications told. Clones share everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     /// Where it outlives us.
@@ -32,7 +32,7 @@ pub(crate) struct Recorder {
 
 /// Whether the application hears of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Told {
+pub(super) enum Told {
     /// It waits in the queue of webhooks.
     Soon,
     /// There are no webhooks.
@@ -41,7 +41,7 @@ pub(in super::super) enum Told {
 
 /// How much ends with an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Extent {
+pub(super) enum Extent {
     /// Every sign-in of the subject so far.
     EverySignIn,
     /// The session alone: a further issuer may name subjects as it likes, those of others, too.
@@ -56,62 +56,13 @@ struct Change {
     deliveries: Vec<Write>,
 }
 
-/// What became of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recorded {
-    /// It is stored.
-    Stored,
-    /// It was stored before.
-    Repeated,
-    /// It is of a kind that means nothing to us.
-    Ignored,
-}
-
-impl Recorded {
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Stored => "stored",
-            Self::Repeated => "repeated",
-            Self::Ignored => "ignored",
-        }
-    }
-}
-
 impl Recorder {
-    /// Stores `notification` whole: that it came, what it revokes, and whom it has to be delivered to. What it revokes is in
-    /// force from here on, stored or not, and a repetition changes nothing.
-    pub(super) async fn record(&self, notification: &Notification) -> Result<Recorded, StoreError> {
-        let AccountEvent::Known { kind, subject, at, .. } = &notification.event else {
-            warn!(event = ?notification.event, "Apple told of an event that is not known here");
-            return Ok(Recorded::Ignored);
-        };
-        let revocations = notification.revocations();
-        let mut writes = vec![receipt_of(notification)];
-        writes.extend(revocations.iter().map(|it| self.raise(it)));
-        let event = Event::of_notification(notification);
-        writes.extend(event.iter().flat_map(|event| self.webhooks.deliveries_of(event)));
-
-        // Before it is stored: whoever tells may hang up meanwhile, and this future goes no further.
-        for revocation in revocations {
-            self.revocations.add(revocation);
-        }
-        let applied = self.store.apply(writes).await?;
-        self.webhooks.wake();
-        let recorded = match applied {
-            Applied::Done => Recorded::Stored,
-            Applied::AlreadyThere => Recorded::Repeated,
-        };
-        let (event, subject) = (kind.as_str(), self.revocations.blind(subject));
-        info!(event, subject, %at, outcome = recorded.label(), "Apple told of an event");
-        Ok(recorded)
-    }
-
     /// Stores that somebody signed in, as `event` says, for others to be told.
     ///
     /// # Errors
     ///
     /// [`Rejection::StoreUnavailable`].
-    pub(in super::super) async fn tell_of_sign_in(&self, event: &Event) -> Result<(), Rejection> {
+    pub(super) async fn tell_of_sign_in(&self, event: &Event) -> Result<(), Rejection> {
         self.webhooks.queue_sign_in(event).await.map_err(|error| {
             warn!(cause = causes(&error), "a sign-in could not be stored to be told of");
             Rejection::StoreUnavailable
@@ -149,7 +100,7 @@ impl Recorder {
 
     /// Stores that `identity` has deleted their account with the application: the session of `ending` ends, every sign-in of
     /// theirs so far if `extent` says so, and others are told.
-    pub(in super::super) async fn end_account(
+    pub(super) async fn end_account(
         &self,
         identity: &Identity,
         ending: Option<Ending>,
@@ -170,19 +121,10 @@ impl Recorder {
         Ok(told)
     }
 
-    fn raise(&self, revocation: &Revocation) -> Write {
+    /// The write that stores `revocation`.
+    pub(super) fn raise(&self, revocation: &Revocation) -> Write {
         Write::Raise(Space::Revocations, self.revocations.record_of(revocation))
     }
-}
-
-/// That it came, for as long as it could come again.
-fn receipt_of(notification: &Notification) -> Write {
-    let record = Record {
-        key: notification.fingerprint(),
-        value: notification.event.label().to_owned(),
-        expires_at: notification.refused_from,
-    };
-    Write::Insert(Space::Notifications, record)
 }
 
 #[cfg(test)]
@@ -194,7 +136,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
-        store::{Answer, Follower, Forever, MemoryStore},
+        store::{Answer, Applied, Follower, Forever, MemoryStore, Record},
         telemetry::Metrics,
         verify::RevocationsSettings,
         webhooks::WebhookSettings,

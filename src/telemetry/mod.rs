@@ -22,6 +22,7 @@ use prometheus_client::{
 mod by_status;
 mod labels;
 mod log;
+mod outcome;
 mod page;
 mod process;
 mod table;
@@ -42,6 +43,7 @@ pub use self::{
         InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,
         init_log,
     },
+    outcome::Outcome,
     page::PageFormat,
     table::Handles,
     traces::{InvalidVariable, TraceParent, TraceSettings},
@@ -187,7 +189,7 @@ mod tests {
         let labels = RequestLabels {
             door: "proxy",
             route: RouteLabel::none(),
-            outcome: "forwarded",
+            outcome: Outcome::Forwarded,
             fault: "none",
         };
         metrics.requests.get_or_create(&labels).inc();

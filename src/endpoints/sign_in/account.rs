@@ -16,7 +16,7 @@ use super::{
     super::{
         exchange::Exchange,
         finished::finished,
-        notifications::{Extent, Told},
+        recorder::{Extent, Told},
     },
     Parts, SignInParts,
     answer::Answer,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     authn::Rejection,
-    telemetry::causes,
+    telemetry::{Outcome, causes},
     verify::{AppleGrant, RefreshToken},
 };
 
@@ -66,7 +66,7 @@ impl Parts {
         let sessions = self.sessions()?;
         let session = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
         let identity = session.identity();
-        exchange.proves(identity);
+        exchange.note_identity(identity);
         // One that was used before is somebody else's, or lost: it must not end what its owner goes on using.
         sessions.check_unused(&session).await.map_err(not_renewed)?;
 
@@ -101,7 +101,7 @@ impl Parts {
             Extent::ThisSession => "this_one_ended",
         };
         let deleted = Deleted { success: true, apple, sessions, application };
-        Ok(Answer::json("account_deleted", &deleted))
+        Ok(Answer::json(Outcome::AccountDeleted, &deleted))
     }
 
     async fn revoke(&self, grant: Option<&AppleGrant>) -> Result<AtApple, Rejection> {
