@@ -1,7 +1,15 @@
 //! Once a day Apple is asked whether a session's consent still stands
 //! (<https://developer.apple.com/documentation/signinwithapple/verifying-a-user>): what it withdrew without a word to us ends.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use moka::sync::Cache;
 use tokio::{
@@ -12,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, warn};
 
 use crate::{
-    apple::TokenEndpoint,
+    apple::{AppleFault, TokenEndpoint},
     authn::Rejection,
     clock::{Clock, UnixTime},
     telemetry::causes,
@@ -32,6 +40,8 @@ pub(crate) struct AppleCheck {
     room: Arc<Semaphore>,
     /// What came of asking about a session here: a page loads in many requests, and all of them bring the old cookie.
     asked: Cache<SessionId, Asked>,
+    /// Until when nobody asks, as Apple had no answer for the last one: in seconds since 1970.
+    rests_until: Arc<AtomicU64>,
 }
 
 /// What came of asking about a session.
@@ -67,6 +77,9 @@ impl AppleCheck {
     /// it is would wait for it.
     const RETRY_AFTER: Duration = Duration::from_mins(1);
 
+    /// Time for which nobody asks after Apple had no answer: else each of many sessions would wait for it in its turn.
+    const REST: Duration = Duration::from_secs(10);
+
     /// Asks at `endpoint`, by `tasks`; nobody, if there is none.
     pub(crate) fn new(
         endpoint: Option<TokenEndpoint>,
@@ -74,7 +87,8 @@ impl AppleCheck {
         tasks: TaskTracker,
     ) -> Self {
         let room = Arc::new(Semaphore::new(Self::MOST_PENDING));
-        Self { endpoint, clock, tasks, room, asked: Cache::new(Self::REMEMBERED) }
+        let (asked, rests_until) = (Cache::new(Self::REMEMBERED), Arc::default());
+        Self { endpoint, clock, tasks, room, asked, rests_until }
     }
 
     /// `session` as Apple sees it, which is waited for until `deadline`, if there is one.
@@ -97,7 +111,7 @@ impl AppleCheck {
         let stood_at = asked.map_or(grant.checked_at, |it| it.stood_at.max(grant.checked_at));
         let consent = if now.saturating_since(stood_at) < sessions.settings().apple_check_every {
             Consent::Stands(stood_at)
-        } else if asked.is_some_and(|asked| now < asked.again_at) {
+        } else if self.rests_at(now) || asked.is_some_and(|asked| now < asked.again_at) {
             Consent::Unknown
         } else if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
             // Nobody else asks meanwhile.
@@ -165,9 +179,22 @@ impl AppleCheck {
             }
             Err(fault) => {
                 warn!(code = fault.code(), "Apple cannot be asked whether a consent stands");
+                // Any other is about one app or one session.
+                if let AppleFault::Unavailable(_) = fault {
+                    self.rest();
+                }
                 Consent::Unknown
             }
         }
+    }
+
+    fn rest(&self) {
+        let until = self.clock.now().saturating_add(Self::REST);
+        self.rests_until.store(until.as_secs(), Relaxed);
+    }
+
+    fn rests_at(&self, now: UnixTime) -> bool {
+        now.as_secs() < self.rests_until.load(Relaxed)
     }
 
     fn check_grace(&self, stood_at: UnixTime, sessions: &Sessions) -> Result<(), Rejection> {
