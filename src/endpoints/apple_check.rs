@@ -1,4 +1,4 @@
-//! Once a day Apple is asked whether a session's consent still stands
+//! As often as `[sessions] apple_check_every` says Apple is asked whether a session's consent still stands
 //! (<https://developer.apple.com/documentation/signinwithapple/verifying-a-user>): what it withdrew without a word to us ends.
 
 use std::{
@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use moka::sync::Cache;
+use moka::{
+    ops::compute::{CompResult, Op},
+    sync::Cache,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -24,7 +27,7 @@ use crate::{
     authn::Rejection,
     clock::{Clock, UnixTime},
     telemetry::causes,
-    verify::{AppleGrant, RefreshToken, SessionFault, SessionId, SessionSpan, Sessions},
+    verify::{AppleGrant, OpenedSession, SessionFault, SessionId, SessionSpan, Sessions},
 };
 
 /// Asks Apple. Clones share what was asked of late.
@@ -91,20 +94,20 @@ impl AppleCheck {
         Self { endpoint, clock, tasks, room, asked, rests_until }
     }
 
-    /// `session` as Apple sees it, which is waited for until `deadline`, if there is one.
+    /// The grant of `session` as Apple sees it, which is waited for until `deadline`, if there is one.
     ///
     /// # Errors
     ///
-    /// [`SessionFault::Ended`] when Apple says that the grant is none any more, and [`Rejection::Undecided`] when it has not
-    /// been to be asked for longer than it may.
+    /// [`SessionFault::Ended`] when Apple says that the grant is none any more, and [`Rejection::Undecided`] when Apple has
+    /// been out of reach for longer than `apple_grace` allows.
     pub(super) async fn check(
         &self,
-        session: RefreshToken,
+        session: &OpenedSession,
         sessions: &Sessions,
         deadline: Option<Instant>,
-    ) -> Result<RefreshToken, Rejection> {
-        let Some((endpoint, grant)) = self.endpoint.as_ref().zip(session.grant().cloned()) else {
-            return Ok(session);
+    ) -> Result<Option<AppleGrant>, Rejection> {
+        let Some((endpoint, grant)) = self.endpoint.as_ref().zip(session.grant()) else {
+            return Ok(session.grant().cloned());
         };
         let (id, now) = (*session.session_id(), self.clock.now());
         let asked = self.asked.get(&id);
@@ -113,10 +116,9 @@ impl AppleCheck {
             Consent::Stands(stood_at)
         } else if self.rests_at(now) || asked.is_some_and(|asked| now < asked.again_at) {
             Consent::Unknown
-        } else if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
-            // Nobody else asks meanwhile.
-            let again_at = now.saturating_add(Self::RETRY_AFTER);
-            self.asked.insert(id, Asked { stood_at, again_at });
+        } else if let Ok(room) = Arc::clone(&self.room).try_acquire_owned()
+            && self.takes_turn(id, stood_at, now)
+        {
             let asking = self.clone().ask(
                 endpoint.clone(),
                 id,
@@ -129,12 +131,24 @@ impl AppleCheck {
             Consent::Unknown
         };
         match consent {
-            Consent::Stands(checked_at) => {
-                Ok(session.with_grant(Some(AppleGrant { checked_at, ..grant })))
-            }
+            Consent::Stands(checked_at) => Ok(Some(AppleGrant { checked_at, ..grant.clone() })),
             Consent::Withdrawn => Err(Rejection::Token(SessionFault::Ended.into())),
-            Consent::Unknown => self.check_grace(stood_at, sessions).map(|()| session),
+            Consent::Unknown => {
+                self.check_grace(stood_at, sessions).map(|()| session.grant().cloned())
+            }
         }
+    }
+
+    /// Whether it is this request that asks about the session `id`: of those that come at once, one does.
+    fn takes_turn(&self, id: SessionId, stood_at: UnixTime, now: UnixTime) -> bool {
+        let turn = Asked { stood_at, again_at: now.saturating_add(Self::RETRY_AFTER) };
+        let taken = self.asked.entry(id).and_compute_with(|other| match other {
+            Some(other) if other.value().again_at > now || other.value().stood_at > stood_at => {
+                Op::Nop
+            }
+            Some(_) | None => Op::Put(turn),
+        });
+        matches!(taken, CompResult::Inserted(_) | CompResult::ReplacedWith(_))
     }
 
     /// What comes of `asking` by `deadline`. It goes on after that, and has the `room` until it is answered.

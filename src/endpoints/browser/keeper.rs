@@ -150,14 +150,14 @@ impl BrowserKeeper {
         deadline: Option<Instant>,
     ) -> Result<Option<HeaderValue>, Rejection> {
         let Some(text) = cookies::only(headers, SESSION_COOKIE) else { return Ok(None) };
-        let session = self.verifier.reopen_cookie(text)?;
+        let cookie = self.verifier.reopen_cookie(text)?;
         let lifetime = self.settings.session_lifetime;
-        let session = self.apple_check.check(session, &self.sessions, deadline).await?;
+        let grant = self.apple_check.check(cookie.session(), &self.sessions, deadline).await?;
         if is_part_of_a_page(headers) {
             return Ok(None);
         }
         // Without a new one the old one goes on for as long as it does.
-        let renewed = self.sessions.renew_in_browser(session, lifetime).ok();
+        let renewed = self.sessions.renew_in_browser(cookie.with_grant(grant), lifetime).ok();
         Ok(renewed.and_then(|cookie| session_cookie(&cookie).ok()))
     }
 

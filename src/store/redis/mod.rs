@@ -15,7 +15,10 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
     Script, TlsCertificates, aio::MultiplexedConnection,
 };
-use tokio::sync::Mutex;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -122,9 +125,22 @@ impl RedisStore {
         Ok(self.client.get_multiplexed_async_connection_with_config(config).await?)
     }
 
+    /// The place of the connection that writes. Whoever makes one holds it, and nobody waits for longer than that may take:
+    /// the last of many would wait for as many attempts.
+    async fn writing(&self) -> Result<MutexGuard<'_, Option<MultiplexedConnection>>, StoreError> {
+        timeout(self.timeout, self.writing.lock()).await.map_err(|_elapsed| StoreError::TimedOut)
+    }
+
+    /// Has the next one make a connection of its own, unless somebody does so already.
+    fn hang_up(&self) {
+        if let Ok(mut writing) = self.writing.try_lock() {
+            *writing = None;
+        }
+    }
+
     /// The connection that writes, made if there is none.
     async fn writer(&self) -> Result<MultiplexedConnection, StoreError> {
-        let mut writing = self.writing.lock().await;
+        let mut writing = self.writing().await?;
         if let Some(connection) = &*writing {
             return Ok(connection.clone());
         }
@@ -135,11 +151,8 @@ impl RedisStore {
 
     /// Runs the script, once more on a new connection if the one that was kept has died meanwhile.
     async fn write(&self, writes: Vec<Write>) -> Result<Applied, StoreError> {
-        let (is_fresh, done) = {
-            let is_fresh = self.writing.lock().await.is_none();
-            (is_fresh, self.run(&writes).await)
-        };
-        match done {
+        let is_fresh = self.writing().await?.is_none();
+        match self.run(&writes).await {
             Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
                 self.run(&writes).await
             }
@@ -162,10 +175,21 @@ impl RedisStore {
             Ok(0) => Ok(Applied::AlreadyThere),
             Ok(_) => Ok(Applied::Done),
             Err(error) => {
-                // Whatever is wrong with it, the next one gets a connection of its own.
-                *self.writing.lock().await = None;
+                // Whatever is wrong with it.
+                self.hang_up();
                 Err(error.into())
             }
+        }
+    }
+
+    /// Looks, once more on a new connection if the one that was kept has died meanwhile.
+    async fn read_one(&self, space: Space, key: &str) -> Result<Option<Record>, StoreError> {
+        let is_fresh = self.writing().await?.is_none();
+        match self.find(space, key).await {
+            Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
+                self.find(space, key).await
+            }
+            found => found,
         }
     }
 
@@ -175,7 +199,7 @@ impl RedisStore {
         get.arg(self.key(space, key));
         let text: Result<Option<String>, RedisError> = get.query_async(&mut connection).await;
         if text.is_err() {
-            *self.writing.lock().await = None;
+            self.hang_up();
         }
         Ok(text?.and_then(|text| parse(key, &text)))
     }
@@ -311,24 +335,14 @@ impl Store for RedisStore {
                 Err(error) => Err(error),
             };
             if listed.is_err() {
-                *self.writing.lock().await = None;
+                self.hang_up();
             }
             self.health.noted(listed)
         })
     }
 
     fn get(&self, space: Space, key: String) -> Answer<'_, Option<Record>> {
-        Box::pin(async move {
-            let is_fresh = self.writing.lock().await.is_none();
-            let found = match self.find(space, &key).await {
-                // The connection that was kept has died meanwhile.
-                Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
-                    self.find(space, &key).await
-                }
-                found => found,
-            };
-            self.health.noted(found)
-        })
+        Box::pin(async move { self.health.noted(self.read_one(space, &key).await) })
     }
 
     fn follow<'a>(&'a self, space: Space, follower: &'a dyn Follower) -> Forever<'a> {
@@ -384,6 +398,25 @@ mod tests {
         let store = store(&url);
         let error = store.list(Space::Revocations).await.unwrap_err();
         assert!(matches!(error, StoreError::TimedOut), "{error:?}");
+    }
+
+    /// By a clock that stands still but for waiting.
+    #[tokio::test(start_paused = true)]
+    async fn the_last_of_many_who_ask_a_redis_that_does_not_answer_waits_for_no_longer_than_the_first()
+     {
+        let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let store = store(&format!("redis://{}", deaf.local_addr().unwrap()));
+        let began = tokio::time::Instant::now();
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let store = store.clone();
+            asking.spawn(async move { store.get(Space::Revocations, "001".to_owned()).await });
+        }
+        for found in asking.join_all().await {
+            assert!(matches!(found, Err(StoreError::TimedOut)), "{found:?}");
+        }
+        // One's own attempt, and that of whoever was before.
+        assert!(began.elapsed() <= 4 * store.timeout, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
