@@ -18,7 +18,7 @@ impl BrowserParts {
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
         let (own, nobody) = (&self.settings.origins, Origins::new([]));
-        if navigation::is_forged(&head.method, &head.headers, own, &nobody) {
+        if navigation::may_be_forged(&head.method, &head.headers, own, &nobody) {
             return Err(Rejection::CrossOrigin);
         }
         let mut answer = match self.end_sessions_of(&head.headers, exchange).await {

@@ -7,22 +7,16 @@
 //! | `PREFIX:raised:SPACE` | a channel, on which a raised record's key and value are published |
 //! | `PREFIX:synchronised` | a mark: if it is gone, Redis was emptied |
 
+mod connections;
 mod follow;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
-    Script, TlsCertificates, aio::MultiplexedConnection,
-};
-use tokio::{
-    sync::{Mutex, MutexGuard},
-    time::timeout,
-};
+use redis::{RedisError, Script, aio::MultiplexedConnection};
 use url::Url;
 use zeroize::Zeroizing;
 
-use self::follow::Following;
+use self::{connections::Connections, follow::Following};
 use super::{Answer, Applied, Follower, Forever, Health, Record, Space, Store, StoreError, Write};
 use crate::clock::UnixTime;
 
@@ -52,10 +46,8 @@ impl fmt::Debug for RedisSettings {
 /// Keeps records in Redis. Clones share one connection for writing; each follower has its own.
 #[derive(Clone)]
 pub(crate) struct RedisStore {
-    client: Client,
     prefix: Arc<str>,
-    timeout: Duration,
-    writing: Arc<Mutex<Option<MultiplexedConnection>>>,
+    connections: Arc<Connections>,
     script: Arc<Script>,
     health: Health,
 }
@@ -82,21 +74,9 @@ impl RedisStore {
     ///
     /// [`StoreError::Client`].
     pub(crate) fn new(settings: RedisSettings, health: Health) -> Result<Self, StoreError> {
-        let RedisSettings { url, username, password, authorities, prefix, timeout } = settings;
-        let info = connection_info(&url, username, password)
-            .map_err(|error| StoreError::Client(error.into()))?;
-        let client = match authorities {
-            Some(pem) => {
-                let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem) };
-                Client::build_with_tls(info, certificates)
-            }
-            None => Client::open(info),
-        };
         Ok(Self {
-            client: client.map_err(|error| StoreError::Client(error.into()))?,
-            prefix: prefix.into(),
-            timeout,
-            writing: Arc::default(),
+            prefix: settings.prefix.as_str().into(),
+            connections: Arc::new(Connections::new(settings)?),
             script: Arc::new(Script::new(include_str!("apply.lua"))),
             health,
         })
@@ -108,50 +88,14 @@ impl RedisStore {
     ///
     /// [`StoreError::Redis`], [`StoreError::TimedOut`].
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        let mut connection = self.connect(&self.config()).await?;
+        let connections = &self.connections;
+        let mut connection = connections.connect(&connections.config()).await?;
         Ok(redis::cmd("PING").query_async(&mut connection).await?)
-    }
-
-    fn config(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout))
-    }
-
-    async fn connect(
-        &self,
-        config: &AsyncConnectionConfig,
-    ) -> Result<MultiplexedConnection, StoreError> {
-        Ok(self.client.get_multiplexed_async_connection_with_config(config).await?)
-    }
-
-    /// The place of the connection that writes. Whoever makes one holds it, and nobody waits for longer than that may take:
-    /// the last of many would wait for as many attempts.
-    async fn writing(&self) -> Result<MutexGuard<'_, Option<MultiplexedConnection>>, StoreError> {
-        timeout(self.timeout, self.writing.lock()).await.map_err(|_elapsed| StoreError::TimedOut)
-    }
-
-    /// Has the next one make a connection of its own, unless somebody does so already.
-    fn hang_up(&self) {
-        if let Ok(mut writing) = self.writing.try_lock() {
-            *writing = None;
-        }
-    }
-
-    /// The connection that writes, made if there is none.
-    async fn writer(&self) -> Result<MultiplexedConnection, StoreError> {
-        let mut writing = self.writing().await?;
-        if let Some(connection) = &*writing {
-            return Ok(connection.clone());
-        }
-        let connection = self.connect(&self.config()).await?;
-        *writing = Some(connection.clone());
-        Ok(connection)
     }
 
     /// Runs the script, once more on a new connection if the one that was kept has died meanwhile.
     async fn write(&self, writes: Vec<Write>) -> Result<Applied, StoreError> {
-        let is_fresh = self.writing().await?.is_none();
+        let is_fresh = self.connections.is_none().await?;
         match self.run(&writes).await {
             Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
                 self.run(&writes).await
@@ -161,7 +105,7 @@ impl RedisStore {
     }
 
     async fn run(&self, writes: &[Write]) -> Result<Applied, StoreError> {
-        let mut connection = self.writer().await?;
+        let mut connection = self.connections.shared().await?;
         let mut call = self.script.prepare_invoke();
         for write in writes {
             let (what, record) = spelled(write);
@@ -176,7 +120,7 @@ impl RedisStore {
             Ok(_) => Ok(Applied::Done),
             Err(error) => {
                 // Whatever is wrong with it.
-                self.hang_up();
+                self.connections.hang_up();
                 Err(error.into())
             }
         }
@@ -184,7 +128,7 @@ impl RedisStore {
 
     /// Looks, once more on a new connection if the one that was kept has died meanwhile.
     async fn read_one(&self, space: Space, key: &str) -> Result<Option<Record>, StoreError> {
-        let is_fresh = self.writing().await?.is_none();
+        let is_fresh = self.connections.is_none().await?;
         match self.find(space, key).await {
             Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
                 self.find(space, key).await
@@ -194,12 +138,12 @@ impl RedisStore {
     }
 
     async fn find(&self, space: Space, key: &str) -> Result<Option<Record>, StoreError> {
-        let mut connection = self.writer().await?;
+        let mut connection = self.connections.shared().await?;
         let mut get = redis::cmd("GET");
         get.arg(self.key(space, key));
         let text: Result<Option<String>, RedisError> = get.query_async(&mut connection).await;
         if text.is_err() {
-            self.hang_up();
+            self.connections.hang_up();
         }
         Ok(text?.and_then(|text| parse(key, &text)))
     }
@@ -306,23 +250,6 @@ fn escaped(text: &str) -> String {
     pattern
 }
 
-fn connection_info(
-    url: &Url,
-    username: Option<String>,
-    password: Option<Zeroizing<String>>,
-) -> Result<ConnectionInfo, RedisError> {
-    let info = url.as_str().into_connection_info()?;
-    // The third version pushes what is published to the connection that asks, too.
-    let mut redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    if let Some(username) = username {
-        redis = redis.set_username(username);
-    }
-    if let Some(password) = password {
-        redis = redis.set_password(password.as_str());
-    }
-    Ok(info.set_redis_settings(redis))
-}
-
 impl Store for RedisStore {
     fn apply(&self, writes: Vec<Write>) -> Answer<'_, Applied> {
         Box::pin(async { self.health.noted(self.write(writes).await) })
@@ -330,12 +257,12 @@ impl Store for RedisStore {
 
     fn list(&self, space: Space) -> Answer<'_, Vec<Record>> {
         Box::pin(async move {
-            let listed = match self.writer().await {
+            let listed = match self.connections.shared().await {
                 Ok(mut connection) => self.read(&mut connection, space).await,
                 Err(error) => Err(error),
             };
             if listed.is_err() {
-                self.hang_up();
+                self.connections.hang_up();
             }
             self.health.noted(listed)
         })
@@ -416,7 +343,7 @@ mod tests {
             assert!(matches!(found, Err(StoreError::TimedOut)), "{found:?}");
         }
         // One's own attempt, and that of whoever was before.
-        assert!(began.elapsed() <= 4 * store.timeout, "{:?}", began.elapsed());
+        assert!(began.elapsed() <= 4 * settings("redis://a").timeout, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
