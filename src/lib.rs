@@ -50,7 +50,7 @@
 //!
 //! | floor | what is there |
 //! |---|---|
-//! | `alarm`, [`clock`], [`telemetry`] | deadlines that move; time as an argument; every metric, declared once; the log; traces |
+//! | `per_core`, `alarm`, [`clock`], [`telemetry`] | what cores keep apart; deadlines that move; time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
 //! | `rate` | how often one client may ask |
 //! | `es256` | signing, for those who must be believed elsewhere |
@@ -65,6 +65,7 @@
 //! | `server` | sockets, limits, drain; the admin listener |
 //! | [`config`] | what the operator wrote, settled |
 //! | [`app`] | the composition root |
+//! | `measured`, [`cost`] | steps of a request for `benches/` to measure; what they cost |
 //!
 //! [`sim`] stands next door: a toy Apple for demonstrations and tests. It shares no type with [`verify`], so that a
 //! misspelt claim cannot be wrong on both sides. The program, `src/main.rs` and `src/commands/`, uses all that from outside.
@@ -150,6 +151,7 @@ mod endpoints;
 mod es256;
 mod https;
 mod peers;
+mod per_core;
 mod rate;
 mod server;
 mod store;

@@ -127,7 +127,7 @@ impl Router {
             Entrance::Page(page) => at_once(self.pages.answer(page, &request)),
             Entrance::Door(door) => self.doors.answer(door, request),
             Entrance::ExtAuthz(form) => self.ext_authz.answer(form, request),
-            Entrance::Proxy => self.proxy.clone().call(request),
+            Entrance::Proxy => self.proxy.answer(request),
         }
     }
 

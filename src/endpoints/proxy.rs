@@ -1,10 +1,8 @@
 //! The main door: decide → [`UpstreamRequest`] → stream back.
 
 use std::{
-    convert::Infallible,
     pin::pin,
     sync::{Arc, Once},
-    task::{Context, Poll},
 };
 
 use http::{
@@ -12,7 +10,6 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, ORIGIN},
 };
 use hyper::body::Incoming;
-use tower::Service;
 use tracing::{Instrument, debug, warn};
 
 use super::{
@@ -25,7 +22,7 @@ use super::{
 use crate::{
     authn::{Dialect, Rejection, RejectionBody},
     peers::Peers,
-    telemetry::{Metrics, Outcome, causes, traces::spans},
+    telemetry::{Metrics, Outcome, RouteLabel, causes, traces::spans},
     upstream::{
         BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish, Upstream,
         UpstreamError, UpstreamRequest, check_shape, remove_set_in_our_name,
@@ -43,6 +40,8 @@ pub(crate) struct Destination {
     pub(crate) upstream: Option<Upstream>,
     /// How it is told.
     pub(crate) rules: Arc<ForwardingRules>,
+    /// What the log and the metrics call the route that leads there.
+    pub(crate) label: RouteLabel,
 }
 
 /// Lets requests through to the application that may pass on their route.
@@ -78,7 +77,15 @@ impl Proxy {
         self.0.refuse(rejection, &Asker::of(request), self.0.begin(request))
     }
 
-    async fn answer(self, request: Box<Request<Incoming>>) -> Response<ProxyBody> {
+    /// The answer to `request`.
+    pub(super) fn answer(&self, request: Request<Incoming>) -> Answering {
+        let proxy = self.clone();
+        // A future has room for what it is given at each depth: for this a pointer will do.
+        let request = Box::new(request);
+        Box::pin(async move { Ok(proxy.answered(request).await) })
+    }
+
+    async fn answered(self, request: Box<Request<Incoming>>) -> Response<ProxyBody> {
         let parts = &*self.0;
         let asker = Asker::of(&request);
         let mut exchange = parts.begin(&request);
@@ -126,7 +133,7 @@ impl ProxyParts {
             let original = OriginalRequest::at_hand(&request)?;
             self.gate.decide(&original, request.headers(), exchange).await?
         };
-        let Passage { admitted, destination: Destination { upstream, rules } } = passage;
+        let Passage { admitted, destination: Destination { upstream, rules, .. } } = passage;
         let upstream = upstream.as_ref().ok_or(Rejection::NotFound)?;
         self.check_announced_length(request.headers())?;
         if matches!(admitted, Admitted::AsPreflight) {
@@ -218,21 +225,4 @@ fn blame(error: UpstreamError) -> Rejection {
         Fault::Caller | Fault::Apple | Fault::Us => debug!(cause, "the exchange was broken off"),
     }
     rejection
-}
-
-impl Service<Request<Incoming>> for Proxy {
-    type Response = Response<ProxyBody>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let proxy = self.clone();
-        // A future has room for what it is given at each depth: for this a pointer will do.
-        let request = Box::new(request);
-        Box::pin(async move { Ok(proxy.answer(request).await) })
-    }
 }

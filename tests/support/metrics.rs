@@ -29,7 +29,7 @@ impl Declared {
         let name = format!("siwa_{}{unit}", name.split('"').next()?);
         let suffixes: &[&str] = match kind {
             counter if counter.contains("Counter") => &["_total"],
-            gauge if gauge.contains("Gauge") => &[""],
+            gauge if gauge.contains("Gauge") || gauge.contains("Present") => &[""],
             _ => &["_bucket", "_sum", "_count"],
         };
         let samples = suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect();

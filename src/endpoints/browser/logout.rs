@@ -10,7 +10,7 @@ use super::{
     origin::Origins,
     redirect,
 };
-use crate::{authn::Rejection, telemetry::Outcome, verify::RefreshToken};
+use crate::{authn::Rejection, telemetry::Outcome, verify::OpenedSession};
 
 impl BrowserParts {
     /// Ends the session, on every replica, and takes the cookie away. It is asked for by a form of ours or by a script of the
@@ -21,7 +21,7 @@ impl BrowserParts {
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
         let (own, nobody) = (&self.settings.origins, Origins::new([]));
-        if navigation::is_forged(&head.method, &head.headers, own, &nobody) {
+        if navigation::may_be_forged(&head.method, &head.headers, own, &nobody) {
             return Err(Rejection::CrossOrigin);
         }
         let mut answer = match self.end_sessions_of(&head.headers, exchange).await {
@@ -50,7 +50,7 @@ impl BrowserParts {
 
     async fn end_session(
         &self,
-        session: &RefreshToken,
+        session: &OpenedSession,
         exchange: &mut Exchange,
     ) -> Result<(), Rejection> {
         exchange.note_identity(session.identity());

@@ -13,7 +13,7 @@ use super::{
     pending::{BrowserMark, PendingSignIn, PendingSignIns},
     set_cookie,
 };
-use crate::verify::{RefreshToken, SessionSpan};
+use crate::verify::{OpenedSession, SessionSpan};
 
 impl BrowserParts {
     /// The sessions that one sign-in can replace: a browser has one, and what else is sent as one takes room in a cookie.
@@ -23,7 +23,7 @@ impl BrowserParts {
 
     /// The sessions whose cookies are in `headers` and that are not over: one, or as many as there are cookies of that name.
     /// They can be ended, whether or not it can be said now that they are good.
-    pub(super) fn sessions_of(&self, headers: &HeaderMap) -> impl Iterator<Item = RefreshToken> {
+    pub(super) fn sessions_of(&self, headers: &HeaderMap) -> impl Iterator<Item = OpenedSession> {
         let sealed = cookies::all(headers).filter(|(name, _)| *name == SESSION_COOKIE);
         sealed.filter_map(|(_, text)| self.sessions.find_unended(text))
     }
