@@ -14,7 +14,7 @@ use super::{
 use crate::telemetry::Metrics;
 
 /// The one set that readers see: swapped whole, never changed, gone when it is too old to be believed.
-pub(super) type CurrentSet = Cache<(), KeptSet>;
+pub(super) type CurrentSet = Cache<(), Arc<KeptSet>>;
 
 /// What readers and the refresher of one source share.
 #[derive(Debug)]
