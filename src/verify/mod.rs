@@ -16,6 +16,7 @@
 
 mod bindings;
 mod builder;
+mod claim_names;
 mod claims;
 mod error;
 pub mod explain;
@@ -31,6 +32,7 @@ mod revocations;
 mod seal;
 mod secret;
 mod session;
+mod texts;
 mod token;
 mod turnstile;
 mod verdicts;
@@ -199,8 +201,7 @@ impl Verifier {
         let identity = Arc::new(identity);
 
         if let Some(digest) = digest {
-            let lives_for = self.rules.refused_from(&identity).saturating_since(now);
-            self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);
+            self.verdicts.remember(digest, Arc::clone(&identity), key);
         }
         Ok(identity)
     }

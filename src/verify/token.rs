@@ -1,6 +1,9 @@
 //! A token that nobody has judged yet. `UnverifiedToken::open` is the only way to what it says.
 
-use std::{fmt, sync::OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use memchr::memchr_iter;
@@ -89,7 +92,7 @@ impl<'a> UnverifiedToken<'a> {
         let claims = decode(self.claims, Part::Claims)?;
         let claims = json::parse_object(&claims)
             .map_err(|error| Malformation::Json(Part::Claims, error.into()))?;
-        Ok(SignedClaims::new(claims, key.issuer().clone(), key_id.clone()))
+        Ok(SignedClaims::new(claims, Arc::clone(key.name())))
     }
 
     /// The exact bytes, for a digest of them.

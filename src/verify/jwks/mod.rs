@@ -53,7 +53,7 @@ pub use self::{
     source::{Fetch, FileJwks, FixedJwks, JwksSource},
 };
 pub(super) use self::{
-    key::VerifyingKey,
+    key::{SignedBy, VerifyingKey},
     set::{JwkSet, wire_keys},
 };
 use super::error::{FetchFault, TokenFault, VerifyError};
