@@ -14,6 +14,7 @@
     clippy::as_conversions
 )]
 
+mod base64url;
 mod bindings;
 mod builder;
 mod claim_names;

@@ -13,11 +13,13 @@ use aws_lc_rs::{
     error::Unspecified,
     signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto, errors::ErrorKind};
 use tokio::time::Instant;
 
-use super::super::error::{Malformation, Part, TokenFault};
+use super::super::{
+    base64url,
+    error::{Malformation, Part, TokenFault},
+};
 
 /// The name of a key (`kid`, RFC 7517 §4.5): 1 to 128 letters, digits and `-._~+/=`.
 ///
@@ -148,8 +150,7 @@ fn verify_prepared(
     signing_input: &[u8],
     signature: &str,
 ) -> Result<(), TokenFault> {
-    let signature = BASE64_URL_SAFE_NO_PAD
-        .decode(signature)
+    let signature = base64url::decode(signature)
         .map_err(|_not_shown: base64::DecodeError| Malformation::Base64(Part::Signature))?;
     key.verify_sig(signing_input, &signature)
         .map_err(|_says_nothing: Unspecified| TokenFault::Signature(None))
