@@ -8,7 +8,7 @@ use base64::engine::GeneralPurpose;
 use base64::engine::Simd;
 use base64::{DecodeError, Engine, engine::general_purpose::NO_PAD};
 
-/// By tables it takes ten times as long.
+/// By tables it takes eight times as long.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

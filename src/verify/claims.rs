@@ -68,8 +68,8 @@ impl SignedClaims {
         Subject::new(text).map(Some).ok_or_else(illegal)
     }
 
-    /// What identities keep as it is, in their order. The address is absent, or empty, for managed accounts and where the scope was
-    /// not asked for.
+    /// What identities keep as it is, in their order. The address is absent, or empty, for managed accounts and where the
+    /// scope was not asked for.
     fn texts(&self) -> Result<Texts<4>, TokenFault> {
         let email = self.text("email")?.filter(|address| !address.is_empty());
         let texts = [email, self.text("nonce")?, self.text("c_hash")?, self.text("at_hash")?];

@@ -19,6 +19,7 @@ mod bindings;
 mod builder;
 mod claim_names;
 mod claims;
+mod email;
 mod error;
 pub mod explain;
 mod followed;
@@ -47,14 +48,14 @@ pub(crate) use self::claims::fixtures;
 pub use self::{
     bindings::ExpectedNonce,
     builder::{BuildError, VerifierBuilder},
+    email::Email,
     error::{
         ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Mismatch, Part, TokenFault,
         VerifyError,
     },
     freshness::{ListFault, RefusalList},
     identity::{
-        ClientId, ClientIds, Email, Identity, InvalidClientIds, InvalidSubject, RealUserStatus,
-        Subject,
+        ClientId, ClientIds, Identity, InvalidClientIds, InvalidSubject, RealUserStatus, Subject,
     },
     jwks::{
         CanarySettings, Fetch, FileJwks, FixedJwks, HttpsJwks, InvalidDuration, Issuer,

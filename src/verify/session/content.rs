@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         claim_names,
-        identity::{ClientId, Email, Identity, Rarely, RealUserStatus, Subject},
+        email::Email,
+        identity::{ClientId, Identity, Rarely, RealUserStatus, Subject},
         jwks::{Issuer, KeyId, SignedBy},
         secret::AppleRefreshToken,
         texts::Texts,
