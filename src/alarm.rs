@@ -6,11 +6,13 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::per_core::PerCore;
 
 /// One timer, for one deadline after the other.
 #[derive(Debug)]
@@ -37,20 +39,31 @@ impl Alarm {
     }
 }
 
-/// Alarms that nobody needs now. There are never more than there were at once.
+/// Alarms that nobody needs now.
 #[derive(Debug, Default)]
-pub(crate) struct Alarms(Mutex<Vec<Alarm>>);
+pub(crate) struct Alarms(PerCore<Mutex<Vec<Alarm>>>);
 
 impl Alarms {
     /// An alarm for `deadline`.
     pub(crate) fn take(&self, deadline: Instant) -> Alarm {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = self.mine().pop();
         kept.unwrap_or_else(|| Alarm::at(deadline))
     }
 
     /// Keeps `alarm` for the next one.
     pub(crate) fn give_back(&self, alarm: Alarm) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(alarm);
+        let mut mine = self.mine();
+        // What is taken on one core may come back on another, always.
+        if mine.len() < Self::MOST {
+            mine.push(alarm);
+        }
+    }
+
+    /// As many as are kept for each core.
+    const MOST: usize = 1024;
+
+    fn mine(&self) -> MutexGuard<'_, Vec<Alarm>> {
+        self.0.mine().lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,6 +110,6 @@ mod tests {
         advance(5 * SECOND).await;
         let deadline = Instant::now() + SECOND;
         sleeps_until(&mut alarms.take(deadline), deadline).await;
-        assert!(alarms.0.lock().unwrap().is_empty());
+        assert!(alarms.mine().is_empty());
     }
 }

@@ -50,7 +50,7 @@
 //!
 //! | floor | what is there |
 //! |---|---|
-//! | `alarm`, [`clock`], [`telemetry`] | deadlines that move; time as an argument; every metric, declared once; the log; traces |
+//! | `per_core`, `alarm`, [`clock`], [`telemetry`] | what cores keep apart; deadlines that move; time as an argument; every metric, declared once; the log; traces |
 //! | `peers` | who is at the other end of a connection, and whose word about others is believed |
 //! | `rate` | how often one client may ask |
 //! | `es256` | signing, for those who must be believed elsewhere |
@@ -150,6 +150,7 @@ mod endpoints;
 mod es256;
 mod https;
 mod peers;
+mod per_core;
 mod rate;
 mod server;
 mod store;

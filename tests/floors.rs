@@ -15,6 +15,7 @@ use source::{NamedPath, Piece, Token};
 ///
 /// `telemetry` stands on `clock`, not beside it: the age of the keys is rendered for a moment, which is an argument.
 const FLOORS: &[&str] = &[
+    "per_core",
     "alarm",
     "clock",
     "telemetry",

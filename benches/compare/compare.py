@@ -13,10 +13,14 @@ another. The rounds are interleaved, so that what disturbs one peer disturbs its
 round of each.
 """
 
-import argparse, functools, shutil, sys, time
+import argparse, functools, os, shutil, statistics, sys, time
 from pathlib import Path
 
 import lab
+from paced import CONNECTIONS, load, percentile
+
+# Requests a second, where it is told how long one takes.
+PACE = 500
 
 GOOD = {
     "hot": "one good token, again and again",
@@ -89,6 +93,16 @@ class Table:
             floor = self.cost(first, case)
             cells = [f"{self.cost(peer, case):.1f} µs ({self.cost(peer, case) / floor:.2f} ×)" for peer in others]
             print(f"| {meaning} | {floor:.1f} µs |" + "".join(f" {cell} |" for cell in cells))
+
+
+def slowest(peers, token, options):
+    """The milliseconds within which 99 in 100 requests are answered that come at a steady pace: of each peer, the median."""
+    os.sched_setaffinity(0, {int(lab.LOAD_CORE)})
+    took = {peer.name: [] for peer in peers}
+    for _ in range(options.rounds):
+        for peer in peers:
+            took[peer.name].append(percentile(load(peer.port, [token], PACE, 2 * options.seconds), 0.99))
+    return {name: statistics.median(times) for name, times in took.items()}
 
 
 def start_time(start, token):
@@ -174,6 +188,9 @@ def main():
     last = tables[-1]
     share = last.cost(ours) / last.cost(spread)
     print(f"On two cores, which it shares with the load, it does {2 * share:.2f} × the work of one in the same time.")
+    times = slowest(tables[0].peers, token, options)
+    told = ", ".join(f"{name} {time_taken:.2f} ms" for name, time_taken in times.items())
+    print(f"99 in 100 are answered within, at {PACE} requests a second on {CONNECTIONS} connections: {told}.")
     print(f"From its start to the first verified answer: {start_time(lambda: start('started'), token):.0f} ms.")
     idle, full = memory(start("filled").wait_until_it_answers(200, token))
     print(f"Memory: {idle:.0f} MiB at rest; {full:.0f} MiB after 512 connections, bodies of 1 MiB and 10,000 people.")

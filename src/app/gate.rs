@@ -7,6 +7,7 @@ use crate::{
     authn::{Assertion, Authenticator, IdentityHeaders, SessionCookieName},
     config::{AssertionSettings, Settings, UpstreamEntry},
     endpoints::{Destination, Gate, SESSION_COOKIE},
+    telemetry::RouteLabel,
     upstream::{ForwardingRules, HostForwarding, Upstream},
     verify::Verifier,
 };
@@ -18,22 +19,21 @@ pub(super) fn build_gate(
     upstreams: &[Upstream],
     surroundings: &Surroundings,
 ) -> Gate {
-    let applications: Vec<Destination> = settings
+    let applications: Vec<_> = settings
         .upstreams
         .iter()
         .zip(upstreams)
-        .map(|(entry, upstream)| build_destination(settings, entry, upstream, surroundings))
+        .map(|(entry, upstream)| (upstream, Arc::new(rules_of(settings, entry, surroundings))))
         .collect();
-    let elsewhere =
-        Destination { upstream: None, rules: Arc::new(rules_of_the_doors(settings, surroundings)) };
-    let routes = settings.routes.clone().map(|to| match applications.get(to.upstream) {
-        None => elsewhere.clone(),
-        Some(Destination { upstream, rules }) => {
-            let with_timeouts =
-                |it: &Upstream| it.with_timeouts(to.response_timeout, to.idle_timeout);
-            let upstream = upstream.as_ref().map(with_timeouts);
-            Destination { upstream, rules: Arc::clone(rules) }
-        }
+    let elsewhere = Arc::new(rules_of_the_doors(settings, surroundings));
+    let routes = settings.routes.clone().map(|name, to| {
+        let (upstream, rules) = match applications.get(to.upstream) {
+            None => (None, &elsewhere),
+            Some((upstream, rules)) => {
+                (Some(upstream.with_timeouts(to.response_timeout, to.idle_timeout)), rules)
+            }
+        };
+        Destination { upstream, rules: Arc::clone(rules), label: RouteLabel::new(name) }
     });
     let authenticator = Authenticator::new(verifier.clone(), settings.identity.realm.clone())
         .with_policy(settings.policy.clone());
@@ -44,19 +44,18 @@ pub(super) fn build_gate(
     Gate { authenticator, routes, cors: settings.cors.clone(), browsers }
 }
 
-fn build_destination(
+/// How identities are told to an application of our own.
+fn rules_of(
     settings: &Settings,
     entry: &UpstreamEntry,
-    upstream: &Upstream,
     surroundings: &Surroundings,
-) -> Destination {
-    let rules = ForwardingRules {
+) -> ForwardingRules {
+    ForwardingRules {
         identity_headers: identity_headers(settings, Some(&entry.audience), surroundings),
         credential: entry.credential,
         host: entry.host.clone(),
         via: settings.via.clone(),
-    };
-    Destination { upstream: Some(upstream.clone()), rules: Arc::new(rules) }
+    }
 }
 
 /// How identities are told to a gateway that forwards to an application of its own.

@@ -27,17 +27,17 @@ pub(super) trait Serve<B>: Send + Sync {
 /// It is always ready, as ours are.
 impl<S, B> Serve<B> for S
 where
-    S: Service<
+    S: Send + Sync,
+    for<'a> &'a S: Service<
             Request<Incoming>,
             Response = Response<B>,
             Error = Infallible,
             Future = Answering<B>,
-        > + Clone
-        + Send
-        + Sync,
+        >,
 {
     fn answer(&self, request: Request<Incoming>) -> Answering<B> {
-        self.clone().call(request)
+        let mut service = self;
+        service.call(request)
     }
 }
 

@@ -127,7 +127,7 @@ impl AppleApi {
     ) -> Result<Answer, AppleFault> {
         let started = Instant::now();
         let outcome = self.attempt(operation, client_id, fields, bearer).await;
-        self.0.metrics.apple_request_seconds.observe(started.elapsed().as_secs_f64());
+        self.0.metrics.apple_request_seconds.observe(started.elapsed());
         self.note(operation, client_id, outcome.as_ref().err());
         outcome
     }

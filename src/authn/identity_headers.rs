@@ -66,6 +66,10 @@ impl IdentityHeader {
             Self::Assertion => "x-siwa-assertion",
         }
     }
+
+    fn named(self) -> (HeaderName, Self) {
+        (HeaderName::from_static(self.name()), self)
+    }
 }
 
 /// What becomes of an email address that Apple does not call verified (managed accounts have such).
@@ -94,10 +98,16 @@ impl OwnHeaders {
     }
 }
 
+/// The proof that a request's headers were stripped, which only [`IdentityHeaders::strip`] gives: setting without stripping is
+/// not on offer.
+#[derive(Debug)]
+pub struct Stripped(());
+
 /// Which headers are set, and how.
 #[derive(Clone, Debug)]
 pub struct IdentityHeaders {
-    set: Vec<IdentityHeader>,
+    /// The names that are set, those of the application's own among them.
+    set: Vec<(HeaderName, IdentityHeader)>,
     own: OwnHeaders,
     unverified_email: UnverifiedEmail,
     assertion: Option<Assertion>,
@@ -117,19 +127,27 @@ impl IdentityHeaders {
         unverified_email: UnverifiedEmail,
         metrics: Metrics,
     ) -> Self {
-        let mut set = set.into();
-        if unverified_email == UnverifiedEmail::Forward
-            && !set.contains(&IdentityHeader::EmailVerified)
-        {
-            set.push(IdentityHeader::EmailVerified);
-        }
         let (own, told) = (OwnHeaders::default(), Arc::new(Once::new()));
-        Self { set, own, unverified_email, assertion: None, metrics, told }
+        let set = set.into().into_iter().map(IdentityHeader::named).collect();
+        let mut headers = Self { set, own, unverified_email, assertion: None, metrics, told };
+        if unverified_email == UnverifiedEmail::Forward {
+            headers.add(IdentityHeader::EmailVerified);
+        }
+        headers
+    }
+
+    /// Sets `header` besides, under our own name.
+    fn add(&mut self, header: IdentityHeader) {
+        let named = header.named();
+        if !self.set.contains(&named) {
+            self.set.push(named);
+        }
     }
 
     /// Sets the headers of `own` besides, and strips them like all others.
     #[must_use]
-    pub fn with_own(self, own: OwnHeaders) -> Self {
+    pub fn with_own(mut self, own: OwnHeaders) -> Self {
+        self.set.extend(own.set.iter().cloned());
         Self { own, ..self }
     }
 
@@ -137,19 +155,18 @@ impl IdentityHeaders {
     #[must_use]
     pub fn with_assertion(mut self, assertion: Assertion) -> Self {
         self.assertion = Some(assertion);
-        if !self.set.contains(&IdentityHeader::Assertion) {
-            self.set.push(IdentityHeader::Assertion);
-        }
+        self.add(IdentityHeader::Assertion);
         self
     }
 
     /// Removes every identity header in every spelling that some application might read as one.
-    pub fn strip(&self, headers: &mut HeaderMap) {
+    pub fn strip(&self, headers: &mut HeaderMap) -> Stripped {
         // Hardly any request carries one, so that nothing is allocated until one does.
         while let Some(name) = headers.keys().find(|name| self.is_ours(name)).cloned() {
             self.metrics.spoofed_headers_stripped.inc();
             headers.remove(name);
         }
+        Stripped(())
     }
 
     /// The names of all identity headers in every spelling, where somebody else is to remove them.
@@ -166,12 +183,16 @@ impl IdentityHeaders {
         is_identity_name(name.as_str()) || self.own.has(name.as_str())
     }
 
-    /// Strips, then sets what `identity` says. One act, so that setting without stripping is not on offer.
+    /// Strips, then sets what `identity` says.
     pub fn replace(&self, headers: &mut HeaderMap, identity: &Identity) {
-        self.strip(headers);
-        let ours = self.set.iter().map(|it| (HeaderName::from_static(it.name()), *it));
-        for (name, header) in ours.chain(self.own.set.iter().cloned()) {
-            if let Some(value) = self.value(header, identity) {
+        let stripped = self.strip(headers);
+        self.set(stripped, headers, identity);
+    }
+
+    /// Sets what `identity` says in `headers`, once they have been stripped.
+    pub fn set(&self, _: Stripped, headers: &mut HeaderMap, identity: &Identity) {
+        for (name, header) in &self.set {
+            if let Some(value) = self.value(*header, identity) {
                 headers.insert(name, value);
             }
         }
@@ -206,8 +227,7 @@ impl IdentityHeaders {
     }
 
     fn tells_email(&self) -> bool {
-        let own = self.own.set.iter().map(|(_, header)| header);
-        self.set.iter().chain(own).any(|header| *header == IdentityHeader::Email)
+        self.set.iter().any(|(_, header)| *header == IdentityHeader::Email)
     }
 
     fn may_forward(&self, email: Email<'_>) -> bool {
@@ -237,7 +257,9 @@ const BEGINNINGS: [&str; 2] = ["x-apple-", "x-siwa-"];
 
 fn is_identity_name(name: &str) -> bool {
     let begins = |with: &&str| name.get(..with.len()).is_some_and(|start| reads_as(start, with));
-    BEGINNINGS.iter().any(begins)
+    // Most names differ in the first letter, and each name of each request is looked at.
+    name.starts_with(['x', 'X'])
+        && BEGINNINGS.iter().any(begins)
         && IdentityHeader::ALL.iter().any(|header| reads_as(name, header.name()))
 }
 

@@ -21,7 +21,7 @@ pub use self::{
     body::RejectionBody,
     credential::SessionCookieName,
     email_pattern::{EmailPattern, InvalidEmailPattern},
-    identity_headers::{IdentityHeader, IdentityHeaders, OwnHeaders, UnverifiedEmail},
+    identity_headers::{IdentityHeader, IdentityHeaders, OwnHeaders, Stripped, UnverifiedEmail},
     layer::{OptionalIdentity, OptionalIdentityLayer, RequireIdentity, RequireIdentityLayer},
     policy::{EmailRule, Members, Policy, PolicyFault, PolicyRules, PrivateRelay},
     rejection::{Dialect, Realm, Rejection, SignInFault},

@@ -21,9 +21,9 @@ use crate::{
 /// A request that is being answered. If it is dropped before it ended, its client has hung up.
 pub(super) struct Exchange {
     metrics: Metrics,
-    door: &'static str,
+    /// What it is counted under: as one whose client has hung up, until it has ended otherwise.
+    labels: RequestLabels,
     method: Method,
-    route: RouteLabel,
     arrival: Arrival,
     since: Instant,
     seen: Seen,
@@ -90,7 +90,9 @@ impl Exchange {
         mut arrival: Arrival,
     ) -> Self {
         metrics.requests_in_flight.inc();
-        let (metrics, since, route) = (metrics.clone(), Instant::now(), RouteLabel::none());
+        let (metrics, since) = (metrics.clone(), Instant::now());
+        let Ending { outcome, fault, .. } = Ending::hang_up();
+        let labels = RequestLabels { door, route: RouteLabel::none(), outcome, fault };
         let span = spans::request(&Beginning {
             door,
             method: known(&method),
@@ -102,9 +104,8 @@ impl Exchange {
         let (seen, for_browser) = (Seen::default(), ForBrowser::default());
         Self {
             metrics,
-            door,
+            labels,
             method,
-            route,
             arrival,
             since,
             seen,
@@ -116,7 +117,7 @@ impl Exchange {
     }
 
     pub(super) fn takes(&mut self, route: RouteLabel) {
-        self.route = route;
+        self.labels.route = route;
     }
 
     /// What goes on while this runs is a part of it.
@@ -200,11 +201,11 @@ impl Exchange {
         self.is_told = true;
         let Ending { outcome, fault, .. } = *ending;
         let elapsed = self.since.elapsed();
-        let labels = RequestLabels { door: self.door, route: self.route.clone(), outcome, fault };
-        self.metrics.requests.get_or_create(&labels).inc();
-        self.metrics.request_seconds.observe(elapsed.as_secs_f64());
+        (self.labels.outcome, self.labels.fault) = (outcome, fault);
+        self.metrics.request_ended(&self.labels);
+        self.metrics.request_seconds.observe(elapsed);
         let status = ending.status.map(|status| status.as_u16());
-        spans::end(&self.span, self.route.as_str(), status, (outcome, fault));
+        spans::end(&self.span, self.labels.route.as_str(), status, (outcome, fault));
         self.log(ending, elapsed);
     }
 
@@ -217,9 +218,9 @@ impl Exchange {
             target: ACCESS,
             request_id = self.arrival.id().as_str(),
             trace_id = self.arrival.trace().map(|trace| trace.trace_id()),
-            door = self.door,
+            door = self.labels.door,
             method = known(&self.method),
-            route = self.route.as_str(),
+            route = self.labels.route.as_str(),
             status = status.map(|status| status.as_u16()),
             outcome,
             fault,

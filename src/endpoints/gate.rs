@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     authn::{Authenticator, Policy, Realm, Rejection, Standing},
-    telemetry::RouteLabel,
     upstream::CredentialForwarding,
     verify::{Email, Identity},
 };
@@ -77,7 +76,7 @@ impl Gate {
         exchange: &mut Exchange,
     ) -> Result<Passage<'_>, Rejection> {
         let route = self.routes.find(original.method(), original.host(), original.path())?;
-        exchange.takes(RouteLabel::new(&route.name));
+        exchange.takes(route.destination.label.clone());
         // Where nobody's credential is asked for, there is nothing to let a preflight past.
         let is_let_past =
             route.access != Access::Public && self.cors.lets_through(original.method(), headers);

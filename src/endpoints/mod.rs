@@ -170,7 +170,7 @@ impl Router {
         }
         match self.ext_authz.find(path) {
             Some(form) => self.ext_authz.answer(form, request),
-            None => self.proxy.clone().call(request),
+            None => self.proxy.answer(request),
         }
     }
 

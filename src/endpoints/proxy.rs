@@ -1,11 +1,8 @@
 //! The main door: decide → [`UpstreamRequest`] → stream back.
 
 use std::{
-    convert::Infallible,
-    future::Future,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Once},
-    task::{Context, Poll},
 };
 
 use http::{
@@ -13,10 +10,10 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, ORIGIN},
 };
 use hyper::body::Incoming;
-use tower::Service;
 use tracing::{Instrument, debug, warn};
 
 use super::{
+    Answering,
     cors::keep_to_the_method,
     exchange::Exchange,
     gate::{Admitted, Gate, Passage},
@@ -25,7 +22,7 @@ use super::{
 use crate::{
     authn::{Dialect, Rejection, RejectionBody},
     peers::Peers,
-    telemetry::{Metrics, causes, traces::spans},
+    telemetry::{Metrics, RouteLabel, causes, traces::spans},
     upstream::{
         Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
         Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, check_shape,
@@ -44,6 +41,8 @@ pub(crate) struct Destination {
     pub(crate) upstream: Option<Upstream>,
     /// How it is told.
     pub(crate) rules: Arc<ForwardingRules>,
+    /// What the log and the metrics call the route that leads there.
+    pub(crate) label: RouteLabel,
 }
 
 /// Lets requests through to the application that may pass on their route.
@@ -79,7 +78,15 @@ impl Proxy {
         self.0.refuse(rejection, &Asker::of(request), self.0.begin(request))
     }
 
-    async fn answer(self, request: Box<Request<Incoming>>) -> Response<ProxyBody> {
+    /// The answer to `request`.
+    pub(super) fn answer(&self, request: Request<Incoming>) -> Answering {
+        let proxy = self.clone();
+        // A future has room for what it is given at each depth: for this a pointer will do.
+        let request = Box::new(request);
+        Box::pin(async move { Ok(proxy.answered(request).await) })
+    }
+
+    async fn answered(self, request: Box<Request<Incoming>>) -> Response<ProxyBody> {
         let parts = &*self.0;
         let asker = Asker::of(&request);
         let mut exchange = parts.begin(&request);
@@ -132,7 +139,7 @@ impl ProxyParts {
             let original = OriginalRequest::at_hand(&request)?;
             self.gate.decide(&original, request.headers(), exchange).await?
         };
-        let Passage { admitted, destination: Destination { upstream, rules } } = passage;
+        let Passage { admitted, destination: Destination { upstream, rules, .. } } = passage;
         let upstream = upstream.as_ref().ok_or(Rejection::NotFound)?;
         self.check_announced_length(request.headers())?;
         if matches!(admitted, Admitted::AsPreflight) {
@@ -227,21 +234,4 @@ fn blame(error: UpstreamError) -> Rejection {
         Fault::Caller | Fault::Apple | Fault::Us => debug!(cause, "the exchange was broken off"),
     }
     rejection
-}
-
-impl Service<Request<Incoming>> for Proxy {
-    type Response = Response<ProxyBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let proxy = self.clone();
-        // A future has room for what it is given at each depth: for this a pointer will do.
-        let request = Box::new(request);
-        Box::pin(async move { Ok(proxy.answer(request).await) })
-    }
 }

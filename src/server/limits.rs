@@ -119,7 +119,6 @@ impl Drop for Place {
 }
 
 /// A service behind [`Limits`].
-#[derive(Clone)]
 pub(crate) struct Limited<S, R> {
     service: S,
     limits: Limits,
@@ -132,10 +131,11 @@ impl<S, R> fmt::Debug for Limited<S, R> {
     }
 }
 
-impl<S, R, B> Service<Request<Incoming>> for Limited<S, R>
+/// For a reference, so that a request takes no copy of the limits.
+impl<S, R, B> Service<Request<Incoming>> for &Limited<S, R>
 where
     S: HttpService<B>,
-    R: Fn(Limit, &Request<Incoming>) -> Response<B> + Clone + Send + 'static,
+    R: Fn(Limit, &Request<Incoming>) -> Response<B>,
     B: Send + 'static,
 {
     type Response = Response<LimitedBody<B>>;
@@ -146,11 +146,11 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// The service is a clone of one's own, and always ready.
+    /// The service is always ready.
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         match self.limits.admit(&request) {
             Ok(place) => {
-                let answering = self.service.call(request);
+                let answering = self.service.clone().call(request);
                 Box::pin(async { Ok(kept(answering.await?, Some(place))) })
             }
             Err(limit) => Box::pin(future::ready(Ok(kept((self.refuse)(limit, &request), None)))),

@@ -3,10 +3,12 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+
+use super::apart::Counter;
 
 /// How one request ended: the labels of `siwa_requests_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -23,15 +25,30 @@ pub struct RequestLabels {
     pub fault: &'static str,
 }
 
+impl RequestLabels {
+    /// Whether it ended as nearly all do: forwarded by the proxy.
+    pub(super) fn is_of_most(&self) -> bool {
+        (self.door, self.outcome, self.fault) == ("proxy", "forwarded", "none")
+    }
+}
+
 /// The name of a route, as a label: one of those that are configured, so that there are no more than those.
 #[derive(Clone, Debug)]
-pub struct RouteLabel(Option<Arc<str>>);
+pub struct RouteLabel(Option<Arc<NamedRoute>>);
+
+#[derive(Debug)]
+struct NamedRoute {
+    name: Arc<str>,
+    /// The count of the requests that are forwarded, which is looked up once: nearly all are.
+    forwarded: OnceLock<Counter>,
+}
 
 impl RouteLabel {
     /// The route called `name`.
     #[must_use]
     pub fn new(name: &Arc<str>) -> Self {
-        Self(Some(Arc::clone(name)))
+        let (name, forwarded) = (Arc::clone(name), OnceLock::new());
+        Self(Some(Arc::new(NamedRoute { name, forwarded })))
     }
 
     /// No route.
@@ -43,7 +60,12 @@ impl RouteLabel {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.as_deref().unwrap_or("none")
+        self.0.as_ref().map_or("none", |route| &route.name)
+    }
+
+    /// Where its forwarded requests are counted, if it is a route. A label belongs to one server, and so does the count.
+    pub(super) fn forwarded(&self) -> Option<&OnceLock<Counter>> {
+        self.0.as_ref().map(|route| &route.forwarded)
     }
 }
 

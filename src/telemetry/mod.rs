@@ -15,10 +15,11 @@ use std::{
 
 use prometheus_client::{
     encoding::text,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
 
+mod apart;
 mod by_status;
 mod labels;
 mod log;
@@ -30,6 +31,7 @@ pub(crate) mod traces;
 pub(crate) use self::log::ACCESS;
 use self::process::Process;
 pub use self::{
+    apart::{Count, Counter, Present, Timing},
     by_status::ByStatus,
     labels::{
         AppleClientLabels, AppleRequestLabels, BrokenResponseLabels, BuildLabels,
@@ -94,6 +96,14 @@ impl Metrics {
     /// Counts a token that is judged now.
     pub fn verdict_miss(&self) {
         self.0.verdict_misses.get_or_init(|| self.verdicts_of("miss")).inc();
+    }
+
+    /// Counts a request that has ended.
+    pub fn request_ended(&self, labels: &RequestLabels) {
+        match labels.route.forwarded().filter(|_| labels.is_of_most()) {
+            Some(count) => count.get_or_init(|| self.requests.get_or_create_owned(labels)).inc(),
+            None => self.requests.get_or_create(labels).inc(),
+        };
     }
 
     fn verdicts_of(&self, cache: &'static str) -> Counter {
@@ -179,6 +189,20 @@ mod tests {
         assert!(page(50).contains("siwa_jwks_age_seconds -1"));
         metrics.jwks_fetched(UnixTime::from_secs(100));
         assert!(page(160).contains("siwa_jwks_age_seconds 60"));
+    }
+
+    #[test]
+    fn a_request_counts_once_whether_it_ended_as_most_do_or_otherwise() {
+        let (metrics, route) = (Metrics::new(), RouteLabel::new(&Arc::from("api")));
+        let labels =
+            |door, outcome| RequestLabels { door, route: route.clone(), outcome, fault: "none" };
+        for (door, outcome, times) in
+            [("proxy", "forwarded", 3), ("proxy", "allowed", 2), ("userinfo", "forwarded", 1)]
+        {
+            let labels = labels(door, outcome);
+            (0..times).for_each(|_| metrics.request_ended(&labels));
+            assert_eq!(metrics.requests.get_or_create(&labels).get(), times);
+        }
     }
 
     #[test]

@@ -1,17 +1,12 @@
 //! Every metric, declared once: what stands above it explains it to whoever reads the code, and to whoever scrapes it.
 
 use prometheus_client::{
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-    },
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::exponential_buckets},
     registry::{Metric, Registry, Unit},
 };
 
 use super::{
-    ByStatus,
+    ByStatus, Timing, apart,
     labels::{
         AppleClientLabels, AppleRequestLabels, BrokenResponseLabels, CertificateLabels,
         DeliveryLabels, DriftCheckLabels, DriftLabels, EvictionLabels, FetchLabels,
@@ -46,11 +41,11 @@ macro_rules! metrics {
 
 metrics! {
     /// Requests answered, by door, route, outcome and whose fault a rejection was.
-    pub requests: Family<RequestLabels, Counter> = add("requests");
+    pub requests: Family<RequestLabels, apart::Counter> = add("requests");
     /// Seconds from a request's head to its response's head.
-    pub request_seconds: Histogram = timing("request_duration", (0.000_1, 14));
+    pub request_seconds: Timing = timing("request_duration", (0.000_1, 14));
     /// Requests being worked on now.
-    pub requests_in_flight: Gauge = add("requests_in_flight");
+    pub requests_in_flight: apart::Present = add("requests_in_flight");
     /// Connections open now on the public listener.
     pub connections: Gauge = add("connections");
     /// Failures to accept a connection that were ours, such as no file descriptor left.
@@ -72,7 +67,7 @@ metrics! {
     /// Identity headers that clients sent and that were removed.
     pub spoofed_headers_stripped: Counter = add("spoofed_headers_stripped");
     /// Seconds that connecting to the application took, name lookup and TLS included.
-    pub upstream_connect_seconds: Histogram = timing("upstream_connect_duration", (0.000_1, 14));
+    pub upstream_connect_seconds: Timing = timing("upstream_connect_duration", (0.000_1, 14));
     /// Seconds from a rebuilt request to the head of the application's response, by class of status.
     pub upstream_first_byte_seconds: ByStatus = timing_by_status("upstream_first_byte_duration", UPSTREAM);
     /// Seconds from a rebuilt request to the end of the application's response, by class of status.
@@ -84,13 +79,13 @@ metrics! {
     /// Upgraded streams (WebSocket) open now.
     pub upgraded_streams: Gauge = add("upgraded_streams");
     /// Tokens looked at, by verdict-cache outcome.
-    pub verdicts: Family<VerdictLabels, Counter> = add("verdicts");
+    pub verdicts: Family<VerdictLabels, apart::Counter> = add("verdicts");
     /// Verdicts that are remembered now.
     pub verdict_cache_entries: Gauge = add("verdict_cache_entries");
     /// Verdicts that are no longer remembered, by cause.
     pub verdict_cache_evictions: Family<EvictionLabels, Counter> = add("verdict_cache_evictions");
     /// Seconds that judging a token took which the verdict cache did not hold, a wait for keys included.
-    pub verify_seconds: Histogram = timing("verify_duration", (0.000_01, 14));
+    pub verify_seconds: Timing = timing("verify_duration", (0.000_01, 14));
     /// Tokens refused because no source of keys knows their key id.
     pub unknown_key_ids: Counter = add("unknown_key_ids");
     /// Attempts to fetch the key set, by result.
@@ -110,7 +105,7 @@ metrics! {
     /// Requests to Apple in an app's name, by what was asked and what came of it.
     pub apple_requests: Family<AppleRequestLabels, Counter> = add("apple_requests");
     /// Seconds that Apple took to answer a request in an app's name, whatever it answered.
-    pub apple_request_seconds: Histogram = timing("apple_request_duration", (0.001, 13));
+    pub apple_request_seconds: Timing = timing("apple_request_duration", (0.001, 13));
     /// 1 while Apple does not know an app by the team key: its id, the key or our clock is wrong.
     pub apple_client_refused: Family<AppleClientLabels, Gauge> = add("apple_client_refused");
     /// 1 while the store fails to do what it is asked.
@@ -151,10 +146,10 @@ metrics! {
 type Buckets = (f64, u16);
 
 /// From a millisecond to a minute.
-const UPSTREAM: fn() -> Histogram = || histogram((0.001, 13));
+const UPSTREAM: fn() -> Timing = || times((0.001, 13));
 
-fn histogram((first, buckets): Buckets) -> Histogram {
-    Histogram::new(exponential_buckets(first, 2.5, buckets))
+fn times((first, buckets): Buckets) -> Timing {
+    Timing::new(exponential_buckets(first, 2.5, buckets))
 }
 
 /// A comment as the sentence that it is, without its full stop, which the registry puts there.
@@ -178,20 +173,15 @@ fn seconds<M: Metric + Clone + Default>(to: &mut Registry, name: &str, help: &st
 }
 
 /// Registers a histogram of seconds as `siwa_NAME_seconds`.
-fn timing(to: &mut Registry, name: &str, help: &str, buckets: Buckets) -> Histogram {
-    let metric = histogram(buckets);
+fn timing(to: &mut Registry, name: &str, help: &str, buckets: Buckets) -> Timing {
+    let metric = times(buckets);
     to.register_with_unit(name, help, Unit::Seconds, metric.clone());
     metric
 }
 
 /// Registers a histogram of seconds for each class of status as `siwa_NAME_seconds`.
-fn timing_by_status(
-    to: &mut Registry,
-    name: &str,
-    help: &str,
-    histogram: fn() -> Histogram,
-) -> ByStatus {
-    let family = Family::new_with_constructor(histogram);
+fn timing_by_status(to: &mut Registry, name: &str, help: &str, times: fn() -> Timing) -> ByStatus {
+    let family = Family::new_with_constructor(times);
     to.register_with_unit(name, help, Unit::Seconds, family.clone());
     ByStatus::of(family)
 }

@@ -30,7 +30,7 @@ impl Exchanged {
     /// The head of the response is here: `status`.
     pub(super) fn answered(self, status: StatusCode) -> Account {
         let first_byte = self.started.elapsed();
-        self.metrics.upstream_first_byte_seconds.observe(status, first_byte.as_secs_f64());
+        self.metrics.upstream_first_byte_seconds.observe(status, first_byte);
         Account { exchange: self, status, first_byte }
     }
 }
@@ -78,7 +78,6 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let Exchanged { started, metrics, .. } = &self.exchange;
-        let seconds = started.elapsed().as_secs_f64();
-        metrics.upstream_total_seconds.observe(self.status, seconds);
+        metrics.upstream_total_seconds.observe(self.status, started.elapsed());
     }
 }

@@ -26,7 +26,11 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Removes what every line of `Connection` names, and what always concerns one connection only. `TE: trailers` stays: it
 /// is a promise about trailers, which we forward.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if !headers.keys().any(is_hop_by_hop) {
+    let mut found = headers.keys().filter(|name| is_hop_by_hop(name));
+    let Some(first) = found.next() else { return };
+    // Most answers have this one, and nothing in it that does not go anyway.
+    if *first == CONNECTION && found.next().is_none() && names_nothing(headers) {
+        headers.remove(CONNECTION);
         return;
     }
     let takes_trailers = headers.get_all(TE).iter().any(names_trailers);
@@ -41,12 +45,22 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether `Connection` is one word in one line that [`is_common`].
+fn names_nothing(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(CONNECTION).iter();
+    lines.next().is_some_and(|line| is_common(line.as_bytes())) && lines.next().is_none()
+}
+
+/// Whether `name` is one of the two words that nearly every `Connection` line consists of: they name nothing, or what goes
+/// anyway.
+fn is_common(name: &[u8]) -> bool {
+    matches!(name, b"close" | b"keep-alive")
+}
+
 /// What the lines of `Connection` name. Byte by byte: a line that is no text still names what it names.
 fn nominated_in(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(CONNECTION).iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    // The two words that nearly every line consists of name nothing, or what goes anyway.
-    let is_common = |name: &&[u8]| matches!(*name, b"close" | b"keep-alive");
     let names = names.map(<[u8]>::trim_ascii).filter(|name| !is_common(name));
     names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }

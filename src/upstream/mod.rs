@@ -17,6 +17,7 @@ mod fixtures;
 mod frames;
 mod hop_by_hop;
 mod host;
+mod idle;
 mod line;
 mod pool;
 mod request;

@@ -16,7 +16,7 @@
 //! told 502, and knows best. That is what `pool_idle_timeout` is for, which should be shorter than the application's own.
 
 use std::{
-    fmt, mem,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -39,6 +39,7 @@ use tokio::{
 use super::{
     body::{Activity, StreamedBody},
     connect::{ConnectError, Connector, Link, Wire},
+    idle::IdleLines,
     line::{Driver, Lease, Line, note_end},
     tasks::Tasks,
     url::HttpVersion,
@@ -90,7 +91,11 @@ const HTTP1_BUFFER: usize = 64 * 1024;
 pub(super) struct Pool {
     connector: Connector,
     settings: PoolSettings,
-    kept: Mutex<Kept>,
+    /// Of HTTP/1.1.
+    idle: IdleLines,
+    /// Of HTTP/2.
+    shared: Mutex<Option<Shared>>,
+    reaping: AtomicBool,
     /// One at a time while a connection may turn out to be one that all can share.
     dialling: Semaphore,
     shares: AtomicBool,
@@ -98,44 +103,9 @@ pub(super) struct Pool {
     metrics: Metrics,
 }
 
-#[derive(Default)]
-struct Kept {
-    /// There are never more than there were requests at once within one idle timeout.
-    idle: Vec<Idle>,
-    shared: Option<Shared>,
-    reaping: bool,
-}
-
-struct Idle {
-    line: Line,
-    since: Instant,
-}
-
 struct Shared {
     sender: http2::SendRequest<StreamedBody>,
     last_used: Instant,
-}
-
-impl Kept {
-    /// A connection whose last exchange is over. Those that are over themselves are left out.
-    fn take_idle(&mut self, idle_timeout: Duration, now: Instant) -> Option<Line> {
-        // The one used last is the one most likely still open.
-        let mut at = self.idle.len();
-        while let Some(last) = at.checked_sub(1) {
-            at = last;
-            let Idle { line, since } = &self.idle[at];
-            let is_over = line.is_closed() || now.saturating_duration_since(*since) >= idle_timeout;
-            // Until the end of the response (or of an upload that was answered early) has been seen, it is not ready.
-            if !is_over && !line.is_ready() {
-                continue;
-            }
-            let Idle { line, .. } = self.idle.remove(at);
-            if !is_over {
-                return Some(line);
-            }
-        }
-        None
-    }
 }
 
 /// A connection that a request may be sent on.
@@ -152,8 +122,17 @@ impl Pool {
         metrics: Metrics,
     ) -> Arc<Self> {
         let shares = AtomicBool::new(connector.may_speak_http2());
-        let (kept, dialling) = (Mutex::default(), Semaphore::new(1));
-        Arc::new(Self { connector, settings, kept, dialling, shares, tasks, metrics })
+        Arc::new(Self {
+            connector,
+            idle: IdleLines::new(settings.idle_timeout),
+            settings,
+            shared: Mutex::default(),
+            reaping: AtomicBool::new(false),
+            dialling: Semaphore::new(1),
+            shares,
+            tasks,
+            metrics,
+        })
     }
 
     pub(super) const fn connector(&self) -> &Connector {
@@ -162,29 +141,31 @@ impl Pool {
 
     /// A connection that is kept and, as far as can be told from here at `now`, open.
     pub(super) fn kept(&self, now: Instant) -> Option<Connection> {
-        loop {
-            let mut kept = self.lock();
-            if let Some(shared) = &mut kept.shared {
-                if shared.sender.is_ready() {
-                    shared.last_used = now;
-                    return Some(Connection::Http2(shared.sender.clone()));
-                }
-                kept.shared = None;
-            }
-            let line = kept.take_idle(self.settings.idle_timeout, now)?;
-            // Nobody else has to wait for the kernel's word.
-            drop(kept);
-            if line.is_open_and_silent() {
-                return Some(Connection::Http1(line));
-            }
+        if let Some(sender) = self.shared(now) {
+            return Some(Connection::Http2(sender));
         }
+        self.idle.take(now).map(Connection::Http1)
+    }
+
+    fn shared(&self, now: Instant) -> Option<http2::SendRequest<StreamedBody>> {
+        // Nobody asks for a lock that all cores share where nothing is.
+        if !self.shares.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut kept = self.lock_shared();
+        let shared = kept.as_mut()?;
+        if shared.sender.is_ready() {
+            shared.last_used = now;
+            return Some(shared.sender.clone());
+        }
+        *kept = None;
+        None
     }
 
     /// Keeps `line` for the next request.
     pub(super) fn keep(self: &Arc<Self>, line: Line) {
-        let mut kept = self.lock();
-        kept.idle.push(Idle { line, since: Instant::now() });
-        self.start_reaping(kept);
+        self.idle.keep(line);
+        self.start_reaping();
     }
 
     /// Runs what nobody waits for, for as long as there is a client.
@@ -211,7 +192,7 @@ impl Pool {
     ) -> Result<http1::SendRequest<StreamedBody>, ConnectError> {
         let started = Instant::now();
         let link = self.connector.connect_http1().await?;
-        self.metrics.upstream_connect_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics.upstream_connect_seconds.observe(started.elapsed());
         let (sender, connection) = self.begin_http1(link.wire).await?;
         let connection = connection.with_upgrades();
         self.tasks.spawn(async move { note_end(connection.await) });
@@ -221,7 +202,7 @@ impl Pool {
     async fn dial(self: &Arc<Self>) -> Result<Connection, ConnectError> {
         let started = Instant::now();
         let link = self.connector.connect().await?;
-        self.metrics.upstream_connect_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics.upstream_connect_seconds.observe(started.elapsed());
         match link.version {
             HttpVersion::Http1 => {
                 self.shares.store(false, Ordering::Relaxed);
@@ -232,9 +213,8 @@ impl Pool {
                 self.shares.store(true, Ordering::Relaxed);
                 let sender = self.begin_http2(link).await?;
                 let last_used = Instant::now();
-                let mut kept = self.lock();
-                kept.shared = Some(Shared { sender: sender.clone(), last_used });
-                self.start_reaping(kept);
+                *self.lock_shared() = Some(Shared { sender: sender.clone(), last_used });
+                self.start_reaping();
                 Ok(Connection::Http2(sender))
             }
         }
@@ -270,11 +250,12 @@ impl Pool {
     }
 
     /// Closes what nobody has used for too long, until there is nothing left to close.
-    fn start_reaping(self: &Arc<Self>, mut kept: MutexGuard<'_, Kept>) {
-        if mem::replace(&mut kept.reaping, true) {
+    fn start_reaping(self: &Arc<Self>) {
+        // Nearly always somebody does so already. What was just kept was kept under a lock that the reaper takes after saying
+        // that it may stop: whoever came too late for it hears that here.
+        if self.reaping.load(Ordering::Relaxed) || self.reaping.swap(true, Ordering::Relaxed) {
             return;
         }
-        drop(kept);
         let (pool, idle_timeout) = (Arc::downgrade(self), self.settings.idle_timeout);
         self.tasks.spawn(async move {
             loop {
@@ -286,26 +267,25 @@ impl Pool {
         });
     }
 
-    /// Whether there is anything left.
+    /// Whether there is anything left, and nobody else to come back for it.
     fn reap(&self) -> bool {
-        let mut kept = self.lock();
-        // A connection that nobody uses is polled by nobody, so that only the kernel knows of its end.
-        kept.idle.retain(|Idle { line, since }| {
-            since.elapsed() < self.settings.idle_timeout
-                && !line.is_closed()
-                && (!line.is_ready() || line.is_open_and_silent())
-        });
-        kept.shared = kept
-            .shared
-            .take()
-            .filter(|shared| shared.last_used.elapsed() < H2_IDLE && !shared.sender.is_closed());
-        kept.reaping = !kept.idle.is_empty() || kept.shared.is_some();
-        kept.reaping
+        self.reaping.store(false, Ordering::Relaxed);
+        let is_something_left = self.idle.reap() | self.reap_shared();
+        is_something_left && !self.reaping.swap(true, Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        // Nothing panics while it holds the lock, and a list of connections is whole at every moment.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reap_shared(&self) -> bool {
+        let mut kept = self.lock_shared();
+        let is_over = |it: &Shared| it.last_used.elapsed() >= H2_IDLE || it.sender.is_closed();
+        if kept.as_ref().is_some_and(is_over) {
+            *kept = None;
+        }
+        kept.is_some()
+    }
+
+    fn lock_shared(&self) -> MutexGuard<'_, Option<Shared>> {
+        // Nothing panics while it holds the lock, and a connection is there or not at every moment.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

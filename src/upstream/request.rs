@@ -18,7 +18,7 @@ use super::{
     host::host_of,
 };
 use crate::{
-    authn::{IdentityHeaders, Rejection, reads_as},
+    authn::{IdentityHeaders, Rejection, Stripped, reads_as},
     verify::Identity,
 };
 
@@ -108,8 +108,8 @@ impl<B> UpstreamRequest<B> {
         arrival: &Arrival,
         rules: &ForwardingRules,
     ) -> Result<Self, Rejection> {
-        let mut rebuilt = Self::rebuild(request, arrival, rules, rules.credential)?;
-        rules.identity_headers.replace(rebuilt.request.headers_mut(), identity);
+        let (mut rebuilt, stripped) = Self::rebuild(request, arrival, rules, rules.credential)?;
+        rules.identity_headers.set(stripped, rebuilt.request.headers_mut(), identity);
         Ok(rebuilt)
     }
 
@@ -121,7 +121,7 @@ impl<B> UpstreamRequest<B> {
         rules: &ForwardingRules,
         credential: CredentialForwarding,
     ) -> Result<Self, Rejection> {
-        Self::rebuild(request, arrival, rules, credential)
+        Self::rebuild(request, arrival, rules, credential).map(|(rebuilt, _)| rebuilt)
     }
 
     /// All that is done to every request, whoever sends it. The order of the steps is the security.
@@ -130,7 +130,7 @@ impl<B> UpstreamRequest<B> {
         arrival: &Arrival,
         rules: &ForwardingRules,
         credential: CredentialForwarding,
-    ) -> Result<Self, Rejection> {
+    ) -> Result<(Self, Stripped), Rejection> {
         // The answer to "which host?" must not depend on headers that a `Connection` line may name, so it is read first.
         let host = host_of(request.uri(), request.headers())?;
         let path = path_of(request.method(), request.uri())?;
@@ -147,7 +147,7 @@ impl<B> UpstreamRequest<B> {
             undo_the_last_hop(headers, rules.credential);
         }
         let names = headers.keys_len();
-        rules.identity_headers.strip(headers);
+        let stripped = rules.identity_headers.strip(headers);
         let nobody_poses = headers.keys_len() == names && !arrival.is_disputed_by(headers);
         arrival.tell(headers, &host);
         say_we_were_here(headers, version, rules.via.as_ref());
@@ -156,7 +156,7 @@ impl<B> UpstreamRequest<B> {
         *request.uri_mut() = Uri::from(path);
         *request.version_mut() = Version::HTTP_11;
         keep_spelling_alone(request.extensions_mut(), nobody_poses);
-        Ok(Self { request })
+        Ok((Self { request }, stripped))
     }
 
     /// The request as it is sent to the application.

@@ -17,15 +17,15 @@ use super::{
     printable::Printable,
 };
 
-/// Text in the shape of a JWS in compact serialisation (RFC 7515 §3.1): three non-empty parts of base64url characters.
+/// Text in the shape of a JWS in compact serialisation (RFC 7515 §3.1): three non-empty parts.
 ///
 /// It has no accessor for claims, and does not print what it holds.
 pub struct UnverifiedToken<'a> {
-    text: &'a str,
-    signing_input: &'a str,
-    header: &'a str,
-    claims: &'a str,
-    signature: &'a str,
+    text: &'a [u8],
+    signing_input: &'a [u8],
+    header: &'a [u8],
+    claims: &'a [u8],
+    signature: &'a [u8],
     decoded_header: OnceLock<JoseHeader>,
 }
 
@@ -39,16 +39,24 @@ impl<'a> UnverifiedToken<'a> {
     ///
     /// [`TokenFault::Oversized`] and [`TokenFault::Malformed`].
     pub fn parse(text: &'a str) -> Result<Self, TokenFault> {
-        if text.len() > Self::MAX_BYTES {
-            return Err(TokenFault::Oversized { bytes: text.len(), limit: Self::MAX_BYTES });
-        }
-        // Each byte is looked at whatever the others were: without a way out of the loop, many are looked at at once.
-        if text.bytes().fold(0, |strange, byte| strange | u8::from(!has_place(byte))) != 0 {
-            return Err(Malformation::Character.into());
-        }
-        let mut dots = memchr_iter(b'.', text.as_bytes());
+        check_size(text.as_bytes())?;
+        check_characters(text.as_bytes())?;
+        Self::outline(text.as_bytes())
+    }
+
+    /// Takes `text` for a token if it has the size of one, and three parts. Whether its characters are a token's is asked
+    /// before it is judged ([`check_characters`](Self::check_characters)): one whose verdict is remembered is what it was then.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`parse`](Self::parse).
+    pub(crate) fn outline(text: &'a [u8]) -> Result<Self, TokenFault> {
+        check_size(text)?;
+        let mut dots = memchr_iter(b'.', text);
         let (Some(first), Some(last), None) = (dots.next(), dots.next(), dots.next()) else {
-            return Err(Malformation::Parts(text.split('.').count()).into());
+            return Err(
+                Malformation::Parts(memchr_iter(b'.', text).count().saturating_add(1)).into()
+            );
         };
         let (signing_input, signature) = around(text, last);
         let (header, claims) = around(signing_input, first);
@@ -62,6 +70,11 @@ impl<'a> UnverifiedToken<'a> {
         };
         token.check_no_part_is_empty()?;
         Ok(token)
+    }
+
+    /// Checks that it consists of characters that a token can have.
+    pub(super) fn check_characters(&self) -> Result<(), Malformation> {
+        check_characters(self.text)
     }
 
     fn check_no_part_is_empty(&self) -> Result<(), Malformation> {
@@ -88,7 +101,9 @@ impl<'a> UnverifiedToken<'a> {
         if key_id != key.key_id() {
             return Err(TokenFault::UnknownKey { key_id: key_id.clone() });
         }
-        key.verify(self.signing_input.as_bytes(), self.signature)?;
+        let signature = std::str::from_utf8(self.signature);
+        let signature = signature.map_err(|_no_text| Malformation::Base64(Part::Signature))?;
+        key.verify(self.signing_input, signature)?;
         let claims = decode(self.claims, Part::Claims)?;
         let claims = json::parse_object(&claims)
             .map_err(|error| Malformation::Json(Part::Claims, error.into()))?;
@@ -96,8 +111,8 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     /// The exact bytes, for a digest of them.
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        self.text.as_bytes()
+    pub(super) const fn as_bytes(&self) -> &[u8] {
+        self.text
     }
 
     fn decoded_header(&self) -> Result<&JoseHeader, TokenFault> {
@@ -115,6 +130,14 @@ impl fmt::Debug for UnverifiedToken<'_> {
     }
 }
 
+fn check_characters(text: &[u8]) -> Result<(), Malformation> {
+    // Each byte is looked at whatever the others were: without a way out of the loop, many are looked at at once.
+    match text.iter().fold(0, |strange, byte| strange | u8::from(!has_place(*byte))) {
+        0 => Ok(()),
+        _ => Err(Malformation::Character),
+    }
+}
+
 /// Whether `byte` is one of base64url's characters (RFC 4648 §5), or the dot between two parts. Letters of both cases differ in
 /// one bit, and `-` and `.` are neighbours: with fewer comparisons more bytes are compared at once.
 const fn has_place(byte: u8) -> bool {
@@ -124,13 +147,21 @@ const fn has_place(byte: u8) -> bool {
         || byte == b'_'
 }
 
+fn check_size(text: &[u8]) -> Result<(), TokenFault> {
+    const LIMIT: usize = UnverifiedToken::MAX_BYTES;
+    match text.len() {
+        ..=LIMIT => Ok(()),
+        bytes => Err(TokenFault::Oversized { bytes, limit: LIMIT }),
+    }
+}
+
 /// What stands before and behind the one byte at `at`.
-fn around(text: &str, at: usize) -> (&str, &str) {
+fn around(text: &[u8], at: usize) -> (&[u8], &[u8]) {
     let behind = text.get(at.saturating_add(1)..);
     (text.get(..at).unwrap_or_default(), behind.unwrap_or_default())
 }
 
-fn decode(text: &str, part: Part) -> Result<Vec<u8>, TokenFault> {
+fn decode(text: &[u8], part: Part) -> Result<Vec<u8>, TokenFault> {
     base64url::decode(text)
         .map_err(|_not_shown: base64::DecodeError| Malformation::Base64(part).into())
 }
@@ -211,6 +242,17 @@ mod tests {
                 "token_malformed",
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn an_outline_leaves_the_characters_to_be_checked() {
+        for text in ["a.b.c=", " a.b.c", "a.b.c ", "a.b.ç", "a.\0.c"] {
+            let token = UnverifiedToken::outline(text.as_bytes()).unwrap();
+            assert!(matches!(token.check_characters(), Err(Malformation::Character)), "{text}");
+        }
+        for text in [&b"a.b"[..], b"a.b.c.d", b".b.c", b"a.b.", b"\xff", &[b'.'; 9000]] {
+            assert!(UnverifiedToken::outline(text).is_err());
         }
     }
 

@@ -14,7 +14,6 @@
 //! ```
 
 use std::{
-    fmt::Debug,
     io::{BufRead, BufReader},
     net::SocketAddr,
     os::unix::process::CommandExt,
@@ -38,8 +37,8 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser without a screen, with one window, 1000 by 800 pixels, in a light scheme. Dropping it ends it.
 ///
-/// Elements are named by CSS selectors; whatever names one waits until it is there. A step that the browser refuses
-/// panics with what it said.
+/// Elements are named by CSS selectors; whatever names one waits until it is there. What fails because one page is just giving
+/// way to another is tried again; any other step that the browser refuses panics with what it said.
 pub(crate) struct Browser {
     driver: Child,
     session: String,
@@ -90,14 +89,18 @@ impl Browser {
         self.post("/back", &json!({})).await;
     }
 
-    /// Waits until its address begins with `start`, and returns all of it.
-    pub(crate) async fn arrives_at(&self, start: &str) -> String {
-        self.wait_for(start, || self.url(), |url| url.starts_with(start)).await
+    /// Waits until its address is `url`, whatever the query, unless `url` has one.
+    pub(crate) async fn arrives_at(&self, url: &str) {
+        let is_there = |now: &Value| {
+            let rest = now.as_str().and_then(|now| now.strip_prefix(url));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('?'))
+        };
+        self.wait_for(url, || self.send("GET", "/url", None), is_there).await;
     }
 
     /// Turns to the window that was opened last, once there are two.
     pub(crate) async fn in_popup(&self) {
-        let windows = self.wait_for("a popup", || self.windows(), |all| all.len() == 2).await;
+        let windows = self.wait_for_windows(2).await;
         let current = self.read("/window").await;
         let popup = windows.iter().find(|window| **window != current).unwrap();
         self.post("/window", &json!({ "handle": popup })).await;
@@ -105,8 +108,7 @@ impl Browser {
 
     /// Turns back to the window that is left, once the other one has closed.
     pub(crate) async fn in_first_window(&self) {
-        let left =
-            self.wait_for("the popup to close", || self.windows(), |all| all.len() == 1).await;
+        let left = self.wait_for_windows(1).await;
         self.post("/window", &json!({ "handle": left[0] })).await;
     }
 
@@ -126,6 +128,13 @@ impl Browser {
         self.post("/window", &json!({ "handle": window })).await;
     }
 
+    async fn wait_for_windows(&self, count: usize) -> Vec<String> {
+        let look = || self.send("GET", "/window/handles", None);
+        let all =
+            self.wait_for("windows", look, |all| all.as_array().unwrap().len() == count).await;
+        serde_json::from_value(all).unwrap()
+    }
+
     /// Closes this window; turn to another one next.
     pub(crate) async fn close(&self) {
         self.send("DELETE", "/window", None).await.unwrap();
@@ -135,19 +144,22 @@ impl Browser {
 /// Reading and doing.
 impl Browser {
     pub(crate) async fn click(&self, selector: &str) {
-        let element = self.find(selector).await;
-        self.post(&format!("/element/{element}/click"), &json!({})).await;
+        let click = || async {
+            let path = format!("/element/{}/click", self.find(selector).await?);
+            self.send("POST", &path, Some(&json!({}))).await
+        };
+        self.wait_for(selector, click, |_| true).await;
     }
 
     /// Types `text` as keys.
     pub(crate) async fn type_into(&self, selector: &str, text: &str) {
-        let element = self.find(selector).await;
+        let element = self.find(selector).await.unwrap();
         self.post(&format!("/element/{element}/value"), &json!({ "text": text })).await;
     }
 
     /// The text as it is shown.
     pub(crate) async fn text(&self, selector: &str) -> String {
-        let element = self.find(selector).await;
+        let element = self.find(selector).await.unwrap();
         self.read(&format!("/element/{element}/text")).await
     }
 
@@ -155,7 +167,8 @@ impl Browser {
     pub(crate) async fn reads(&self, selector: &str, part: &str) -> String {
         // The element may be replaced between the finding and the reading, so the page looks by itself.
         let script = "return document.querySelector(arguments[0])?.innerText ?? ''";
-        let look = || async { self.run(script, &[json!(selector)]).await };
+        let script = json!({ "script": script, "args": [selector] });
+        let look = || self.send("POST", "/execute/sync", Some(&script));
         let found = self
             .wait_for(part, look, |text| text.as_str().is_some_and(|text| text.contains(part)))
             .await;
@@ -210,26 +223,26 @@ impl Browser {
 /// WebDriver's own protocol.
 impl Browser {
     /// Waits until there is such an element, as the session was told to.
-    async fn find(&self, selector: &str) -> String {
+    async fn find(&self, selector: &str) -> Result<String, Value> {
         let by = json!({ "using": "css selector", "value": selector });
-        let element = self.post("/element", &by).await;
-        element[ELEMENT].as_str().unwrap().to_owned()
+        let element = self.send("POST", "/element", Some(&by)).await?;
+        Ok(element[ELEMENT].as_str().unwrap().to_owned())
     }
 
-    async fn wait_for<T: Debug, F: Future<Output = T>>(
+    /// Looks until that succeeds with what is wished for.
+    async fn wait_for<F: Future<Output = Result<Value, Value>>>(
         &self,
         wish: &str,
         look: impl Fn() -> F,
-        is_there: impl Fn(&T) -> bool,
-    ) -> T {
+        is_there: impl Fn(&Value) -> bool,
+    ) -> Value {
         let mut last = None;
         let looking = async {
             loop {
-                let found = look().await;
-                if is_there(&found) {
-                    return found;
+                match look().await {
+                    Ok(found) if is_there(&found) => return found,
+                    other => last = Some(other),
                 }
-                last = Some(found);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -167,11 +167,12 @@ impl<D> Routes<D> {
             .map(|route| (&*route.name, &route.policy))
     }
 
-    /// The same routes to other destinations.
-    pub(crate) fn map<E>(self, mut to: impl FnMut(&D) -> E) -> Routes<E> {
+    /// The same routes to other destinations, each made of a route's name and of where it led.
+    pub(crate) fn map<E>(self, mut to: impl FnMut(&Arc<str>, &D) -> E) -> Routes<E> {
         let mut map = |route: Route<D>| {
             let Route { name, access, policy, ambiguous_paths, destination } = route;
-            Route { name, access, policy, ambiguous_paths, destination: to(&destination) }
+            let destination = to(&name, &destination);
+            Route { name, access, policy, ambiguous_paths, destination }
         };
         let rules = self.rules.into_iter().map(|(rule, route)| (rule, map(route))).collect();
         Routes { rules, fallback: map(self.fallback), differ: self.differ }

@@ -150,7 +150,7 @@ fn verify_prepared(
     signing_input: &[u8],
     signature: &str,
 ) -> Result<(), TokenFault> {
-    let signature = base64url::decode(signature)
+    let signature = base64url::decode(signature.as_bytes())
         .map_err(|_not_shown: base64::DecodeError| Malformation::Base64(Part::Signature))?;
     key.verify_sig(signing_input, &signature)
         .map_err(|_says_nothing: Unspecified| TokenFault::Signature(None))
