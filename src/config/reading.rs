@@ -108,10 +108,10 @@ impl<'de> Deserializer<'de> for Reader {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Unreadable> {
-        match self.0 {
-            Value::Table(members) => visitor.visit_map(Members::new(members)),
-            _ => Err(Error::invalid_type(self.unexpected(), &visitor)),
-        }
+        let Value::Table(members) = self.0 else {
+            return Err(Error::invalid_type(self.unexpected(), &visitor));
+        };
+        visitor.visit_map(Members::new(members))
     }
 
     /// From its name alone: no choice that settings leave has content.
@@ -121,10 +121,10 @@ impl<'de> Deserializer<'de> for Reader {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Unreadable> {
-        match self.0 {
-            Value::String(variant) => visitor.visit_enum(variant.into_deserializer()),
-            _ => Err(Error::invalid_type(self.unexpected(), &"a string")),
-        }
+        let Value::String(variant) = self.0 else {
+            return Err(Error::invalid_type(self.unexpected(), &"a string"));
+        };
+        visitor.visit_enum(variant.into_deserializer())
     }
 
     forward_to_deserialize_any! {
