@@ -65,6 +65,7 @@
 //! | `server` | sockets, limits, drain; the admin listener |
 //! | [`config`] | what the operator wrote, settled |
 //! | [`app`] | the composition root |
+//! | `measured`, [`cost`] | steps of a request for `benches/` to measure; what they cost |
 //!
 //! [`sim`] stands next door: a toy Apple for demonstrations and tests. It shares no type with [`verify`], so that a
 //! misspelt claim cannot be wrong on both sides. The program, `src/main.rs` and `src/commands/`, uses all that from outside.

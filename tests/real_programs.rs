@@ -13,15 +13,8 @@ mod swift;
 mod traefik;
 mod web_page;
 
-use std::{
-    net::SocketAddr,
-    os::unix::process::CommandExt,
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-};
+use std::{net::SocketAddr, path::Path, process::Command, sync::Arc};
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use siwa_proxy::{
     clock::SystemClock,
     sim::{Apple, token::TokenTemplate},
@@ -30,6 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
     House, application, eventually, get, open,
+    process::ProcessGroup,
     program::{command, free_address},
     read_head,
     secure::Authority,
@@ -123,32 +117,6 @@ async fn curl_uploads_a_body_that_it_was_invited_to_send_and_none_that_it_was_no
     assert_eq!(house.application.only_request().body.len(), 2 * MEBIBYTE);
 }
 
-/// A program that ends with the test, and with it all that it has started.
-struct Program(Child);
-
-impl Program {
-    fn start(command: &mut Command) -> Self {
-        let command = command.process_group(0);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Self(child.unwrap_or_else(|error| panic!("{command:?} is installed: {error}")))
-    }
-
-    /// Bytes of memory that are in use (`VmRSS`).
-    fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // nginx's workers outlive a master that is killed alone.
-        kill_process_group(Pid::from_child(&self.0), Signal::KILL).ok();
-        drop(self.0.wait());
-    }
-}
-
 async fn listens(address: SocketAddr) {
     let listens = async || tokio::net::TcpStream::connect(address).await.is_ok();
     eventually("the program listens", listens).await;
@@ -172,7 +140,7 @@ async fn python_serves_files_behind_the_proxy() {
     let python = ["-m", "http.server", "--bind", "127.0.0.1", "--directory"];
     let mut command = Command::new("python3");
     command.args(python).arg(folder.path()).arg(address.port().to_string());
-    let _python = Program::start(&mut command);
+    let _python = ProcessGroup::start(&mut command);
     listens(address).await;
 
     let house = House::with(&format!("upstream.url = 'http://{address}'")).await;
@@ -206,7 +174,7 @@ async fn nginx_behind_the_proxy_may_close_connections_when_it_likes() {
          server {{ listen {address}; location / {{ return 200 \"nginx: $http_x_apple_sub\"; }} }}"
     );
     std::fs::write(&file, nginx_configuration(&server, folder.path())).unwrap();
-    let _nginx = Program::start(Command::new("nginx").arg("-c").arg(&file));
+    let _nginx = ProcessGroup::start(Command::new("nginx").arg("-c").arg(&file));
     listens(address).await;
 
     let house = House::with(&format!("upstream.url = 'http://{address}'")).await;
@@ -251,15 +219,15 @@ async fn a_gibibyte_up_and_down_costs_less_than_16_mebibytes_of_memory() {
         .args(["serve", "--client-id", "com.example.app", "--jwks-url", &apple.jwks_url()])
         .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
         .args(["--upstream", &format!("http://{application}")]);
-    let program = Program::start(&mut command);
+    let program = ProcessGroup::start(&mut command);
     listens(admin).await;
     eventually("it is ready", async || get(admin, "/readyz", &[]).await.status == 200).await;
 
     let token = apple.mint(&TokenTemplate::native());
     let head = format!("HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n");
     get(address, "/warm", &[("Authorization", "Bearer a.b.c")]).await;
-    let before = program.resident();
-    let grown = || program.resident().saturating_sub(before);
+    let before = program.memory("VmRSS");
+    let grown = || program.memory("VmRSS").saturating_sub(before);
 
     let mut stream = open(address).await;
     let upload = format!("POST / {head}Content-Length: {GIBIBYTE}\r\n\r\n");

@@ -1,4 +1,4 @@
-//! The composition root: settings in, running servers out. The only file that sees all of the house.
+//! The composition root: settings in, running servers out. The only folder that sees all of the house.
 
 mod admin_client;
 mod background;

@@ -65,8 +65,8 @@ impl App {
     }
 }
 
-/// Serves the operator; the pages that come back are his as well. The connections to that door are nobody's concern, and
-/// health is told until the last request is done.
+/// Serves the operator, and returns the pages there that may be set later. Those connections are not counted, and it is
+/// answered until the last request is done.
 fn serve_admin(
     listeners: Vec<Listener>,
     token: Option<AdminToken>,

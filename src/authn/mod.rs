@@ -99,7 +99,7 @@ impl Authenticator {
             }
             Some(Credential::Session(text)) => self.verifier.reopen(text)?,
             Some(Credential::Cookie(text)) => {
-                Arc::clone(self.verifier.reopen_cookie(text)?.identity())
+                Arc::clone(self.verifier.reopen_cookie(text)?.session().identity())
             }
         };
         self.policy.check(&identity)?;

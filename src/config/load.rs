@@ -17,7 +17,7 @@ use toml::{
 use super::{
     Settings,
     merge::{Merged, Spot},
-    problems::{Place, Problems},
+    problems::{Problems, WrittenAt},
     secrets::Secrets,
     variables::{FILE_VARIABLE, Variable, add_variable, note_doubles, traces},
 };
@@ -104,7 +104,7 @@ fn gather(flags: &Flags, environment: impl IntoIterator<Item = (OsString, OsStri
         add_variable(&mut merged, variable);
     }
     for Flag { name, section, key, values } in flags.given.clone() {
-        merged.put_words(section, key, values, Place::Flag(name));
+        merged.put_words(section, key, values, WrittenAt::Flag(name));
     }
     merged
 }
@@ -119,15 +119,15 @@ pub(super) fn from_toml(name: &str, text: &str, secrets: Secrets) -> Result<Sett
 // === The file ===
 
 /// The file that is named, and where it is.
-fn file(flags: &Flags, variables: &[Variable]) -> Option<(PathBuf, Place)> {
+fn file(flags: &Flags, variables: &[Variable]) -> Option<(PathBuf, WrittenAt)> {
     if let Some(file) = &flags.file {
-        return Some((file.clone(), Place::Flag(FILE_FLAG)));
+        return Some((file.clone(), WrittenAt::Flag(FILE_FLAG)));
     }
     let variable = variables.iter().find(|variable| variable.name == FILE_VARIABLE)?;
-    Some((PathBuf::from(&variable.value), Place::Variable(variable.name.clone())))
+    Some((PathBuf::from(&variable.value), WrittenAt::Variable(variable.name.clone())))
 }
 
-fn note_unreadable(merged: &mut Merged, file: &Path, place: Place, error: &io::Error) {
+fn note_unreadable(merged: &mut Merged, file: &Path, place: WrittenAt, error: &io::Error) {
     let what = format!("cannot be read: {error}; name a file that can");
     merged.problems().note_at(place, &file.display().to_string(), what);
     merged.problems().excuse_all();
@@ -135,7 +135,7 @@ fn note_unreadable(merged: &mut Merged, file: &Path, place: Place, error: &io::E
 
 /// Adds the file `name` with this `text`.
 fn add_text(merged: &mut Merged, name: &str, text: &str) {
-    let place = |span: Range<usize>| Place::File {
+    let place = |span: Range<usize>| WrittenAt::File {
         name: name.to_owned(),
         line: 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count(),
     };
@@ -171,7 +171,7 @@ fn add_keys(
     group: &str,
     spot: &Spot,
     keys: DeTable<'_>,
-    place: &impl Fn(Range<usize>) -> Place,
+    place: &impl Fn(Range<usize>) -> WrittenAt,
 ) {
     merged.add_member(group, spot);
     for (key, value) in keys {
@@ -211,7 +211,7 @@ fn add_members(
     merged: &mut Merged,
     group: &str,
     Members(members): Members<'_>,
-    place: &impl Fn(Range<usize>) -> Place,
+    place: &impl Fn(Range<usize>) -> WrittenAt,
 ) {
     for (spot, member) in members {
         let at = place(member.span());

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::{
     Settings, Source,
     names::nearest,
-    problems::{Place, Problems},
+    problems::{Problems, WrittenAt},
     reading::Step,
     secrets::Secrets,
     sections::{Sections, example_of, known_groups, known_keys, route},
@@ -110,7 +110,7 @@ impl Merged {
         spot: &Spot,
         key: &str,
         value: Value,
-        place: Place,
+        place: WrittenAt,
     ) {
         let section = spot.section(group);
         if !keys_of(group).contains(&key) {
@@ -123,13 +123,13 @@ impl Merged {
     }
 
     /// Sets `key` of a known `section`, if there is such a key.
-    pub(super) fn put(&mut self, section: &str, key: &str, value: Value, place: Place) {
+    pub(super) fn put(&mut self, section: &str, key: &str, value: Value, place: WrittenAt) {
         self.add_member(section, &Spot::Only);
         self.put_at(section, &Spot::Only, key, value, place);
     }
 
     /// Sets `key` to what `text` means where it stands: a list has commas, or is written as in TOML.
-    pub(super) fn put_text(&mut self, section: &str, key: &str, text: &str, place: Place) {
+    pub(super) fn put_text(&mut self, section: &str, key: &str, text: &str, place: WrittenAt) {
         // A key without a default is of the kind of its example.
         let example = || example_of(&format!("{section}.{key}"));
         let value = match self.default_of(section, key).cloned().or_else(example) {
@@ -146,7 +146,7 @@ impl Merged {
         section: &str,
         key: &str,
         mut words: Vec<String>,
-        place: Place,
+        place: WrittenAt,
     ) {
         if matches!(self.default_of(section, key), Some(Value::Array(_))) {
             let list = words.into_iter().map(Value::from).collect::<Vec<_>>();
@@ -207,7 +207,7 @@ impl Merged {
             return String::new();
         };
         match (example, self.problems.place_of(name)) {
-            (Value::String(text), Some(Place::Variable(_) | Place::Flag(_))) => {
+            (Value::String(text), Some(WrittenAt::Variable(_) | WrittenAt::Flag(_))) => {
                 format!("; write it like `{text}`")
             }
             (example, _) => format!("; write it like `{example}`"),
@@ -215,7 +215,7 @@ impl Merged {
     }
 
     /// Notes that there is no such section; what it was meant to be is not missing, then.
-    pub(super) fn note_no_section(&mut self, name: &str, place: Place) {
+    pub(super) fn note_no_section(&mut self, name: &str, place: WrittenAt) {
         let sections = known_keys().map(|(section, _)| section);
         let what = if name == "route" {
             "is a list: write each route below a [[route]] of its own".to_owned()
@@ -236,7 +236,7 @@ impl Merged {
         self.problems.note_at(place, name, what);
     }
 
-    fn note_no_key(&mut self, group: &str, section: &str, key: &str, place: Place) {
+    fn note_no_key(&mut self, group: &str, section: &str, key: &str, place: WrittenAt) {
         let keys = keys_of(group);
         let what = if matches!(key, "alg" | "algs" | "algorithm" | "algorithms") {
             "is no key, and needs none: Apple signs identity tokens with RS256, and no other algorithm is ever accepted \

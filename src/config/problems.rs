@@ -8,7 +8,7 @@ use std::{
 
 /// Where the operator wrote something.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum WrittenAt {
     /// A line of a file, counted from 1.
     File { name: String, line: usize },
     /// A variable of the environment.
@@ -17,7 +17,7 @@ pub(super) enum Place {
     Flag(&'static str),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for WrittenAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { name, line } => write!(f, "{name}:{line}"),
@@ -35,7 +35,7 @@ pub struct Problems {
     /// What can be used, and deserves a second look.
     warnings: Vec<Note>,
     /// Where each key that was set was set last, by its full name: `jwks.url`.
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, WrittenAt>,
     silenced: Box<Silenced>,
 }
 
@@ -56,7 +56,7 @@ pub struct Warnings(Vec<Note>);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Note {
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<WrittenAt>,
     pub(super) key: String,
     pub(super) what: String,
 }
@@ -64,7 +64,7 @@ pub(super) struct Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.what)?;
-        let places: Vec<String> = self.places.iter().map(Place::to_string).collect();
+        let places: Vec<String> = self.places.iter().map(WrittenAt::to_string).collect();
         if places.is_empty() { Ok(()) } else { write!(f, " (from {})", places.join(" and ")) }
     }
 }
@@ -126,7 +126,7 @@ impl Problems {
     }
 
     /// Notes a problem with something that is no key, or not a known one.
-    pub(super) fn note_at(&mut self, place: Place, name: &str, what: impl Into<String>) {
+    pub(super) fn note_at(&mut self, place: WrittenAt, name: &str, what: impl Into<String>) {
         self.found.push(Note { places: vec![place], key: name.to_owned(), what: what.into() });
     }
 
@@ -148,17 +148,17 @@ impl Problems {
     }
 
     /// Remembers that `key` was set at `place`.
-    pub(super) fn set_at(&mut self, key: &str, place: Place) {
+    pub(super) fn set_at(&mut self, key: &str, place: WrittenAt) {
         self.places.insert(key.to_owned(), place);
     }
 
     /// Where `key` was set.
-    pub(super) fn place_of(&self, key: &str) -> Option<&Place> {
+    pub(super) fn place_of(&self, key: &str) -> Option<&WrittenAt> {
         self.places.get(key)
     }
 
     /// Where `key` was set, or what it is written in.
-    fn place_at_or_above(&self, key: &str) -> Option<&Place> {
+    fn place_at_or_above(&self, key: &str) -> Option<&WrittenAt> {
         self.place_of(key).or_else(|| self.place_of(key.rsplit_once('.')?.0))
     }
 
@@ -192,8 +192,8 @@ impl Problems {
 mod tests {
     use super::*;
 
-    fn line(line: usize) -> Place {
-        Place::File { name: "a.toml".to_owned(), line }
+    fn line(line: usize) -> WrittenAt {
+        WrittenAt::File { name: "a.toml".to_owned(), line }
     }
 
     fn report(problems: Problems) -> String {
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn nothing_is_missing_in_a_file_that_cannot_be_read() {
         let mut problems = Problems::default();
-        problems.set_at("a.one", Place::Flag("--one"));
+        problems.set_at("a.one", WrittenAt::Flag("--one"));
         problems.excuse_all();
         problems.note("a.one", "is wrong");
         problems.note("a.two", "is missing");

@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, fs, path::PathBuf};
 
-use super::{merge::Merged, names::nearest, problems::Place, sections::known_keys};
+use super::{merge::Merged, names::nearest, problems::WrittenAt, sections::known_keys};
 use crate::telemetry::{InvalidVariable, TraceSettings};
 
 /// What begins the name of each of our variables.
@@ -24,7 +24,7 @@ pub(super) fn traces(
     };
     TraceSettings::from_variables(value_of).unwrap_or_else(|faults| {
         for InvalidVariable { name, what } in faults {
-            merged.problems().note_at(Place::Variable(name.to_owned()), name, what);
+            merged.problems().note_at(WrittenAt::Variable(name.to_owned()), name, what);
         }
         None
     })
@@ -59,7 +59,7 @@ pub(super) fn add_variable(merged: &mut Merged, Variable { name, value }: Variab
     if name == FILE_VARIABLE {
         return;
     }
-    let place = Place::Variable(name.clone());
+    let place = WrittenAt::Variable(name.clone());
     if let Some((section, key)) = key_of(&name) {
         match value.into_string() {
             Ok(text) => merged.put_text(section, key, &text, place),
@@ -87,7 +87,7 @@ pub(super) fn add_variable(merged: &mut Merged, Variable { name, value }: Variab
 fn note_unreadable_value(
     merged: &mut Merged,
     (section, key): (&str, &str),
-    place: Place,
+    place: WrittenAt,
     what: impl Into<String>,
 ) {
     let name = format!("{section}.{key}");
@@ -104,7 +104,7 @@ pub(super) fn note_doubles(merged: &mut Merged, variables: &[Variable]) {
             && variables.iter().any(|other| other.name == file)
         {
             let what = format!("is set beside {file}: remove one of them");
-            let place = Place::Variable(name.clone());
+            let place = WrittenAt::Variable(name.clone());
             merged.problems().note_at(place, &format!("{section}.{key}"), what);
         }
     }
@@ -138,5 +138,5 @@ fn note_no_variable(merged: &mut Merged, name: &str) {
         }
         None => "is no variable of ours: they are called SIWA_SECTION__KEY; remove it".to_owned(),
     };
-    merged.problems().note_at(Place::Variable(name.to_owned()), name, what);
+    merged.problems().note_at(WrittenAt::Variable(name.to_owned()), name, what);
 }

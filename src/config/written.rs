@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     merge::Spot,
-    problems::{Note, Place, Problems},
+    problems::{Note, Problems, WrittenAt},
     sections::{Sections, known_groups, known_keys},
 };
 
@@ -31,7 +31,7 @@ struct Key {
     /// None for what is not set and has no default.
     value: Option<Value>,
     /// None for a default.
-    from: Option<Place>,
+    from: Option<WrittenAt>,
     /// What is in the files that it names.
     contents: Contents,
 }

@@ -1,9 +1,20 @@
-//! Once a day Apple is asked whether a session's consent still stands
+//! As often as `[sessions] apple_check_every` says Apple is asked whether a session's consent still stands
 //! (<https://developer.apple.com/documentation/signinwithapple/verifying-a-user>): what it withdrew without a word to us ends.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use moka::sync::Cache;
+use moka::{
+    ops::compute::{CompResult, Op},
+    sync::Cache,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -12,11 +23,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, warn};
 
 use crate::{
-    apple::TokenEndpoint,
+    apple::{AppleFault, TokenEndpoint},
     authn::Rejection,
     clock::{Clock, UnixTime},
     telemetry::causes,
-    verify::{AppleGrant, RefreshToken, SessionFault, SessionId, SessionSpan, Sessions},
+    verify::{AppleGrant, OpenedSession, SessionFault, SessionId, SessionSpan, Sessions},
 };
 
 /// Asks Apple. Clones share what was asked of late.
@@ -32,6 +43,8 @@ pub(crate) struct AppleCheck {
     room: Arc<Semaphore>,
     /// What came of asking about a session here: a page loads in many requests, and all of them bring the old cookie.
     asked: Cache<SessionId, Asked>,
+    /// Until when nobody asks, as Apple had no answer for the last one: in seconds since 1970.
+    rests_until: Arc<AtomicU64>,
 }
 
 /// What came of asking about a session.
@@ -67,6 +80,9 @@ impl AppleCheck {
     /// it is would wait for it.
     const RETRY_AFTER: Duration = Duration::from_mins(1);
 
+    /// Time for which nobody asks after Apple had no answer: else each of many sessions would wait for it in its turn.
+    const REST: Duration = Duration::from_secs(10);
+
     /// Asks at `endpoint`, by `tasks`; nobody, if there is none.
     pub(crate) fn new(
         endpoint: Option<TokenEndpoint>,
@@ -74,35 +90,35 @@ impl AppleCheck {
         tasks: TaskTracker,
     ) -> Self {
         let room = Arc::new(Semaphore::new(Self::MOST_PENDING));
-        Self { endpoint, clock, tasks, room, asked: Cache::new(Self::REMEMBERED) }
+        let (asked, rests_until) = (Cache::new(Self::REMEMBERED), Arc::default());
+        Self { endpoint, clock, tasks, room, asked, rests_until }
     }
 
-    /// `session` as Apple sees it, which is waited for until `deadline`, if there is one.
+    /// The grant of `session` as Apple sees it, which is waited for until `deadline`, if there is one.
     ///
     /// # Errors
     ///
-    /// [`SessionFault::Ended`] when Apple says that the grant is none any more, and [`Rejection::Undecided`] when it has not
-    /// been to be asked for longer than it may.
+    /// [`SessionFault::Ended`] when Apple says that the grant is none any more, and [`Rejection::Undecided`] when Apple has
+    /// been out of reach for longer than `apple_grace` allows.
     pub(super) async fn check(
         &self,
-        session: RefreshToken,
+        session: &OpenedSession,
         sessions: &Sessions,
         deadline: Option<Instant>,
-    ) -> Result<RefreshToken, Rejection> {
-        let Some((endpoint, grant)) = self.endpoint.as_ref().zip(session.grant().cloned()) else {
-            return Ok(session);
+    ) -> Result<Option<AppleGrant>, Rejection> {
+        let Some((endpoint, grant)) = self.endpoint.as_ref().zip(session.grant()) else {
+            return Ok(session.grant().cloned());
         };
         let (id, now) = (*session.session_id(), self.clock.now());
         let asked = self.asked.get(&id);
         let stood_at = asked.map_or(grant.checked_at, |it| it.stood_at.max(grant.checked_at));
         let consent = if now.saturating_since(stood_at) < sessions.settings().apple_check_every {
             Consent::Stands(stood_at)
-        } else if asked.is_some_and(|asked| now < asked.again_at) {
+        } else if self.rests_at(now) || asked.is_some_and(|asked| now < asked.again_at) {
             Consent::Unknown
-        } else if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
-            // Nobody else asks meanwhile.
-            let again_at = now.saturating_add(Self::RETRY_AFTER);
-            self.asked.insert(id, Asked { stood_at, again_at });
+        } else if let Ok(room) = Arc::clone(&self.room).try_acquire_owned()
+            && self.takes_turn(id, stood_at, now)
+        {
             let asking = self.clone().ask(
                 endpoint.clone(),
                 id,
@@ -115,12 +131,24 @@ impl AppleCheck {
             Consent::Unknown
         };
         match consent {
-            Consent::Stands(checked_at) => {
-                Ok(session.with_grant(Some(AppleGrant { checked_at, ..grant })))
-            }
+            Consent::Stands(checked_at) => Ok(Some(AppleGrant { checked_at, ..grant.clone() })),
             Consent::Withdrawn => Err(Rejection::Token(SessionFault::Ended.into())),
-            Consent::Unknown => self.check_grace(stood_at, sessions).map(|()| session),
+            Consent::Unknown => {
+                self.check_grace(stood_at, sessions).map(|()| session.grant().cloned())
+            }
         }
+    }
+
+    /// Whether it is this request that asks about the session `id`: of those that come at once, one does.
+    fn takes_turn(&self, id: SessionId, stood_at: UnixTime, now: UnixTime) -> bool {
+        let turn = Asked { stood_at, again_at: now.saturating_add(Self::RETRY_AFTER) };
+        let taken = self.asked.entry(id).and_compute_with(|other| match other {
+            Some(other) if other.value().again_at > now || other.value().stood_at > stood_at => {
+                Op::Nop
+            }
+            Some(_) | None => Op::Put(turn),
+        });
+        matches!(taken, CompResult::Inserted(_) | CompResult::ReplacedWith(_))
     }
 
     /// What comes of `asking` by `deadline`. It goes on after that, and has the `room` until it is answered.
@@ -165,9 +193,22 @@ impl AppleCheck {
             }
             Err(fault) => {
                 warn!(code = fault.code(), "Apple cannot be asked whether a consent stands");
+                // Any other is about one app or one session.
+                if let AppleFault::Unavailable(_) = fault {
+                    self.rest();
+                }
                 Consent::Unknown
             }
         }
+    }
+
+    fn rest(&self) {
+        let until = self.clock.now().saturating_add(Self::REST);
+        self.rests_until.store(until.as_secs(), Relaxed);
+    }
+
+    fn rests_at(&self, now: UnixTime) -> bool {
+        now.as_secs() < self.rests_until.load(Relaxed)
     }
 
     fn check_grace(&self, stood_at: UnixTime, sessions: &Sessions) -> Result<(), Rejection> {

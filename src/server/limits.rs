@@ -92,7 +92,7 @@ impl Limits {
     }
 }
 
-/// The places of requests in flight. Nobody waits for one, so that no lock is needed, as a semaphore has it.
+/// Places for requests in flight. Nobody waits for one, so a counter will do where a semaphore would take a lock.
 #[derive(Debug)]
 struct Places {
     taken: AtomicUsize,

@@ -1,11 +1,12 @@
-//! Our own cookies are between browsers and us: the application is sent none of them, and sets none.
+//! Our own cookies are between browsers and us: the application is sent none of them, unless it is to see credentials
+//! (`forward_credential`), and sets none.
 
 use http::{
     HeaderMap, HeaderValue,
     header::{COOKIE, SET_COOKIE},
 };
 
-/// How their names begin. They are for us, whoever's identity they prove and whatever the route.
+/// How their names begin, whoever's identity they prove.
 const PREFIXES: [&[u8]; 2] = [b"__Host-siwa_", b"__Secure-siwa_"];
 
 /// What the application is to see of a request's cookies.

@@ -67,8 +67,8 @@ pub use self::{
     seal::{InvalidSealKey, SealError, SealKeys, Sealed},
     secret::AppleRefreshToken,
     session::{
-        AppleGrant, RefreshToken, RenewError, SessionCookie, SessionFault, SessionId,
-        SessionSettings, SessionTokens, Sessions,
+        AppleGrant, BrowserSession, OpenedSession, RefreshToken, RenewError, SessionCookie,
+        SessionFault, SessionId, SessionSettings, SessionTokens, Sessions,
     },
     token::UnverifiedToken,
 };

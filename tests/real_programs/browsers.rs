@@ -8,10 +8,10 @@ use siwa_proxy::{
     sim::{Apple, echo::Echo, people::Person},
 };
 
-use super::{Program, cookies::Kind, free_address, gateway::Places, is_up};
+use super::{cookies::Kind, free_address, gateway::Places, is_up};
 use crate::{
     browser::key_file,
-    support::{House, browser::Browser},
+    support::{House, browser::Browser, process::ProcessGroup},
 };
 
 const WEB: &str = "com.example.web";
@@ -39,7 +39,7 @@ pub(super) async fn sign_in_and_out(kind: &Kind) {
     let house = House::beside(apple, &format!("{settings}\n{browsers}")).await;
     let folder = tempfile::tempdir().unwrap();
     let places = Places::new(folder.path(), gateway, house.address, echo.address());
-    let _program = Program::start(&mut (kind.command)(&places));
+    let _program = ProcessGroup::start(&mut (kind.command)(&places));
     is_up(gateway, kind.not_yet).await;
 
     let chromium = Browser::start().await;

@@ -8,11 +8,11 @@ use siwa_proxy::{
 };
 use tempfile::{NamedTempFile, TempDir};
 
-use super::{Program, free_address, gateway::Places, is_up};
+use super::{free_address, gateway::Places, is_up};
 use crate::{
     browser::{key_file, session_at, sign_in_beside_others},
     header_spoofing::assert_ours_alone,
-    support::{House, Recorder, Reply, exchange},
+    support::{House, Recorder, Reply, exchange, process::ProcessGroup},
 };
 
 const SESSION: &str = "__Host-siwa_session";
@@ -47,7 +47,7 @@ struct Front {
     gateway: std::net::SocketAddr,
     clock: ManualClock,
     session: String,
-    _program: Program,
+    _program: ProcessGroup,
     _folder: TempDir,
     _key: NamedTempFile,
 }
@@ -75,7 +75,7 @@ impl Front {
         let (folder, gateway) = (tempfile::tempdir().unwrap(), free_address());
         let application = house.application.address;
         let places = Places::new(folder.path(), gateway, house.address, application);
-        let program = Program::start(&mut (kind.command)(&places));
+        let program = ProcessGroup::start(&mut (kind.command)(&places));
         is_up(gateway, kind.not_yet).await;
         Self { house, gateway, clock, session, _program: program, _folder: folder, _key: key }
     }

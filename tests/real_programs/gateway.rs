@@ -22,10 +22,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Program, free_address, is_up};
+use super::{free_address, is_up};
 use crate::{
     header_spoofing::{NAMES, assert_none, assert_ours_alone, spellings},
-    support::{House, Reply, Request, exchange, get, open, read_head, spawn},
+    support::{
+        House, Reply, Request, exchange, get, open, process::ProcessGroup, read_head, spawn,
+    },
 };
 
 /// A gateway, by the files that we ship for it.
@@ -92,7 +94,7 @@ pub(super) struct Gateway {
     pub(super) house: House,
     pub(super) way: Way,
     pub(super) address: SocketAddr,
-    _program: Program,
+    _program: ProcessGroup,
     _folder: TempDir,
 }
 
@@ -116,7 +118,7 @@ impl Gateway {
             verifier: way.address,
             application: house.application.address,
         };
-        let program = Program::start(&mut (kind.command)(&places));
+        let program = ProcessGroup::start(&mut (kind.command)(&places));
         is_up(address, kind.not_yet).await;
         Self { house, way, address, _program: program, _folder: folder }
     }

@@ -1,6 +1,6 @@
 //! Once a day, when a session is renewed, Apple is asked whether the consent still stands.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, mem::swap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use siwa_proxy::{
@@ -41,12 +41,19 @@ impl Scene {
         let seal = key_file(1);
         let settings = with_key(&seal, &api);
         let house = House::with_apple_at(clock.clone(), Arc::clone(&apple), &settings).await;
-        let signed_in = apple.sign_in(&SignIn::to(APP));
+        let refresh_token = String::new();
+        let mut scene = Self { house, apple, clock, refresh_token, _folder: folder };
+        scene.refresh_token = scene.sign_in().await;
+        scene
+    }
+
+    /// Begins a session, and returns its refresh token.
+    async fn sign_in(&self) -> String {
+        let signed_in = self.apple.sign_in(&SignIn::to(APP));
         let body = json!({
             "identityToken": signed_in.identity_token, "authorizationCode": signed_in.code,
         });
-        let refresh_token = refresh_token_of(&sign_in(house.address, &body).await);
-        Self { house, apple, clock, refresh_token, _folder: folder }
+        refresh_token_of(&sign_in(self.house.address, &body).await)
     }
 
     /// Renews the session, and keeps the next refresh token if there is one.
@@ -116,6 +123,25 @@ async fn while_apple_is_down_sessions_go_on_for_a_week_and_then_wait_for_it() {
     scene.apple.recover_api();
     scene.clock.advance(Duration::from_mins(1));
     assert_eq!(scene.renew().await, RENEWED, "the refresh token was not used up");
+}
+
+#[tokio::test]
+async fn when_apple_had_no_answer_for_one_session_the_others_wait_for_none_either() {
+    let mut scene = Scene::new().await;
+    let mut others = [scene.sign_in().await, scene.sign_in().await];
+    scene.apple.fail_api_with(Fault::Html200);
+    scene.clock.advance(DAY);
+    assert_eq!(scene.renew().await, RENEWED);
+    swap(&mut scene.refresh_token, &mut others[0]);
+    assert_eq!(scene.renew().await, RENEWED);
+    assert_eq!(scene.asked(), 1, "for ten seconds");
+    scene.apple.recover_api();
+    scene.clock.advance(Duration::from_secs(10));
+    assert_eq!(scene.renew().await, RENEWED);
+    assert_eq!(scene.asked(), 2);
+    swap(&mut scene.refresh_token, &mut others[1]);
+    assert_eq!(scene.renew().await, RENEWED);
+    assert_eq!(scene.asked(), 3, "Apple answers again");
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 
 use std::{
     fs,
-    process::{Child, Command},
+    os::unix::process::CommandExt,
+    process::{Child, Command, Stdio},
 };
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::PATIENCE;
@@ -49,5 +50,28 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A program that ends with the test, and with it all that it has started: nginx's workers outlive a master that is killed
+/// alone. What it prints is thrown away.
+pub(crate) struct ProcessGroup(Process);
+
+impl ProcessGroup {
+    /// Starts `command`, whose program must be installed.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let command = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(Process::start(command))
+    }
+
+    /// [`Process::memory`] of the program itself.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        self.0.memory(name)
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        kill_process_group(self.0.id(), Signal::KILL).ok();
     }
 }

@@ -21,7 +21,8 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SignInSection {
     /// The path to which apps post the token that Apple gave them, such as `/auth/apple`; none by default, and then nobody
-    /// signs in here. It is ours from then on, and not the application's.
+    /// signs in here. It is ours from then on, with `/nonce`, `/refresh`, `/logout` and `/account` below it, and not the
+    /// application's.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
 

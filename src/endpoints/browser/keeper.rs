@@ -45,7 +45,7 @@ pub(in crate::endpoints) struct ForBrowser {
 
 impl ForBrowser {
     /// What some caches heed before `Cache-Control` (RFC 9213 §2.2, and what came before it).
-    pub(in crate::endpoints) const FOR_SOME_CACHES: [&str; 4] =
+    pub(in crate::endpoints) const OTHER_CACHE_HEADERS: [&str; 4] =
         ["cdn-cache-control", "surrogate-control", "x-accel-expires", "expires"];
 
     /// What stands in for the refusal, if anything does.
@@ -78,8 +78,8 @@ impl ForBrowser {
     pub(in crate::endpoints) fn tell(&mut self, headers: &mut HeaderMap) {
         if let Some(cookie) = self.cookie.take() {
             headers.append(SET_COOKIE, cookie);
-            for for_some_caches in Self::FOR_SOME_CACHES {
-                headers.remove(for_some_caches);
+            for name in Self::OTHER_CACHE_HEADERS {
+                headers.remove(name);
             }
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
@@ -121,14 +121,14 @@ impl BrowserKeeper {
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<(), Rejection> {
-        if Self::is_by_cookie(headers) && self.settings.is_forged(method, headers) {
+        if Self::is_by_cookie(headers) && self.settings.may_be_forged(method, headers) {
             return Err(Rejection::CrossOrigin);
         }
         Ok(())
     }
 
-    /// Whether the session of `identity` needs to be [`renewed`](Self::renewed), if it is in one of a browser's: its cookie was
-    /// opened to prove them, and is not opened again to find out.
+    /// Whether the session of `identity`, if it is a browser's, is to be [`renewed`](Self::renewed). `identity` remembers when
+    /// its cookie was sealed, so that the cookie is not opened again to find out.
     pub(in crate::endpoints) fn is_due(&self, identity: &Identity) -> bool {
         let Some(sealed_at) = identity.sealed_at() else { return false };
         let age = self.clock.now().saturating_since(sealed_at);
@@ -150,14 +150,14 @@ impl BrowserKeeper {
         deadline: Option<Instant>,
     ) -> Result<Option<HeaderValue>, Rejection> {
         let Some(text) = cookies::only(headers, SESSION_COOKIE) else { return Ok(None) };
-        let session = self.verifier.reopen_cookie(text)?;
+        let cookie = self.verifier.reopen_cookie(text)?;
         let lifetime = self.settings.session_lifetime;
-        let session = self.apple_check.check(session, &self.sessions, deadline).await?;
+        let grant = self.apple_check.check(cookie.session(), &self.sessions, deadline).await?;
         if is_part_of_a_page(headers) {
             return Ok(None);
         }
         // Without a new one the old one goes on for as long as it does.
-        let renewed = self.sessions.renew_in_browser(session, lifetime).ok();
+        let renewed = self.sessions.renew_in_browser(cookie.with_grant(grant), lifetime).ok();
         Ok(renewed.and_then(|cookie| session_cookie(&cookie).ok()))
     }
 

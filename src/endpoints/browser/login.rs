@@ -42,12 +42,12 @@ impl BrowserParts {
     /// there are as many as there may be, the user is asked.
     pub(super) fn start(&self, head: &Head) -> Result<Answer, Rejection> {
         let origin = self.origin_of(head)?;
-        if navigation::is_elsewhere(&head.headers) {
+        if navigation::is_embedded(&head.headers) {
             return Err(Rejection::BadRequest("a sign-in begins in a window"));
         }
         let (mark, keys) = (BrowserMark::find(&head.headers), self.sessions.keys());
         let under_way = UnderWay::find(&head.headers, mark.as_ref(), keys);
-        if under_way.are_many() && navigation::is_from_elsewhere(&head.headers) {
+        if under_way.are_many() && navigation::is_cross_origin(&head.headers) {
             let return_to = self.settings.return_to(head.uri.query());
             return Ok(Answer::new(self.settings.ask_to_sign_in(&return_to), "asked"));
         }

@@ -7,7 +7,7 @@ use super::{
     super::exchange::Exchange, Answer, BrowserParts, keeper::expired_session, navigation,
     origin::Origins, redirect,
 };
-use crate::{authn::Rejection, telemetry::causes, verify::RefreshToken};
+use crate::{authn::Rejection, telemetry::causes, verify::OpenedSession};
 
 impl BrowserParts {
     /// Ends the session, on every replica, and takes the cookie away. It is asked for by a form of ours or by a script of the
@@ -18,7 +18,7 @@ impl BrowserParts {
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
         let (own, nobody) = (&self.settings.origins, Origins::new([]));
-        if navigation::is_forged(&head.method, &head.headers, own, &nobody) {
+        if navigation::may_be_forged(&head.method, &head.headers, own, &nobody) {
             return Err(Rejection::CrossOrigin);
         }
         let mut answer = match self.end_sessions_of(&head.headers, exchange).await {
@@ -47,7 +47,7 @@ impl BrowserParts {
 
     async fn end_session(
         &self,
-        session: &RefreshToken,
+        session: &OpenedSession,
         exchange: &mut Exchange,
     ) -> Result<(), Rejection> {
         exchange.proves(session.identity());

@@ -28,13 +28,13 @@ pub(super) fn is_part_of_a_page(headers: &HeaderMap) -> bool {
 
 /// Whether a request says that no window waits for its answer: an image, a script or a frame of any page's. A browser that is
 /// too old to say so is not asked.
-pub(super) fn is_elsewhere(headers: &HeaderMap) -> bool {
+pub(super) fn is_embedded(headers: &HeaderMap) -> bool {
     let says = |name, expected| text(headers, name).is_some_and(|said| said != expected);
     says("sec-fetch-mode", "navigate") || says("sec-fetch-dest", "document")
 }
 
 /// Whether a request says that another origin's page caused it, directly or by a redirect.
-pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+pub(super) fn is_cross_origin(headers: &HeaderMap) -> bool {
     text(headers, "sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }
 
@@ -51,7 +51,7 @@ fn asks_for_html(line: &HeaderValue) -> bool {
 /// 2. `Sec-Fetch-Site: same-origin`, or `none` (typed, bookmarked), is no other page.
 /// 3. `Origin`, which browsers send with all that is left, names an origin of ours or a trusted one.
 /// 4. Who says neither is no browser of this decade, and no page is behind it.
-pub(super) fn is_forged(
+pub(super) fn may_be_forged(
     method: &Method,
     headers: &HeaderMap,
     own: &Origins,
@@ -170,7 +170,7 @@ mod tests {
             ("PURGE", &[origin("https://evil.example")], true),
             ("POST", &[], false),
         ] {
-            let found = is_forged(&method.parse().unwrap(), &headers(lines), &own, &trusted);
+            let found = may_be_forged(&method.parse().unwrap(), &headers(lines), &own, &trusted);
             assert_eq!(found, expected, "{method} {lines:?}");
         }
     }

@@ -32,7 +32,7 @@ impl Origin {
     }
 }
 
-/// All of them; not empty.
+/// A list of origins. That at which people sign in is never empty; that of others which are trusted may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origins(Arc<[Origin]>);
 

@@ -59,7 +59,7 @@ pub(crate) enum CrossOrigin {
 }
 
 impl BrowserSettings {
-    /// Our own paths, for `path`.
+    /// The path of `place`.
     pub(super) fn at(&self, place: BrowserPlace) -> String {
         format!("{}{}", self.path, place.suffix())
     }
@@ -126,10 +126,10 @@ impl BrowserSettings {
     }
 
     /// Whether a page of somebody else's may have caused a request with these `headers`, where that matters.
-    pub(super) fn is_forged(&self, method: &http::Method, headers: &HeaderMap) -> bool {
+    pub(super) fn may_be_forged(&self, method: &http::Method, headers: &HeaderMap) -> bool {
         match &self.cross_origin {
             CrossOrigin::RefuseBut(trusted) => {
-                super::navigation::is_forged(method, headers, &self.origins, trusted)
+                super::navigation::may_be_forged(method, headers, &self.origins, trusted)
             }
             CrossOrigin::Forward => false,
         }

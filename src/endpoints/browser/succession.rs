@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     telemetry::causes,
-    verify::{RefreshToken, SessionSpan},
+    verify::{OpenedSession, SessionSpan},
 };
 
 impl BrowserParts {
@@ -26,7 +26,7 @@ impl BrowserParts {
 
     /// The sessions whose cookies are in `headers` and that are not over: one, or as many as there are cookies of that name.
     /// They can be ended, whether or not it can be said now that they are good.
-    pub(super) fn sessions_of(&self, headers: &HeaderMap) -> impl Iterator<Item = RefreshToken> {
+    pub(super) fn sessions_of(&self, headers: &HeaderMap) -> impl Iterator<Item = OpenedSession> {
         let sealed = cookies::all(headers).filter(|(name, _)| *name == SESSION_COOKIE);
         sealed.filter_map(|(_, text)| self.sessions.find_unended(text))
     }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     authn::Rejection,
     telemetry::causes,
-    verify::{AppleGrant, RefreshToken},
+    verify::{AppleGrant, OpenedSession},
 };
 
 /// What came of a deletion, side by side.
@@ -64,19 +64,18 @@ impl Parts {
     ) -> Result<Answer, Rejection> {
         let verifier = &self.house.verifier;
         let sessions = self.sessions()?;
-        let session = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
-        let identity = session.identity();
-        exchange.proves(identity);
+        let refresh = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
+        exchange.proves(refresh.session().identity());
         // One that was used before is somebody else's, or lost: it must not end what its owner goes on using.
-        sessions.check_unused(&session).await.map_err(not_renewed)?;
+        sessions.check_unused(&refresh).await.map_err(not_renewed)?;
 
         let parts = Arc::clone(self);
-        let ending = async move { parts.end_account(&session).await };
+        let ending = async move { parts.end_account(refresh.session()).await };
         finished(&self.house.recorder.tasks, ending).await
     }
 
     /// Ends the consent at Apple and everything here: never the one without the other because somebody hung up.
-    async fn end_account(&self, session: &RefreshToken) -> Result<Answer, Rejection> {
+    async fn end_account(&self, session: &OpenedSession) -> Result<Answer, Rejection> {
         let SignInParts { verifier, recorder, clock, .. } = &self.house;
         let (identity, sessions) = (session.identity(), self.sessions()?);
         let apple = self.revoke(session.grant()).await?;

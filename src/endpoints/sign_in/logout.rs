@@ -73,13 +73,13 @@ impl Parts {
         let verifier = &self.house.verifier;
         let identity = match Authenticator::session_bearer(headers)? {
             Some(text) if Purpose::of(text) == Some(Purpose::Refresh) => {
-                Arc::clone(verifier.reopen_refresh(text)?.identity())
+                Arc::clone(verifier.reopen_refresh(text)?.session().identity())
             }
             Some(text) => verifier.reopen(text)?,
             None if body.is_empty() => return Err(Rejection::NoCredential),
             None => {
-                let session = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
-                Arc::clone(session.identity())
+                let refresh = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
+                Arc::clone(refresh.session().identity())
             }
         };
         exchange.proves(&identity);

@@ -21,13 +21,15 @@ impl Parts {
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
         let sessions = self.sessions()?;
-        let session = self.house.verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
+        let refresh = self.house.verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
+        let session = refresh.session();
         exchange.proves(session.identity());
         self.house.policy.check(session.identity())?;
         // One that was used before has Apple asked no more than us.
-        sessions.check_unused(&session).await.map_err(not_renewed)?;
-        let session = self.house.apple_check.check(session, sessions, None).await?;
-        let tokens = sessions.renew(session).await.map_err(not_renewed)?;
+        sessions.check_unused(&refresh).await.map_err(not_renewed)?;
+        let grant = self.house.apple_check.check(session, sessions, None).await?;
+        let refresh = refresh.with_grant(grant);
+        let tokens = sessions.renew(refresh).await.map_err(not_renewed)?;
         Ok(Answer::json("renewed", &Tokens::of(&tokens)))
     }
 }

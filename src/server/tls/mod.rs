@@ -37,7 +37,7 @@ pub(crate) struct TlsSettings {
     /// Whether those who connect must show a certificate too.
     pub(crate) clients: ClientCertificates,
 
-    /// Time from the accept to the end of the handshake; default 10 s. Shorter frees connections from slow senders sooner;
+    /// Time that a handshake may take; default 10 s. Shorter frees connections from slow senders sooner;
     /// longer is kinder to bad networks.
     pub(crate) handshake_timeout: Duration,
 
@@ -114,7 +114,7 @@ impl Tls {
             Ok(()) => seen.failing = false,
             Err(error) => {
                 self.0.metrics.tls_reload_failures.inc();
-                // Once per change of state; a pair of which one half is new yet is mended by the next look.
+                // Once per change of state. A pair of which only one half has been written yet is whole at the next look.
                 if !seen.failing {
                     warn!(
                         error = &error as &dyn std::error::Error,

@@ -86,8 +86,9 @@ impl Following<'_> {
     async fn synchronise(&self) -> Result<Heard, Ended> {
         let store = self.store;
         let (push, pushed) = unbounded_channel();
-        let config = store.config().set_push_sender(push);
-        let mut connection = store.connect(&config).await?;
+        let connections = &store.connections;
+        let config = connections.config().set_push_sender(push);
+        let mut connection = connections.connect(&config).await?;
         connection.subscribe(store.channel(self.space)).await?;
         // Before the reading: if Redis is emptied while we read, the mark goes too. It is another one each time, so that
         // whoever comes first after that does not make it look as if nothing had happened.

@@ -7,19 +7,16 @@
 //! | `PREFIX:raised:SPACE` | a channel, on which a raised record's key and value are published |
 //! | `PREFIX:synchronised` | a mark: if it is gone, Redis was emptied |
 
+mod connections;
 mod follow;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
-    Script, TlsCertificates, aio::MultiplexedConnection,
-};
-use tokio::sync::Mutex;
+use redis::{RedisError, Script, aio::MultiplexedConnection};
 use url::Url;
 use zeroize::Zeroizing;
 
-use self::follow::Following;
+use self::{connections::Connections, follow::Following};
 use super::{Answer, Applied, Follower, Forever, Health, Record, Space, Store, StoreError, Write};
 use crate::clock::UnixTime;
 
@@ -49,10 +46,8 @@ impl fmt::Debug for RedisSettings {
 /// Keeps records in Redis. Clones share one connection for writing; each follower has its own.
 #[derive(Clone)]
 pub(crate) struct RedisStore {
-    client: Client,
     prefix: Arc<str>,
-    timeout: Duration,
-    writing: Arc<Mutex<Option<MultiplexedConnection>>>,
+    connections: Arc<Connections>,
     script: Arc<Script>,
     health: Health,
 }
@@ -79,21 +74,9 @@ impl RedisStore {
     ///
     /// [`StoreError::Client`].
     pub(crate) fn new(settings: RedisSettings, health: Health) -> Result<Self, StoreError> {
-        let RedisSettings { url, username, password, authorities, prefix, timeout } = settings;
-        let info = connection_info(&url, username, password)
-            .map_err(|error| StoreError::Client(error.into()))?;
-        let client = match authorities {
-            Some(pem) => {
-                let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem) };
-                Client::build_with_tls(info, certificates)
-            }
-            None => Client::open(info),
-        };
         Ok(Self {
-            client: client.map_err(|error| StoreError::Client(error.into()))?,
-            prefix: prefix.into(),
-            timeout,
-            writing: Arc::default(),
+            prefix: settings.prefix.as_str().into(),
+            connections: Arc::new(Connections::new(settings)?),
             script: Arc::new(Script::new(include_str!("apply.lua"))),
             health,
         })
@@ -105,41 +88,15 @@ impl RedisStore {
     ///
     /// [`StoreError::Redis`], [`StoreError::TimedOut`].
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        let mut connection = self.connect(&self.config()).await?;
+        let connections = &self.connections;
+        let mut connection = connections.connect(&connections.config()).await?;
         Ok(redis::cmd("PING").query_async(&mut connection).await?)
-    }
-
-    fn config(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout))
-    }
-
-    async fn connect(
-        &self,
-        config: &AsyncConnectionConfig,
-    ) -> Result<MultiplexedConnection, StoreError> {
-        Ok(self.client.get_multiplexed_async_connection_with_config(config).await?)
-    }
-
-    /// The connection that writes, made if there is none.
-    async fn writer(&self) -> Result<MultiplexedConnection, StoreError> {
-        let mut writing = self.writing.lock().await;
-        if let Some(connection) = &*writing {
-            return Ok(connection.clone());
-        }
-        let connection = self.connect(&self.config()).await?;
-        *writing = Some(connection.clone());
-        Ok(connection)
     }
 
     /// Runs the script, once more on a new connection if the one that was kept has died meanwhile.
     async fn write(&self, writes: Vec<Write>) -> Result<Applied, StoreError> {
-        let (is_fresh, done) = {
-            let is_fresh = self.writing.lock().await.is_none();
-            (is_fresh, self.run(&writes).await)
-        };
-        match done {
+        let is_fresh = self.connections.is_none().await?;
+        match self.run(&writes).await {
             Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
                 self.run(&writes).await
             }
@@ -148,7 +105,7 @@ impl RedisStore {
     }
 
     async fn run(&self, writes: &[Write]) -> Result<Applied, StoreError> {
-        let mut connection = self.writer().await?;
+        let mut connection = self.connections.shared().await?;
         let mut call = self.script.prepare_invoke();
         for write in writes {
             let (what, record) = spelled(write);
@@ -162,20 +119,31 @@ impl RedisStore {
             Ok(0) => Ok(Applied::AlreadyThere),
             Ok(_) => Ok(Applied::Done),
             Err(error) => {
-                // Whatever is wrong with it, the next one gets a connection of its own.
-                *self.writing.lock().await = None;
+                // Whatever is wrong with it.
+                self.connections.hang_up();
                 Err(error.into())
             }
         }
     }
 
+    /// Looks, once more on a new connection if the one that was kept has died meanwhile.
+    async fn read_one(&self, space: Space, key: &str) -> Result<Option<Record>, StoreError> {
+        let is_fresh = self.connections.is_none().await?;
+        match self.find(space, key).await {
+            Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
+                self.find(space, key).await
+            }
+            found => found,
+        }
+    }
+
     async fn find(&self, space: Space, key: &str) -> Result<Option<Record>, StoreError> {
-        let mut connection = self.writer().await?;
+        let mut connection = self.connections.shared().await?;
         let mut get = redis::cmd("GET");
         get.arg(self.key(space, key));
         let text: Result<Option<String>, RedisError> = get.query_async(&mut connection).await;
         if text.is_err() {
-            *self.writing.lock().await = None;
+            self.connections.hang_up();
         }
         Ok(text?.and_then(|text| parse(key, &text)))
     }
@@ -282,23 +250,6 @@ fn escaped(text: &str) -> String {
     pattern
 }
 
-fn connection_info(
-    url: &Url,
-    username: Option<String>,
-    password: Option<Zeroizing<String>>,
-) -> Result<ConnectionInfo, RedisError> {
-    let info = url.as_str().into_connection_info()?;
-    // The third version pushes what is published to the connection that asks, too.
-    let mut redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    if let Some(username) = username {
-        redis = redis.set_username(username);
-    }
-    if let Some(password) = password {
-        redis = redis.set_password(password.as_str());
-    }
-    Ok(info.set_redis_settings(redis))
-}
-
 impl Store for RedisStore {
     fn apply(&self, writes: Vec<Write>) -> Answer<'_, Applied> {
         Box::pin(async { self.health.noted(self.write(writes).await) })
@@ -306,29 +257,19 @@ impl Store for RedisStore {
 
     fn list(&self, space: Space) -> Answer<'_, Vec<Record>> {
         Box::pin(async move {
-            let listed = match self.writer().await {
+            let listed = match self.connections.shared().await {
                 Ok(mut connection) => self.read(&mut connection, space).await,
                 Err(error) => Err(error),
             };
             if listed.is_err() {
-                *self.writing.lock().await = None;
+                self.connections.hang_up();
             }
             self.health.noted(listed)
         })
     }
 
     fn get(&self, space: Space, key: String) -> Answer<'_, Option<Record>> {
-        Box::pin(async move {
-            let is_fresh = self.writing.lock().await.is_none();
-            let found = match self.find(space, &key).await {
-                // The connection that was kept has died meanwhile.
-                Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
-                    self.find(space, &key).await
-                }
-                found => found,
-            };
-            self.health.noted(found)
-        })
+        Box::pin(async move { self.health.noted(self.read_one(space, &key).await) })
     }
 
     fn follow<'a>(&'a self, space: Space, follower: &'a dyn Follower) -> Forever<'a> {
@@ -384,6 +325,25 @@ mod tests {
         let store = store(&url);
         let error = store.list(Space::Revocations).await.unwrap_err();
         assert!(matches!(error, StoreError::TimedOut), "{error:?}");
+    }
+
+    /// By a clock that stands still but for waiting.
+    #[tokio::test(start_paused = true)]
+    async fn the_last_of_many_who_ask_a_redis_that_does_not_answer_waits_for_no_longer_than_the_first()
+     {
+        let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let store = store(&format!("redis://{}", deaf.local_addr().unwrap()));
+        let began = tokio::time::Instant::now();
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let store = store.clone();
+            asking.spawn(async move { store.get(Space::Revocations, "001".to_owned()).await });
+        }
+        for found in asking.join_all().await {
+            assert!(matches!(found, Err(StoreError::TimedOut)), "{found:?}");
+        }
+        // One's own attempt, and that of whoever was before.
+        assert!(began.elapsed() <= 4 * settings("redis://a").timeout, "{:?}", began.elapsed());
     }
 
     #[tokio::test]

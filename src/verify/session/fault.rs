@@ -64,7 +64,7 @@ impl From<SealFault> for SessionFault {
     }
 }
 
-/// Why a session was not renewed. The first variant is never mixed up with the others: *no* is not *we could not tell*.
+/// Why a session was not renewed. [`Refused`](Self::Refused) is a *no*; the others mean that *we could not tell*.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RenewError {

@@ -35,7 +35,7 @@ pub use self::{
     fault::{RenewError, SessionFault},
     grant::AppleGrant,
     id::SessionId,
-    refresh::RefreshToken,
+    refresh::{BrowserSession, OpenedSession, RefreshToken},
     settings::SessionSettings,
     tokens::{SessionCookie, SessionTokens},
 };

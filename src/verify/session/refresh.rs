@@ -1,6 +1,6 @@
-//! A refresh token that was opened, and a browser's session that was.
+//! A refresh token that was opened, and a browser's cookie that was.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     super::{
@@ -11,17 +11,25 @@ use super::{
 };
 use crate::clock::UnixTime;
 
-/// A session by its refresh token, or by a browser's cookie: whom it is of, and what Apple granted them. It was ours; that
-/// it is still good is found out by whoever opened it, a [`Verifier`](super::super::Verifier).
-pub struct RefreshToken {
+/// What a refresh token, or a browser's cookie, says of its session: whom it is of, and what Apple granted them. It was ours;
+/// that it is still good is found out by whoever opened it, a [`Verifier`](super::super::Verifier).
+pub struct OpenedSession {
     pub(super) span: SessionSpan,
     pub(super) identity: Arc<Identity>,
     pub(super) who: Who,
-    pub(super) generation: u64,
     pub(super) grant: Option<AppleGrant>,
 }
 
-impl RefreshToken {
+/// A refresh token that was opened: good for the next pair of tokens, once.
+pub struct RefreshToken {
+    pub(super) session: OpenedSession,
+    pub(super) generation: u64,
+}
+
+/// A browser's cookie that was opened: good for its own renewal, and for no tokens.
+pub struct BrowserSession(pub(super) OpenedSession);
+
+impl OpenedSession {
     /// The session.
     #[must_use]
     pub const fn session_id(&self) -> &SessionId {
@@ -45,32 +53,64 @@ impl RefreshToken {
         self.grant.as_ref()
     }
 
-    /// The same with another grant, such as one that Apple has just confirmed.
-    #[must_use]
-    pub fn with_grant(self, grant: Option<AppleGrant>) -> Self {
-        Self { grant, ..self }
-    }
-
     fn read(content: Content, expires_at: UnixTime) -> Option<Self> {
-        let Content { sid, who, at, generation, grant, .. } = content;
+        let Content { sid, who, at, grant, .. } = content;
         let (id, sealed_at) = (SessionId::parse(&sid)?, UnixTime::from_secs(at));
         Some(Self {
             span: SessionSpan::new(id, UnixTime::from_secs(who.end)),
             identity: Arc::new(who.clone().identity(id, sealed_at, expires_at)?),
             who,
-            generation: generation.unwrap_or_default(),
             // One that cannot be read is none: the session is as good without it.
             grant: grant.and_then(Grant::into_grant),
         })
     }
 }
 
-impl fmt::Debug for RefreshToken {
+impl RefreshToken {
+    /// Its session.
+    #[must_use]
+    pub const fn session(&self) -> &OpenedSession {
+        &self.session
+    }
+
+    /// The same with another grant, such as one that Apple has just confirmed.
+    #[must_use]
+    pub fn with_grant(self, grant: Option<AppleGrant>) -> Self {
+        Self { session: OpenedSession { grant, ..self.session }, ..self }
+    }
+}
+
+impl BrowserSession {
+    /// Its session.
+    #[must_use]
+    pub const fn session(&self) -> &OpenedSession {
+        &self.0
+    }
+
+    /// The same with another grant, such as one that Apple has just confirmed.
+    #[must_use]
+    pub fn with_grant(self, grant: Option<AppleGrant>) -> Self {
+        Self(OpenedSession { grant, ..self.0 })
+    }
+}
+
+impl fmt::Debug for OpenedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RefreshToken")
-            .field("generation", &self.generation)
+        f.debug_struct("OpenedSession")
             .field("grant", &self.grant.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshToken").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for BrowserSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrowserSession").finish_non_exhaustive()
     }
 }
 
@@ -78,7 +118,7 @@ impl Sessions {
     /// Opens an access token. Whether it is still good is another question.
     pub(super) fn open(&self, text: &str) -> Result<Identity, SessionFault> {
         let content: Content = self.0.keys.open(Purpose::Access, text)?;
-        let expires_at = self.expiry_of(&content, Purpose::Access);
+        let expires_at = self.expiry_of(&content, self.0.settings.access_lifetime);
         let id = SessionId::parse(&content.sid).ok_or(SessionFault::Malformed)?;
         content
             .who
@@ -86,21 +126,27 @@ impl Sessions {
             .ok_or(SessionFault::Malformed)
     }
 
-    /// Opens a refresh token, or a browser's session, with the grant that it holds.
-    pub(super) fn open_whole(
-        &self,
-        purpose: Purpose,
-        text: &str,
-    ) -> Result<RefreshToken, SessionFault> {
-        let content: Content = self.0.keys.open(purpose, text)?;
-        let expires_at = self.expiry_of(&content, purpose);
-        RefreshToken::read(content, expires_at).ok_or(SessionFault::Malformed)
+    /// Opens a refresh token.
+    pub(super) fn open_refresh(&self, text: &str) -> Result<RefreshToken, SessionFault> {
+        let content: Content = self.0.keys.open(Purpose::Refresh, text)?;
+        let generation = content.generation.ok_or(SessionFault::Malformed)?;
+        Ok(RefreshToken { session: self.read(content)?, generation })
+    }
+
+    /// Opens a browser's cookie.
+    pub(super) fn open_cookie(&self, text: &str) -> Result<BrowserSession, SessionFault> {
+        self.read(self.0.keys.open(Purpose::Cookie, text)?).map(BrowserSession)
+    }
+
+    fn read(&self, content: Content) -> Result<OpenedSession, SessionFault> {
+        let expires_at = self.expiry_of(&content, self.0.settings.refresh_lifetime);
+        OpenedSession::read(content, expires_at).ok_or(SessionFault::Malformed)
     }
 
     /// The session of a browser's cookie, by our seal alone, unless it was ended or is over for good. Whoever ends it need not
     /// know whether it is good: what is not good today may be tomorrow.
-    pub(crate) fn find_unended(&self, text: &str) -> Option<RefreshToken> {
-        let session = self.open_whole(Purpose::Cookie, text).ok()?;
+    pub(crate) fn find_unended(&self, text: &str) -> Option<OpenedSession> {
+        let BrowserSession(session) = self.open_cookie(text).ok()?;
         let span = session.span;
         let is_over = self.0.ended.contains(&span.id) || span.forgotten_at() <= self.now();
         (!is_over).then_some(session)
@@ -113,24 +159,18 @@ impl Sessions {
     /// [`SealError`].
     pub fn renew_in_browser(
         &self,
-        cookie: RefreshToken,
-        lifetime: std::time::Duration,
+        cookie: BrowserSession,
+        lifetime: Duration,
     ) -> Result<SessionCookie, SealError> {
-        let RefreshToken { span, who, grant, .. } = cookie;
+        let OpenedSession { span, who, grant, .. } = cookie.0;
         let cookie = self.cookie(span.id, who, grant.as_ref().map(Grant::from), lifetime)?;
         self.count("renewed");
         Ok(cookie)
     }
 
-    /// When the token ends: as was said when it was sealed, unless tokens and sessions live for less by now.
-    fn expiry_of(&self, content: &Content, purpose: Purpose) -> UnixTime {
-        let settings = &self.0.settings;
-        let lifetime = match purpose {
-            Purpose::Access => settings.access_lifetime,
-            Purpose::Refresh | Purpose::Nonce | Purpose::Cookie | Purpose::State => {
-                settings.refresh_lifetime
-            }
-        };
+    /// When the token ends: as was said when it was sealed, unless sessions, or tokens that live for `lifetime`, are over
+    /// before that by now.
+    fn expiry_of(&self, content: &Content, lifetime: Duration) -> UnixTime {
         let sealed_at = UnixTime::from_secs(content.at);
         let expires_at = UnixTime::from_secs(content.exp);
         expires_at.min(sealed_at.saturating_add(lifetime)).min(self.end_for(&content.who))

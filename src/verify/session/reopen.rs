@@ -8,9 +8,8 @@ use super::{
         error::{TokenFault, VerifyError},
         identity::Identity,
         printable::Printable,
-        seal::Purpose,
     },
-    RefreshToken, SessionFault, Sessions,
+    BrowserSession, RefreshToken, SessionFault, Sessions,
 };
 
 impl Verifier {
@@ -37,7 +36,9 @@ impl Verifier {
     ///
     /// Those of [`reopen`](Self::reopen).
     pub fn reopen_refresh(&self, text: &str) -> Result<RefreshToken, VerifyError> {
-        self.reopen_whole(Purpose::Refresh, text)
+        let refresh = self.known_sessions()?.open_refresh(text)?;
+        self.check_session(refresh.session().identity())?;
+        Ok(refresh)
     }
 
     /// Says whose session a browser's cookie (`siwa_c.…`) is of, as [`reopen`](Self::reopen) does, and what Apple granted with
@@ -46,14 +47,10 @@ impl Verifier {
     /// # Errors
     ///
     /// Those of [`reopen`](Self::reopen).
-    pub fn reopen_cookie(&self, text: &str) -> Result<RefreshToken, VerifyError> {
-        self.reopen_whole(Purpose::Cookie, text)
-    }
-
-    fn reopen_whole(&self, purpose: Purpose, text: &str) -> Result<RefreshToken, VerifyError> {
-        let session = self.known_sessions()?.open_whole(purpose, text)?;
-        self.check_session(&session.identity)?;
-        Ok(session)
+    pub fn reopen_cookie(&self, text: &str) -> Result<BrowserSession, VerifyError> {
+        let cookie = self.known_sessions()?.open_cookie(text)?;
+        self.check_session(cookie.session().identity())?;
+        Ok(cookie)
     }
 
     /// Where there are no sessions, there is no key that opens one.

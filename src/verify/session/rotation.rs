@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use super::{Grant, RefreshToken, RenewError, SessionFault, SessionTokens, Sessions};
+use super::{
+    Grant, OpenedSession, RefreshToken, RenewError, SessionFault, SessionTokens, Sessions,
+};
 use crate::{
     clock::UnixTime,
     store::{Applied, Pair, Record, Space, StoreError, Write},
@@ -33,7 +35,7 @@ impl Sessions {
     /// [`RenewError`].
     pub async fn renew(&self, refresh: RefreshToken) -> Result<SessionTokens, RenewError> {
         self.use_up(&refresh).await?;
-        let RefreshToken { span, who, generation, grant, .. } = refresh;
+        let RefreshToken { session: OpenedSession { span, who, grant, .. }, generation } = refresh;
         let grant = grant.as_ref().map(Grant::from);
         let tokens = self.pair(span.id, &who, generation.saturating_add(1), grant)?;
         self.count("renewed");
@@ -76,30 +78,31 @@ impl Sessions {
 
     /// Asked of the store, and not only of memory: a logout at another replica may be news that is on its way.
     async fn check_not_ended(&self, refresh: &RefreshToken) -> Result<(), RenewError> {
-        let key = refresh.span.id.to_text();
+        let key = refresh.session.span.id.to_text();
         if let Some(record) = self.0.store.get(Space::EndedSessions, key).await? {
-            self.0.ended.add(refresh.span.id, record.expires_at);
+            self.0.ended.add(refresh.session.span.id, record.expires_at);
             return Err(SessionFault::Ended.into());
         }
         Ok(())
     }
 
     async fn last_use(&self, refresh: &RefreshToken) -> Result<Option<LastUse>, StoreError> {
-        let record = self.0.store.get(Space::SpentRefreshes, refresh.span.id.to_text()).await?;
+        let record =
+            self.0.store.get(Space::SpentRefreshes, refresh.session.span.id.to_text()).await?;
         let last = record.and_then(|record| Pair::parse(&record.value));
         Ok(last.map(|Pair(generation, at)| LastUse { generation, at: UnixTime::from_secs(at) }))
     }
 
     /// That `refresh` is used: for good, and for whoever is about to use it, too.
     fn uses(&self, refresh: &RefreshToken) -> Vec<Write> {
-        let (now, key) = (self.now(), refresh.span.id.to_text());
+        let (now, key) = (self.now(), refresh.session.span.id.to_text());
         let value = Pair(refresh.generation, now.as_secs()).to_string();
         let mark = Record {
             key: format!("{key}.{}", refresh.generation),
             value: value.clone(),
             expires_at: now.saturating_add(MARKED_FOR),
         };
-        let last = Record { key, value, expires_at: refresh.span.forgotten_at() };
+        let last = Record { key, value, expires_at: refresh.session.span.forgotten_at() };
         vec![Write::Insert(Space::SpentRefreshes, mark), Write::Put(Space::SpentRefreshes, last)]
     }
 
@@ -112,7 +115,7 @@ impl Sessions {
         self.count("reused");
         tracing::info!("a refresh token was used a second time: its session is ended");
         // In force here in any case. Where it cannot be stored, the next use of a token of this session will be told.
-        self.end_span(refresh.span).await?;
+        self.end_span(refresh.session.span).await?;
         Err(SessionFault::Reused.into())
     }
 }

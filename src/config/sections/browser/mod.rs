@@ -25,8 +25,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct BrowserSection {
-    /// What our own paths begin with, such as `/auth/apple`: `/login`, `/start`, `/callback`, `/logout` and `/userinfo` below
-    /// it are ours from then on, and not the application's. None by default, and then no browser signs in here.
+    /// What our own paths begin with, such as `/auth/apple`: `/login`, `/start`, `/callback`, `/android-callback`,
+    /// `/logout` and `/userinfo` below it are ours from then on, and not the application's. None by default, and then no browser signs in here.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
 

@@ -73,7 +73,7 @@ async fn a_session_that_ended_while_sessions_lived_for_less_stays_ended_when_the
     let (clock, store) = (&scene.clock, Arc::clone(&scene.store));
     let shorter = Scene::replica(clock, store, &[1], settings, "com.example.app").await;
     let session = shorter.verifier.reopen_refresh(tokens.refresh.as_str()).unwrap();
-    shorter.sessions.end_of(session.identity()).await.unwrap();
+    shorter.sessions.end_of(session.session().identity()).await.unwrap();
     scene.clock.advance(Duration::from_hours(24));
     shorter.sessions.sweep();
     let again = scene.beside(&[1]).await;

@@ -120,8 +120,8 @@ async fn who_signed_in_is_who_the_session_is_of() {
     let token = sessions.begin(&identity, None).unwrap().access;
     let cookie = sessions.begin_in_browser(&identity, None, Duration::from_hours(1)).unwrap();
     let by_token = sessions.open(token.as_str()).unwrap();
-    let by_cookie = sessions.open_whole(Purpose::Cookie, cookie.value.as_str()).unwrap();
-    for reopened in [&by_token, &**by_cookie.identity()] {
+    let by_cookie = sessions.open_cookie(cookie.value.as_str()).unwrap();
+    for reopened in [&by_token, &**by_cookie.session().identity()] {
         assert_eq!(reopened.issuer(), identity.issuer());
         assert_eq!(reopened.subject(), identity.subject());
         assert!(reopened.audience().eq(identity.audience()));
@@ -259,7 +259,7 @@ async fn what_does_not_say_when_its_session_is_over_is_of_no_session() {
 }
 
 /// Apple's refresh token, and when Apple last said that it holds.
-fn told(session: &RefreshToken) -> Option<(&str, u64)> {
+fn told(session: &OpenedSession) -> Option<(&str, u64)> {
     let grant = session.grant()?;
     Some((grant.refresh_token.expose(), grant.checked_at.as_secs()))
 }
@@ -277,14 +277,14 @@ async fn a_browsers_session_is_renewed_with_all_that_it_holds() {
     let cookie = scene.sessions.begin_in_browser(&identity, Some(&grant), hour).unwrap();
     scene.clock.advance(Duration::from_mins(50));
     let opened = scene.verifier.reopen_cookie(cookie.value.as_str()).unwrap();
-    assert_eq!(told(&opened), Some(("r.0.secret", NOW - 5)));
-    assert_eq!(opened.identity().sealed_at(), Some(UnixTime::from_secs(NOW)));
+    assert_eq!(told(opened.session()), Some(("r.0.secret", NOW - 5)));
+    assert_eq!(opened.session().identity().sealed_at(), Some(UnixTime::from_secs(NOW)));
     let renewed = scene.sessions.renew_in_browser(opened, hour).unwrap();
     assert_eq!(renewed.session_id, cookie.session_id);
     scene.clock.advance(Duration::from_mins(20));
     assert_eq!(scene.code_in_browser(&cookie.value), "session_expired");
     let opened = scene.verifier.reopen_cookie(renewed.value.as_str()).unwrap();
-    assert_eq!(told(&opened), Some(("r.0.secret", NOW - 5)));
+    assert_eq!(told(opened.session()), Some(("r.0.secret", NOW - 5)));
     assert!(!format!("{opened:?} {grant:?} {cookie:?}").contains("secret"));
 }
 
@@ -302,9 +302,9 @@ async fn apples_grant_goes_with_the_refresh_token_and_never_with_the_access_toke
         keys(&[1]).open(Purpose::Access, tokens.access.as_str()).unwrap();
     assert!(!access.to_string().contains("secret"), "{access}");
     let refresh = scene.verifier.reopen_refresh(tokens.refresh.as_str()).unwrap();
-    assert_eq!(told(&refresh), Some(("r.0.secret", NOW)));
+    assert_eq!(told(refresh.session()), Some(("r.0.secret", NOW)));
     let refresh = refresh.with_grant(Some(grant(NOW + 9)));
     let renewed = scene.sessions.renew(refresh).await.unwrap();
     let refresh = scene.verifier.reopen_refresh(renewed.refresh.as_str()).unwrap();
-    assert_eq!(told(&refresh), Some(("r.0.secret", NOW + 9)));
+    assert_eq!(told(refresh.session()), Some(("r.0.secret", NOW + 9)));
 }

@@ -65,7 +65,7 @@ fn beside_the_answer(cookie: &HeaderValue) -> impl Iterator<Item = HeaderValueOp
         option(&SET_COOKIE, cookie, AppendIfExistsOrAdd),
         option(&CACHE_CONTROL, &NO_STORE, OverwriteIfExistsOrAdd),
     ];
-    first.into_iter().chain(ForBrowser::FOR_SOME_CACHES.into_iter().map(over))
+    first.into_iter().chain(ForBrowser::OTHER_CACHE_HEADERS.into_iter().map(over))
 }
 
 fn option(name: &HeaderName, value: &HeaderValue, action: HeaderAppendAction) -> HeaderValueOption {
