@@ -10,6 +10,7 @@ mod merge;
 mod names;
 mod own_paths;
 mod problems;
+mod reading;
 mod schema;
 mod secrets;
 mod sections;
