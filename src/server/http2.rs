@@ -6,11 +6,14 @@
 
 use std::{
     error::Error,
-    pin::pin,
+    future::poll_fn,
+    mem::replace,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -18,7 +21,7 @@ use bytes::Bytes;
 use http_body::Body;
 use hyper::{rt::Executor, server::conn::http2::Builder};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{sync::Notify, task::yield_now, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -57,15 +60,35 @@ where
         pin!(builder(settings, executor).serve_connection(TokioIo::new(io), service));
     tokio::select! {
         biased;
-        result = &mut connection => return result,
+        result = after_others(connection.as_mut()) => return result,
         () = Seldom::new(stop.gracefully.cancelled()) => {}
         () = Seldom::new(streams.none_for(settings.keep_alive_timeout)) => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
-        result = &mut connection => result,
+        result = after_others(connection) => result,
         () = streams.none_for(FAREWELL) => Ok(()),
+    }
+}
+
+/// `connection`, which goes on whenever everybody has run who was ready when it was woken. Each of its streams wakes it with an
+/// answer, and writes the answer out by that, in a call of the kernel and a packet of its own: those that are ready together go
+/// out together. Where nobody else is ready, it goes on at once.
+async fn after_others<T>(mut connection: Pin<&mut impl Future<Output = T>>) -> T {
+    loop {
+        // By its own turn alone: those who wake the connection meanwhile are whom it waits for.
+        Seldom::new(yield_now()).await;
+        let mut is_woken = false;
+        let going_on = poll_fn(|cx| {
+            if replace(&mut is_woken, true) {
+                return Poll::Ready(None);
+            }
+            connection.as_mut().poll(cx).map(Some)
+        });
+        if let Some(done) = going_on.await {
+            return done;
+        }
     }
 }
 
