@@ -9,6 +9,7 @@ mod load;
 mod merge;
 mod names;
 mod own_paths;
+mod plain;
 mod problems;
 mod schema;
 mod secrets;
@@ -187,6 +188,12 @@ impl Settings {
         &self.apple.issuer
     }
 
+    /// Where the key set comes from: a host, or a file.
+    #[must_use]
+    pub fn jwks_place(&self) -> String {
+        self.jwks.from.place()
+    }
+
     /// Gets the text of the key set, once.
     ///
     /// # Errors
@@ -363,11 +370,8 @@ mod tests {
         // Files of examples are nowhere to be found; what else is wrong is that of two ways both are shown, and that no key is.
         let mut problems = problems_of(&full);
         problems.retain(|problem| !problem.contains("cannot be read"));
-        let clashes = [
-            "jwks.url: is set beside jwks.file",
-            "store.redis_url: is set beside store.file",
-            "browser.path: needs sessions",
-        ];
+        let clashes =
+            ["jwks.url: is set beside jwks.file", "store.redis_url: is set beside store.file"];
         assert_eq!(problems.len(), clashes.len(), "{problems:?}");
         for (problem, clash) in problems.iter().zip(clashes) {
             assert!(problem.starts_with(clash), "{problem}");

@@ -83,6 +83,11 @@ impl Default for SessionsSection {
 }
 
 impl SessionsSection {
+    /// Whether there is a key, or is meant to be.
+    pub(super) const fn names_keys(&self) -> bool {
+        !self.key_files.is_empty()
+    }
+
     /// Whoever has stolen a token must not have long for a second use.
     const LONGEST_GRACE: Duration = Duration::from_mins(1);
 
@@ -240,6 +245,18 @@ mod tests {
         assert!(problems[1].contains("`/short` is not 32 random bytes in base64"), "{problems:?}");
         let problems = problems_of("key_files = ['KEY', 'KEY']");
         assert!(problems[0].starts_with("sessions.key_files: one key is there twice"));
+    }
+
+    #[test]
+    fn what_needs_sessions_has_no_problem_of_its_own_where_a_key_cannot_be_read() {
+        let browser = "[browser]\npath = '/auth/apple'\norigins = ['https://app.example']";
+        let sign_in = "[sign_in]\npath = '/auth/apps'\nnonce = 'required'";
+        let problems = problems_of(&format!("key_files = ['/none']\n{browser}\n{sign_in}"));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("sessions.key_files: `/none` cannot be read"));
+        let problems = problems_of(browser);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("browser.path: needs sessions"), "{problems:?}");
     }
 
     #[test]
