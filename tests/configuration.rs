@@ -106,7 +106,15 @@ fn an_address_that_is_taken_ends_with_its_own_code() {
     let (code, report) =
         end_of(siwa_proxy().args(serve).args(["--listen", &address])).expect("the binary runs");
     assert_eq!(code, Some(69), "{report}");
-    assert!(report.starts_with(&format!("siwa-proxy: cannot listen on {address}: ")), "{report}");
+    let said = format!("siwa-proxy: cannot listen on {address} (server.listen): ");
+    assert!(report.starts_with(&said), "{report}");
+    assert!(report.contains("another siwa-proxy may run here"), "{report}");
+
+    let demo = ["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let (code, report) =
+        end_of(siwa_proxy().args(demo).args(["--browser-listen", &address])).expect("it runs");
+    assert_eq!(code, Some(69), "{report}");
+    assert!(report.contains("siwa-proxy: --browser-listen: cannot listen on "), "{report}");
 
     let (code, report) =
         end_of(siwa_proxy().args(["sim", "--listen", &address])).expect("the binary runs");
