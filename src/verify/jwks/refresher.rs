@@ -198,7 +198,9 @@ impl Refresher {
         }
         self.warned = Some((code, Instant::now()));
         let (issuer, failures) = (self.issuer.as_str(), self.failures);
-        warn!(issuer, code, failures, error = causes(fault), "key set cannot be fetched");
+        let place = self.source.place();
+        let from = without_path(&place);
+        warn!(issuer, from, code, failures, error = causes(fault), "key set cannot be fetched");
     }
 
     /// A set from disk serves until a fetch succeeds, and is as old as it says. It confirms nobody's absence.
@@ -294,6 +296,13 @@ impl Refresher {
             None => std::future::pending().await,
         }
     }
+}
+
+/// `place`, of an address no more than the host: the rest may be a secret.
+fn without_path(place: &str) -> &str {
+    let Some((_scheme, rest)) = place.split_once("://") else { return place };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_userinfo, host)| host)
 }
 
 async fn wait_for(moment: Option<Instant>) {
