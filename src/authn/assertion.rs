@@ -184,7 +184,7 @@ impl Assertion {
 
     /// A new assertion of `identity`, with `email` if the application may know it. Each is signed anew, which costs some
     /// tens of microseconds: nothing is kept that could be given to the wrong request.
-    pub(super) fn of(&self, identity: &Identity, email: Option<&Email>) -> Option<HeaderValue> {
+    pub(super) fn of(&self, identity: &Identity, email: Option<Email<'_>>) -> Option<HeaderValue> {
         let now = self.clock.now().as_secs();
         let sub = identity.subject().as_str();
         let claims = Claims {

@@ -200,8 +200,8 @@ impl IdentityHeaders {
 
     /// The email address of `identity`, if anybody is told it: by default only if Apple calls it verified.
     #[must_use]
-    pub fn email_of<'a>(&self, identity: &'a Identity) -> Option<&'a Email> {
-        identity.email().filter(|email| self.may_forward(email))
+    pub fn email_of<'a>(&self, identity: &'a Identity) -> Option<Email<'a>> {
+        identity.email().filter(|email| self.may_forward(*email))
     }
 
     fn value(&self, header: IdentityHeader, identity: &Identity) -> Option<HeaderValue> {
@@ -230,12 +230,12 @@ impl IdentityHeaders {
         self.set.iter().any(|(_, header)| *header == IdentityHeader::Email)
     }
 
-    fn may_forward(&self, email: &Email) -> bool {
+    fn may_forward(&self, email: Email<'_>) -> bool {
         email.is_verified() || self.unverified_email == UnverifiedEmail::Forward
     }
 
     /// An address outside visible ASCII has no agreed form in a header, so that it is left out and the request goes on.
-    fn email_value(&self, email: &Email) -> Option<HeaderValue> {
+    fn email_value(&self, email: Email<'_>) -> Option<HeaderValue> {
         let legal = email.address().bytes().all(|byte| byte.is_ascii_graphic());
         if !legal {
             self.metrics.emails_left_out.inc();

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use serde_path_to_error::{Path, Segment};
 use toml::{Table, Value};
 
 use super::{
@@ -10,6 +9,7 @@ use super::{
     names::nearest,
     plain::plain,
     problems::{Problems, WrittenAt},
+    reading::Step,
     secrets::Secrets,
     sections::{Sections, example_of, known_groups, known_keys, route},
     warnings,
@@ -189,7 +189,7 @@ impl Merged {
             let (group, spot, key) = whereabouts(error.path());
             let name = format!("{}.{key}", spot.section(&group));
             let mend = self.mend(&group, &name, &key);
-            let what = plain(error.inner().message());
+            let what = plain(&error.to_string());
             self.problems.note_unusable(&name, format!("{what}{mend}"));
             let taken_off = spot.of(&group, &mut self.values).and_then(|keys| keys.remove(&key));
             if taken_off.is_none() {
@@ -259,18 +259,17 @@ impl Merged {
 }
 
 /// The group, the section in it and the key that `path` leads to.
-fn whereabouts(path: &Path) -> (String, Spot, String) {
-    let mut segments = path.iter();
-    let mut next = || segments.next();
-    let name = |segment: Option<&Segment>| match segment {
-        Some(Segment::Map { key }) => key.clone(),
+fn whereabouts<'a>(mut path: impl Iterator<Item = &'a Step>) -> (String, Spot, String) {
+    let mut next = || path.next();
+    let name = |step: Option<&Step>| match step {
+        Some(Step::Key(key)) => key.clone(),
         _ => String::new(),
     };
     let group = name(next());
     let is_group = known_groups().iter().any(|(known, _)| *known == group);
     let spot = match is_group.then(&mut next).flatten() {
-        Some(Segment::Seq { index }) => Spot::Listed(*index),
-        Some(Segment::Map { key }) => Spot::Named(key.clone()),
+        Some(Step::Index(index)) => Spot::Listed(*index),
+        Some(Step::Key(key)) => Spot::Named(key.clone()),
         _ => Spot::Only,
     };
     (group, spot, name(next()))

@@ -11,6 +11,7 @@ mod names;
 mod own_paths;
 mod plain;
 mod problems;
+mod reading;
 mod schema;
 mod secrets;
 mod sections;

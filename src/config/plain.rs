@@ -32,6 +32,9 @@ pub(super) fn plain(message: &str) -> String {
     if expected.starts_with("invalid ") || expected == "empty host" {
         return format!("{found} is no URL: {expected}");
     }
+    if expected.starts_with("struct ") {
+        return format!("{found}, expected a table");
+    }
     let words = WORDS.iter().find(|(theirs, _)| *theirs == expected);
     format!("{found}, expected {}", words.map_or(expected, |(_, ours)| ours))
 }
@@ -57,6 +60,7 @@ mod tests {
             ("upstream.url = 'example.com'", "has no scheme in front"),
             ("jwks.url = 'example.com/keys'", "\"example.com/keys\" has no scheme in front"),
             ("jwks.url = 'https://a:99999'", "is no URL: invalid port number"),
+            ("jwks.additional = [['a']]", "invalid type: list, expected a table"),
             ("jwks.file = ['a']", "invalid type: list, expected a path"),
         ] {
             let problem = problem_of(more);

@@ -207,7 +207,7 @@ fn can_be_read(name: &str, content: Value) -> bool {
 
 fn read(name: &str, content: Value) -> Result<(), String> {
     let settings = Table::from_iter([(name.to_owned(), content)]);
-    Sections::read(settings).map(drop).map_err(|error| error.inner().message().to_owned())
+    Sections::read(settings).map(drop).map_err(|error| error.to_string())
 }
 
 // === What a key means ===

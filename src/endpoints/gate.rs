@@ -228,7 +228,7 @@ impl Gate {
     }
 
     /// The email address of `identity`, if applications are told it.
-    pub(super) fn told_email_of<'a>(&self, identity: &'a Identity) -> Option<&'a Email> {
+    pub(super) fn told_email_of<'a>(&self, identity: &'a Identity) -> Option<Email<'a>> {
         self.routes.fallback().destination.rules.identity_headers.email_of(identity)
     }
 

@@ -21,7 +21,7 @@ pub(super) struct PersonalClaims<'a> {
 
 impl<'a> PersonalClaims<'a> {
     /// What is told of `identity`, with this `email` address of theirs if it is told here.
-    pub(super) fn of(identity: &'a Identity, email: Option<&'a Email>) -> Self {
+    pub(super) fn of(identity: &'a Identity, email: Option<Email<'a>>) -> Self {
         Self {
             email: email.map(Email::address),
             email_verified: email.map(Email::is_verified),

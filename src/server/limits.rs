@@ -106,9 +106,11 @@ pub(crate) struct Place(Arc<Places>);
 impl Places {
     /// A place, if one is left.
     fn take(self: &Arc<Self>) -> Option<Place> {
-        let one_more = |taken| (taken < self.most).then_some(taken + 1);
-        let before = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        before.is_ok().then(|| Place(Arc::clone(self)))
+        // First taken and then asked: where many cores compare and swap, all but one of them try again. One too many goes
+        // back at once.
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(self));
+        (before < self.most).then_some(place)
     }
 }
 

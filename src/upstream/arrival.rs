@@ -104,7 +104,9 @@ impl Arrival {
     /// Tells the application, in `headers`, of a request for `host`.
     pub(super) fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue) {
         let Self { peer, scheme, .. } = *self;
-        remove(headers, |name| self.disbelieves(name) || reads_as(name, "x-request-id"));
+        remove(headers, |name| {
+            self.disbelieves(name) || reads_as(name, "x-request-id") || self.ends_trace(name)
+        });
         let (forwarded, forwarded_for) = self.written(host);
         if let Some(forwarded) = forwarded {
             append_to_list(headers, FORWARDED, forwarded);
@@ -137,18 +139,15 @@ impl Arrival {
     }
 
     /// What is no `traceparent` is nothing to anybody (W3C Trace Context §4.3), and without one `tracestate` is nothing either.
+    fn ends_trace(&self, name: &str) -> bool {
+        matches!(self.trace, Trace::None) && (name == TRACEPARENT || name == TRACESTATE)
+    }
+
     fn tell_trace(&self, headers: &mut HeaderMap) {
-        match self.trace {
-            Trace::Told(_) => {}
-            Trace::Ours(parent) => {
-                if let Some(value) = parent.to_value() {
-                    headers.insert(TRACEPARENT, value);
-                }
-            }
-            Trace::None => {
-                headers.remove(TRACEPARENT);
-                headers.remove(TRACESTATE);
-            }
+        if let Trace::Ours(parent) = self.trace
+            && let Some(value) = parent.to_value()
+        {
+            headers.insert(TRACEPARENT, value);
         }
     }
 }

@@ -52,7 +52,15 @@ impl fmt::Debug for ExpectedNonce {
 impl Identity {
     /// The nonce as the token echoes it: verbatim, or hashed by the client.
     pub(crate) fn nonce(&self) -> Option<&str> {
-        self.nonce.as_deref()
+        self.texts.get(Self::NONCE)
+    }
+
+    pub(super) fn code_hash(&self) -> Option<&str> {
+        self.texts.get(Self::CODE_HASH)
+    }
+
+    fn access_token_hash(&self) -> Option<&str> {
+        self.texts.get(Self::ACCESS_TOKEN_HASH)
     }
 
     /// Checks that the token was issued for the sign-in that `expected` started.
@@ -81,7 +89,7 @@ impl Identity {
     ///
     /// [`TokenFault::Nonce`].
     pub fn require_nonce(&self, expected: &ExpectedNonce) -> Result<(), TokenFault> {
-        match &self.nonce {
+        match self.nonce() {
             Some(nonce) if expected.is_echoed_as(nonce) => Ok(()),
             Some(_) => Err(TokenFault::Nonce(Mismatch::Different)),
             None => Err(TokenFault::Nonce(Mismatch::Missing)),
@@ -98,7 +106,7 @@ impl Identity {
     ///
     /// [`TokenFault::CodeHash`].
     pub fn check_code(&self, code: &str) -> Result<(), TokenFault> {
-        check_hash(self.code_hash.as_deref(), code).map_err(TokenFault::CodeHash)
+        check_hash(self.code_hash(), code).map_err(TokenFault::CodeHash)
     }
 
     /// Checks that the token was issued beside `access_token` (`at_hash`, OpenID Connect Core §3.1.3.8): the left half of its
@@ -109,8 +117,7 @@ impl Identity {
     ///
     /// [`TokenFault::AccessTokenHash`].
     pub fn check_access_token(&self, access_token: &str) -> Result<(), TokenFault> {
-        check_hash(self.access_token_hash.as_deref(), access_token)
-            .map_err(TokenFault::AccessTokenHash)
+        check_hash(self.access_token_hash(), access_token).map_err(TokenFault::AccessTokenHash)
     }
 }
 

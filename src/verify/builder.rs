@@ -16,7 +16,7 @@ use super::{
     revocations::Revocations,
     session::Sessions,
     turnstile::Turnstile,
-    verdicts::VerdictCache,
+    verdicts::{AtTokenExpiry, VerdictCache},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -189,10 +189,12 @@ impl VerifierBuilder {
         if let Some(age) = self.max_token_age.into_iter().chain(remembered).min() {
             rules = rules.with_max_token_age(age);
         }
+        let rules = Arc::new(rules);
+        let ends = AtTokenExpiry { rules: Arc::clone(&rules), clock: Arc::clone(&self.clock) };
         Ok(Verifier {
             keys,
-            rules: Arc::new(rules),
-            verdicts: VerdictCache::new(self.verdict_capacity, &self.metrics)
+            rules,
+            verdicts: VerdictCache::new(self.verdict_capacity, ends, &self.metrics)
                 .map_err(|error| BuildError::Randomness(error.into()))?,
             turnstile: Turnstile::new(),
             revocations: self.revocations,

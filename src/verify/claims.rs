@@ -1,16 +1,19 @@
 //! What a signature vouches for ([`SignedClaims`]), and the rules that make it an identity ([`ClaimRules`]).
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
 use super::{
+    claim_names::{self, KnownClaims, OtherClaims},
     error::{ClaimProblem, TokenFault},
-    identity::{ClaimNames, ClientId, ClientIds, Email, Identity, RealUserStatus, Subject},
+    identity::{ClientId, ClientIds, Identity, Rarely, RealUserStatus, Subject},
     json::{self, Object},
-    jwks::{Issuer, KeyId},
+    jwks::SignedBy,
     notification::{SignedNotification, Stamps},
     printable::Printable,
+    texts::Texts,
+    token::UnverifiedToken,
 };
 use crate::clock::UnixTime;
 
@@ -20,13 +23,12 @@ use crate::clock::UnixTime;
 /// (<https://developer.apple.com/documentation/signinwithapplejs/authorizationi/id_token>).
 pub(super) struct SignedClaims {
     claims: Object,
-    key_issuer: Issuer,
-    key_id: KeyId,
+    signed_by: Arc<SignedBy>,
 }
 
 impl SignedClaims {
-    pub(super) const fn new(claims: Object, key_issuer: Issuer, key_id: KeyId) -> Self {
-        Self { claims, key_issuer, key_id }
+    pub(super) const fn new(claims: Object, signed_by: Arc<SignedBy>) -> Self {
+        Self { claims, signed_by }
     }
 
     fn text(&self, claim: &'static str) -> Result<Option<&str>, TokenFault> {
@@ -66,12 +68,13 @@ impl SignedClaims {
         Subject::new(text).map(Some).ok_or_else(illegal)
     }
 
-    /// Absent, or empty, for managed accounts and where the scope was not asked for.
-    fn email(&self) -> Result<Option<Email>, TokenFault> {
-        let verified = self.flag("email_verified")?.unwrap_or(false);
-        let private = self.flag("is_private_email")?.unwrap_or(false);
-        let address = self.text("email")?.filter(|address| !address.is_empty());
-        Ok(address.map(|address| Email { address: address.into(), verified, private }))
+    /// What identities keep as it is, in their order. The address is absent, or empty, for managed accounts and where the
+    /// scope was not asked for.
+    fn texts(&self) -> Result<Texts<4>, TokenFault> {
+        let email = self.text("email")?.filter(|address| !address.is_empty());
+        let texts = [email, self.text("nonce")?, self.text("c_hash")?, self.text("at_hash")?];
+        let bytes = texts.iter().flatten().map(|text| text.len()).sum();
+        Texts::new(texts).ok_or(TokenFault::Oversized { bytes, limit: UnverifiedToken::MAX_BYTES })
     }
 
     /// A number that we do not know is no status: a fourth value of Apple's must not lock anybody out.
@@ -80,7 +83,7 @@ impl SignedClaims {
     }
 
     /// The claims that say something. One that is `null` or empty is there in name only.
-    fn told(&self) -> ClaimNames {
+    fn told(&self) -> (KnownClaims, OtherClaims) {
         let tells = |value: &Value| match value {
             Value::Null => false,
             Value::String(text) => !text.is_empty(),
@@ -89,13 +92,15 @@ impl SignedClaims {
             Value::Bool(_) | Value::Number(_) => true,
         };
         let told = self.claims.iter().filter(|(_, value)| tells(value));
-        ClaimNames::new(told.map(|(name, _)| name))
+        claim_names::sort(told.map(|(name, _)| name))
     }
 }
 
 impl fmt::Debug for SignedClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignedClaims").field("issuer", &self.key_issuer).finish_non_exhaustive()
+        f.debug_struct("SignedClaims")
+            .field("issuer", &self.signed_by.issuer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,31 +157,33 @@ impl ClaimRules {
         now: UnixTime,
     ) -> Result<Identity, TokenFault> {
         refuse_notification(&claims)?;
-        let issuer = check_issuer(&claims)?;
+        check_issuer(&claims)?;
         let (client_id, other_client_ids) = self.check_audience(&claims)?;
         let issued_at = self.check_issued(&claims, now)?;
         let not_before = self.check_not_before(&claims, now)?;
         let expires_at = claims.time("exp")?.ok_or_else(|| TokenFault::missing("exp"))?;
         self.check_unexpired(expires_at, now)?;
+        let (told, told_rarely) = claims.told();
         Ok(Identity {
-            issuer,
+            signed_by: Arc::clone(&claims.signed_by),
             subject: claims.subject("sub")?.ok_or_else(|| TokenFault::missing("sub"))?,
             client_id,
-            other_client_ids,
-            email: claims.email()?,
+            email_verified: claims.flag("email_verified")?.unwrap_or(false),
+            email_private: claims.flag("is_private_email")?.unwrap_or(false),
+            texts: claims.texts()?,
             real_user_status: claims.real_user_status()?,
-            transfer_subject: claims.subject("transfer_sub")?,
-            nonce: claims.text("nonce")?.map(Into::into),
             nonce_supported: claims.flag("nonce_supported")?,
-            code_hash: claims.text("c_hash")?.map(Into::into),
-            access_token_hash: claims.text("at_hash")?.map(Into::into),
-            told: claims.told(),
-            key_id: claims.key_id.clone(),
-            not_before,
+            told,
             issued_at,
             expires_at,
-            session: None,
-            sealed_at: None,
+            rarely: Rarely {
+                other_client_ids,
+                transfer_subject: claims.subject("transfer_sub")?,
+                told: told_rarely,
+                not_before,
+                ..Rarely::default()
+            }
+            .boxed(),
         })
     }
 
@@ -207,7 +214,7 @@ impl ClaimRules {
     /// back: then a token that was good is not valid yet.
     pub(super) fn check_time(&self, identity: &Identity, now: UnixTime) -> Result<(), TokenFault> {
         self.check_begun("iat", identity.issued_at, now)?;
-        identity.not_before.map_or(Ok(()), |begin| self.check_begun("nbf", begin, now))?;
+        identity.not_before().map_or(Ok(()), |begin| self.check_begun("nbf", begin, now))?;
         self.check_unexpired(identity.expires_at, now)?;
         self.check_age(identity, now)
     }
@@ -317,12 +324,13 @@ fn refuse_notification(claims: &SignedClaims) -> Result<(), TokenFault> {
 }
 
 /// The issuer is the one whose key verified the signature: one source's key cannot speak for another's users.
-fn check_issuer(claims: &SignedClaims) -> Result<Issuer, TokenFault> {
+fn check_issuer(claims: &SignedClaims) -> Result<(), TokenFault> {
     let found = claims.text("iss")?.ok_or_else(|| TokenFault::missing("iss"))?;
-    if found == claims.key_issuer.as_str() {
-        return Ok(claims.key_issuer.clone());
+    let expected = claims.signed_by.issuer.as_str();
+    if *found == *expected {
+        return Ok(());
     }
-    let expected = Printable::new(claims.key_issuer.as_str());
+    let expected = Printable::new(expected);
     Err(TokenFault::Issuer { found: Printable::new(found), expected })
 }
 
@@ -331,7 +339,10 @@ fn check_issuer(claims: &SignedClaims) -> Result<Issuer, TokenFault> {
 pub(crate) mod fixtures {
     use serde_json::json;
 
-    use super::*;
+    use super::{
+        super::jwks::{Issuer, KeyId},
+        *,
+    };
 
     pub(crate) const NOW: u64 = 1_700_000_000;
 
@@ -350,7 +361,8 @@ pub(crate) mod fixtures {
         let Value::Object(change) = change else { panic!("not an object") };
         claims.extend(change);
         claims.retain(|_, value| !value.is_null());
-        SignedClaims::new(claims.clone().into(), Issuer::apple(), KeyId::new("key").unwrap())
+        let signed_by = SignedBy { key_id: KeyId::new("key").unwrap(), issuer: Issuer::apple() };
+        SignedClaims::new(claims.clone().into(), Arc::new(signed_by))
     }
 
     pub(crate) fn receive(change: Value, now: UnixTime) -> Result<SignedNotification, TokenFault> {
@@ -537,9 +549,9 @@ mod tests {
             "nonce": "n", "nonce_supported": "false", "c_hash": "h", "org_id": "o", "email": "",
             "scopes": [], "other": {},
         }));
-        assert_eq!(identity.nonce.as_deref(), Some("n"));
+        assert_eq!(identity.nonce(), Some("n"));
         assert_eq!(identity.nonce_supported, Some(false));
-        assert_eq!(identity.code_hash.as_deref(), Some("h"));
+        assert_eq!(identity.code_hash(), Some("h"));
         for claim in ["iss", "sub", "nonce_supported", "org_id"] {
             assert!(identity.tells(claim), "{claim}");
         }

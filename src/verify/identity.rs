@@ -3,8 +3,11 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{
-    jwks::{Issuer, KeyId},
+    claim_names::{KnownClaims, OtherClaims},
+    email::Email,
+    jwks::{Issuer, KeyId, SignedBy},
     session::{SessionId, SessionSpan},
+    texts::Texts,
 };
 use crate::clock::UnixTime;
 
@@ -16,31 +19,49 @@ use crate::clock::UnixTime;
 /// There is no public way to make one, and none to read one from text but what we sealed ourselves: whoever holds an
 /// `Identity` got it from a [`super::Verifier`]. `Debug` shows neither subject nor email.
 pub struct Identity {
-    pub(super) issuer: Issuer,
+    pub(super) signed_by: Arc<SignedBy>,
     pub(super) subject: Subject,
     pub(super) client_id: ClientId,
-    pub(super) other_client_ids: Box<[ClientId]>,
-    pub(super) email: Option<Email>,
+    pub(super) texts: Texts<4>,
+    pub(super) email_verified: bool,
+    pub(super) email_private: bool,
     pub(super) real_user_status: Option<RealUserStatus>,
-    pub(super) transfer_subject: Option<Subject>,
-    pub(super) nonce: Option<Box<str>>,
     pub(super) nonce_supported: Option<bool>,
-    pub(super) code_hash: Option<Box<str>>,
-    pub(super) access_token_hash: Option<Box<str>>,
-    pub(super) told: ClaimNames,
-    pub(super) key_id: KeyId,
-    pub(super) not_before: Option<UnixTime>,
+    pub(super) told: KnownClaims,
     pub(super) issued_at: UnixTime,
     pub(super) expires_at: UnixTime,
+    pub(super) rarely: Option<Box<Rarely>>,
+}
+
+/// What few tokens say, and what sessions add. In a box: each verdict that is remembered would have room for it.
+#[derive(Default, PartialEq, Eq)]
+pub(super) struct Rarely {
+    pub(super) other_client_ids: Box<[ClientId]>,
+    pub(super) transfer_subject: Option<Subject>,
+    pub(super) told: OtherClaims,
+    pub(super) not_before: Option<UnixTime>,
     pub(super) session: Option<SessionSpan>,
     pub(super) sealed_at: Option<UnixTime>,
 }
 
+impl Rarely {
+    /// None if there is nothing in it.
+    pub(super) fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+}
+
 impl Identity {
+    /// Where each is in the texts.
+    pub(super) const EMAIL: usize = 0;
+    pub(super) const NONCE: usize = 1;
+    pub(super) const CODE_HASH: usize = 2;
+    pub(super) const ACCESS_TOKEN_HASH: usize = 3;
+
     /// Who vouches for them: the issuer to whom the key belongs that verified the signature.
     #[must_use]
-    pub const fn issuer(&self) -> &Issuer {
-        &self.issuer
+    pub fn issuer(&self) -> &Issuer {
+        &self.signed_by.issuer
     }
 
     /// Who it is: stable for one developer team, across its apps and across sign-ins. Unique only for its
@@ -52,7 +73,7 @@ impl Identity {
 
     /// Whether `other` is about the same person: by issuer and subject, and nothing else.
     pub(crate) fn is_of_same_person(&self, other: &Self) -> bool {
-        self.issuer == other.issuer && self.subject == other.subject
+        self.issuer() == other.issuer() && self.subject == other.subject
     }
 
     /// The app that the token was issued to (the first, should Apple ever name several).
@@ -63,13 +84,15 @@ impl Identity {
 
     /// All apps that the token was issued to; each is one of ours.
     pub fn audience(&self) -> impl Iterator<Item = &ClientId> {
-        std::iter::once(&self.client_id).chain(&self.other_client_ids)
+        let others = self.rarely().map(|rarely| &*rarely.other_client_ids).unwrap_or_default();
+        std::iter::once(&self.client_id).chain(others)
     }
 
     /// The address that Apple told. It is no identity: it may be absent, relayed, unverified, and change.
     #[must_use]
-    pub const fn email(&self) -> Option<&Email> {
-        self.email.as_ref()
+    pub fn email(&self) -> Option<Email<'_>> {
+        let address = self.texts.get(Self::EMAIL)?;
+        Some(Email { address, verified: self.email_verified, private: self.email_private })
     }
 
     /// How likely a human is; Apple says so only at the first sign-in on its own systems.
@@ -80,20 +103,29 @@ impl Identity {
 
     /// Who it was for the team that transferred the app, within 60 days of the transfer (Apple TN3159).
     #[must_use]
-    pub const fn transfer_subject(&self) -> Option<&Subject> {
-        self.transfer_subject.as_ref()
+    pub fn transfer_subject(&self) -> Option<&Subject> {
+        self.rarely()?.transfer_subject.as_ref()
     }
 
     /// Whether the token holds the claim `name`, and it is neither `null` nor empty.
     #[must_use]
     pub fn tells(&self, name: &str) -> bool {
-        self.told.contains(name)
+        self.told.contains(name) || self.told_rarely().any(|other| *other == *name)
+    }
+
+    /// The names of all claims that the token holds, and that are neither `null` nor empty.
+    pub(super) fn told(&self) -> impl Iterator<Item = &str> {
+        self.told.iter().chain(self.told_rarely())
+    }
+
+    fn told_rarely(&self) -> impl Iterator<Item = &str> {
+        self.rarely().into_iter().flat_map(|rarely| rarely.told.iter())
     }
 
     /// Which key verified the signature (`kid`).
     #[must_use]
-    pub const fn key_id(&self) -> &KeyId {
-        &self.key_id
+    pub fn key_id(&self) -> &KeyId {
+        &self.signed_by.key_id
     }
 
     /// When Apple issued the token (`iat`): for a session, the one that it began with.
@@ -104,21 +136,27 @@ impl Identity {
 
     /// The session that they are in; none if they present Apple's token.
     #[must_use]
-    pub const fn session_id(&self) -> Option<&SessionId> {
-        match &self.session {
-            Some(SessionSpan { id, .. }) => Some(id),
-            None => None,
-        }
+    pub fn session_id(&self) -> Option<&SessionId> {
+        self.session_span().map(|span| &span.id)
     }
 
     /// The same, and when it is over at the latest.
-    pub(crate) const fn session_span(&self) -> Option<&SessionSpan> {
-        self.session.as_ref()
+    pub(crate) fn session_span(&self) -> Option<&SessionSpan> {
+        self.rarely()?.session.as_ref()
     }
 
     /// When the token of a session was made; none for Apple's.
-    pub(crate) const fn sealed_at(&self) -> Option<UnixTime> {
-        self.sealed_at
+    pub(crate) fn sealed_at(&self) -> Option<UnixTime> {
+        self.rarely()?.sealed_at
+    }
+
+    /// Before when the token is not valid (`nbf`), should Apple ever say so.
+    pub(super) fn not_before(&self) -> Option<UnixTime> {
+        self.rarely()?.not_before
+    }
+
+    fn rarely(&self) -> Option<&Rarely> {
+        self.rarely.as_deref()
     }
 
     /// When the token ends (`exp`), or that of a session, without leeway.
@@ -134,27 +172,6 @@ impl fmt::Debug for Identity {
             .field("client_id", self.client_id())
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
-    }
-}
-
-/// The names of claims. Apple's tokens have about a dozen, so that a list beats a set.
-pub(super) struct ClaimNames(Box<str>);
-
-impl ClaimNames {
-    /// In one piece, as each verdict that is remembered has them. What cannot be in a name of anybody's ends each.
-    const END: &str = "\0";
-
-    pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let names = names.filter(|name| !name.contains(Self::END));
-        Self(names.flat_map(|name| [name, Self::END]).collect())
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.split_terminator(Self::END)
-    }
-
-    fn contains(&self, name: &str) -> bool {
-        self.iter().any(|other| *other == *name)
     }
 }
 
@@ -196,43 +213,6 @@ impl FromStr for Subject {
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subject(..)")
-    }
-}
-
-/// An address from a signed token. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Email {
-    pub(super) address: Box<str>,
-    pub(super) verified: bool,
-    pub(super) private: bool,
-}
-
-impl Email {
-    /// The address as Apple wrote it; it may hold any characters.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Whether Apple says that the address is the user's (`email_verified`); managed accounts may have others.
-    #[must_use]
-    pub const fn is_verified(&self) -> bool {
-        self.verified
-    }
-
-    /// Whether it is an address of Apple's private email relay (`is_private_email`). Only the claim tells, not the domain.
-    #[must_use]
-    pub const fn is_private(&self) -> bool {
-        self.private
-    }
-}
-
-impl fmt::Debug for Email {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Email")
-            .field("verified", &self.verified)
-            .field("private", &self.private)
-            .finish_non_exhaustive()
     }
 }
 

@@ -14,9 +14,12 @@
     clippy::as_conversions
 )]
 
+mod base64url;
 mod bindings;
 mod builder;
+mod claim_names;
 mod claims;
+mod email;
 mod error;
 pub mod explain;
 mod followed;
@@ -31,6 +34,7 @@ mod revocations;
 mod seal;
 mod secret;
 mod session;
+mod texts;
 mod token;
 mod turnstile;
 mod verdicts;
@@ -44,14 +48,14 @@ pub(crate) use self::claims::fixtures;
 pub use self::{
     bindings::ExpectedNonce,
     builder::{BuildError, VerifierBuilder},
+    email::Email,
     error::{
         ClaimProblem, Fault, FetchFault, KeysFault, Malformation, Mismatch, Part, TokenFault,
         VerifyError,
     },
     freshness::{ListFault, RefusalList},
     identity::{
-        ClientId, ClientIds, Email, Identity, InvalidClientIds, InvalidSubject, RealUserStatus,
-        Subject,
+        ClientId, ClientIds, Identity, InvalidClientIds, InvalidSubject, RealUserStatus, Subject,
     },
     jwks::{
         CanarySettings, Fetch, FileJwks, FixedJwks, HttpsJwks, InvalidDuration, Issuer,
@@ -200,8 +204,7 @@ impl Verifier {
         let identity = Arc::new(identity);
 
         if let Some(digest) = digest {
-            let lives_for = self.rules.refused_from(&identity).saturating_since(now);
-            self.verdicts.remember(digest, Arc::clone(&identity), key, lives_for);
+            self.verdicts.remember(digest, Arc::clone(&identity), key);
         }
         Ok(identity)
     }

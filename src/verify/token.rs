@@ -1,12 +1,15 @@
 //! A token that nobody has judged yet. `UnverifiedToken::open` is the only way to what it says.
 
-use std::{fmt, sync::OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use memchr::memchr_iter;
 use serde_json::Value;
 
 use super::{
+    base64url,
     claims::SignedClaims,
     error::{Malformation, Part, TokenFault},
     json,
@@ -104,7 +107,7 @@ impl<'a> UnverifiedToken<'a> {
         let claims = decode(self.claims, Part::Claims)?;
         let claims = json::parse_object(&claims)
             .map_err(|error| Malformation::Json(Part::Claims, error.into()))?;
-        Ok(SignedClaims::new(claims, key.issuer().clone(), key_id.clone()))
+        Ok(SignedClaims::new(claims, Arc::clone(key.name())))
     }
 
     /// The exact bytes, for a digest of them.
@@ -158,10 +161,8 @@ fn around(text: &[u8], at: usize) -> (&[u8], &[u8]) {
     (text.get(..at).unwrap_or_default(), behind.unwrap_or_default())
 }
 
-/// Strict: no padding, and no set bits behind the last byte, so that one token has one spelling.
 fn decode(text: &[u8], part: Part) -> Result<Vec<u8>, TokenFault> {
-    BASE64_URL_SAFE_NO_PAD
-        .decode(text)
+    base64url::decode(text)
         .map_err(|_not_shown: base64::DecodeError| Malformation::Base64(part).into())
 }
 
@@ -193,6 +194,8 @@ impl JoseHeader {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
     use super::*;
 
     fn encode(text: &str) -> String {
@@ -301,13 +304,6 @@ mod tests {
                 "{kid}"
             );
         }
-    }
-
-    #[test]
-    fn base64url_has_one_spelling() {
-        // `e30` is `{}`; `e31` decodes to the same two bytes in a lax decoder.
-        assert!(decode(b"e30", Part::Claims).is_ok());
-        assert!(decode(b"e31", Part::Claims).is_err());
     }
 
     #[test]

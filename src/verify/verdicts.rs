@@ -19,8 +19,11 @@ use aws_lc_rs::{
 use moka::{Expiry, notification::RemovalCause, sync::Cache};
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{identity::Identity, jwks::VerifyingKey, token::UnverifiedToken};
-use crate::telemetry::{EvictionLabels, Metrics};
+use super::{claims::ClaimRules, identity::Identity, jwks::VerifyingKey, token::UnverifiedToken};
+use crate::{
+    clock::Clock,
+    telemetry::{EvictionLabels, Metrics},
+};
 
 /// A keyed digest of a token's exact bytes.
 ///
@@ -74,11 +77,14 @@ pub(super) struct VerdictCache {
 struct Verdict {
     identity: Arc<Identity>,
     key: Arc<VerifyingKey>,
-    lives_for: Duration,
 }
 
 impl VerdictCache {
-    pub(super) fn new(capacity: u64, metrics: &Metrics) -> Result<Self, Unspecified> {
+    pub(super) fn new(
+        capacity: u64,
+        ends: AtTokenExpiry,
+        metrics: &Metrics,
+    ) -> Result<Self, Unspecified> {
         let entries = Arc::new(Entries::counted_by(metrics.verdict_cache_entries.clone()));
         let (leaving, evictions) = (Arc::clone(&entries), metrics.verdict_cache_evictions.clone());
         let on_removal = move |_: Arc<TokenDigest>, _: Verdict, cause: RemovalCause| {
@@ -89,7 +95,7 @@ impl VerdictCache {
         };
         let verdicts = Cache::builder()
             .max_capacity(capacity)
-            .expire_after(AtTokenExpiry)
+            .expire_after(ends)
             .eviction_listener(on_removal)
             .build_with_hasher(BuildHasherDefault::default());
         let mut digest_key = [0; AES_128_GCM_KEY];
@@ -117,16 +123,15 @@ impl VerdictCache {
         (!verdict.key.is_withdrawn()).then_some(verdict.identity)
     }
 
-    /// Remembers for `lives_for` that the token proved `identity` by `key`.
+    /// Remembers that the token proved `identity` by `key`.
     pub(super) fn remember(
         &self,
         digest: TokenDigest,
         identity: Arc<Identity>,
         key: Arc<VerifyingKey>,
-        lives_for: Duration,
     ) {
         self.entries.enter();
-        self.verdicts.insert(digest, Verdict { identity, key, lives_for });
+        self.verdicts.insert(digest, Verdict { identity, key });
     }
 }
 
@@ -175,7 +180,16 @@ impl Drop for Entries {
 }
 
 /// Frees the memory of a verdict when its token has expired; that it has is checked for every request besides.
-struct AtTokenExpiry;
+pub(super) struct AtTokenExpiry {
+    pub(super) rules: Arc<ClaimRules>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl AtTokenExpiry {
+    fn remaining(&self, verdict: &Verdict) -> Duration {
+        self.rules.refused_from(&verdict.identity).saturating_since(self.clock.now())
+    }
+}
 
 impl Expiry<TokenDigest, Verdict> for AtTokenExpiry {
     fn expire_after_create(
@@ -184,7 +198,7 @@ impl Expiry<TokenDigest, Verdict> for AtTokenExpiry {
         verdict: &Verdict,
         _: Instant,
     ) -> Option<Duration> {
-        Some(verdict.lives_for)
+        Some(self.remaining(verdict))
     }
 
     fn expire_after_update(
@@ -194,6 +208,6 @@ impl Expiry<TokenDigest, Verdict> for AtTokenExpiry {
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(verdict.lives_for)
+        Some(self.remaining(verdict))
     }
 }

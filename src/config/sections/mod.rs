@@ -36,7 +36,7 @@ mod webhooks;
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Table;
 
 pub(super) use self::examples::example_of;
 use self::{
@@ -68,7 +68,10 @@ use self::{
 };
 use super::{
     AdditionalKeys, IdentityEntry, JwksEntry, ServerEntry, Settings, Source, UpstreamEntry,
-    names::keys_of, problems::Problems, secrets::Secrets,
+    names::keys_of,
+    problems::Problems,
+    reading::{self, Unreadable},
+    secrets::Secrets,
 };
 use crate::{
     authn::{IdentityHeader, Policy},
@@ -143,13 +146,13 @@ pub(super) fn known_groups() -> [(&'static str, &'static [&'static str]); 2] {
 }
 
 impl Sections {
-    /// Reads what is written in `values`. The one place that does: each way of reading all of this is half a megabyte of code.
+    /// Reads what is written in `values`. The one place that does: each way of reading all of this is much code.
     ///
     /// # Errors
     ///
     /// The first value that cannot be read, and where it stands.
-    pub(super) fn read(values: Table) -> Result<Self, serde_path_to_error::Error<toml::de::Error>> {
-        serde_path_to_error::deserialize(Value::Table(values))
+    pub(super) fn read(values: Table) -> Result<Self, Unreadable> {
+        reading::read(values)
     }
 
     /// Where health and metrics are served.

@@ -20,8 +20,8 @@ use std::{cell::LazyCell, ops::Deref, sync::Arc};
 
 use http::Method;
 
-use self::ambiguity::ambiguity_of;
 pub(crate) use self::pattern::PathPattern;
+use self::{ambiguity::ambiguity_of, pattern::AskedPath};
 use crate::authn::{Policy, Rejection};
 
 /// Who may pass; the strictest first.
@@ -135,7 +135,8 @@ impl<D> Routes<D> {
     ) -> Result<&Route<D>, Rejection> {
         // Few rules ask for it.
         let host = LazyCell::new(|| Host::of(host));
-        let found = self.rules.iter().find(|(rule, _)| rule.matches(method, &host, path));
+        let asked = AskedPath::of(path);
+        let found = self.rules.iter().find(|(rule, _)| rule.matches(method, &host, asked));
         let route = found.map_or(&self.fallback, |(_, route)| route);
         if self.differ && route.ambiguous_paths == AmbiguousPaths::Refuse {
             ambiguity_of(path).map_or(Ok(()), |why| Err(Rejection::BadRequest(why)))?;
@@ -180,7 +181,12 @@ impl<D> Routes<D> {
 }
 
 impl Rule {
-    fn matches(&self, method: &Method, host: &impl Deref<Target = Host>, path: &str) -> bool {
+    fn matches(
+        &self,
+        method: &Method,
+        host: &impl Deref<Target = Host>,
+        path: AskedPath<'_>,
+    ) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
             && (self.hosts.is_empty() || self.hosts.contains(&**host))
             && self.path.matches(path)

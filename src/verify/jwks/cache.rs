@@ -8,13 +8,14 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     super::error::{KeysFault, TokenFault, VerifyError},
     JwksSettings, KeyId, VerifyingKey,
+    absent::AbsentNames,
     kept::KeptSet,
     progress::Progress,
 };
 use crate::telemetry::Metrics;
 
 /// The one set that readers see: swapped whole, never changed, gone when it is too old to be believed.
-pub(super) type CurrentSet = Cache<(), KeptSet>;
+pub(super) type CurrentSet = Cache<(), Arc<KeptSet>>;
 
 /// What readers and the refresher of one source share.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub(super) struct SourceCache {
     pub(super) wake: Notify,
     settings: JwksSettings,
     on_demand: Mutex<Option<OnDemand>>,
-    /// Made-up names, each with the number of the successful fetch that did not hold it. A further success ends them all.
-    absent: Cache<KeyId, u64>,
+    /// Sets are numbered by the successful fetches.
+    absent: AbsentNames,
     metrics: Metrics,
 }
 
@@ -37,17 +38,10 @@ struct OnDemand {
 }
 
 impl SourceCache {
-    /// The most made-up names that are remembered at once.
-    const MOST_ABSENT: u64 = 4096;
-
     pub(super) fn new(settings: JwksSettings, metrics: Metrics) -> Self {
-        let absent = Cache::builder()
-            .max_capacity(Self::MOST_ABSENT)
-            .time_to_live(settings.unknown_key_cooldown)
-            .build();
         let current =
             Cache::builder().max_capacity(1).time_to_live(settings.keep_while_failing).build();
-        let (wake, on_demand) = (Notify::new(), Mutex::new(None));
+        let (wake, on_demand, absent) = (Notify::new(), Mutex::new(None), AbsentNames::default());
         Self { current, wake, settings, on_demand, absent, metrics }
     }
 
@@ -85,7 +79,7 @@ impl SourceCache {
         }
         let saw_it = awaited.is_some_and(|number| progress.attempts >= number);
         if self.is_confirmed(progress) || (saw_it && progress.fault.is_none()) {
-            self.absent.insert(key_id.clone(), progress.successes);
+            self.absent.note(key_id, progress.successes);
             return TokenFault::UnknownKey { key_id: key_id.clone() }.into();
         }
         KeysFault::Unconfirmed(progress.fault.clone()).into()
@@ -100,7 +94,7 @@ impl SourceCache {
     /// Garbage that comes again is answered from here: nobody is asked, and nothing is waited for.
     pub(super) fn is_known_to_be_absent(&self, key_id: &KeyId, progress: &Progress) -> bool {
         self.is_confirmed(progress)
-            && self.absent.get(key_id) == Some(progress.successes)
+            && self.absent.hold(key_id, progress.successes)
             && self.current.contains_key(&())
     }
 

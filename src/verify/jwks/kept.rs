@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{JwkSet, KeyId, VerifyingKey, set::Adoption};
 
 /// The keys of one source that may be used, each with the moment of its end. Swapped whole, never changed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct KeptSet {
     listed: JwkSet,
     leaving: Vec<Arc<VerifyingKey>>,

@@ -13,11 +13,13 @@ use aws_lc_rs::{
     error::Unspecified,
     signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto, errors::ErrorKind};
 use tokio::time::Instant;
 
-use super::super::error::{Malformation, Part, TokenFault};
+use super::super::{
+    base64url,
+    error::{Malformation, Part, TokenFault},
+};
 
 /// The name of a key (`kid`, RFC 7517 §4.5): 1 to 128 letters, digits and `-._~+/=`.
 ///
@@ -91,12 +93,18 @@ impl fmt::Debug for Issuer {
     }
 }
 
+/// Which key signed, and for whom it speaks. Shared by all that it signed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SignedBy {
+    pub(in super::super) key_id: KeyId,
+    pub(in super::super) issuer: Issuer,
+}
+
 /// A public key that verifies RS256 (RFC 7518 §3.3), with the issuer it speaks for.
 ///
 /// The algorithm belongs to the key: what a token's header says cannot change it.
 pub(crate) struct VerifyingKey {
-    key_id: KeyId,
-    issuer: Issuer,
+    name: Arc<SignedBy>,
     modulus: Vec<u8>,
     exponent: Vec<u8>,
     public_key: PublicKey,
@@ -142,8 +150,7 @@ fn verify_prepared(
     signing_input: &[u8],
     signature: &str,
 ) -> Result<(), TokenFault> {
-    let signature = BASE64_URL_SAFE_NO_PAD
-        .decode(signature)
+    let signature = base64url::decode(signature.as_bytes())
         .map_err(|_not_shown: base64::DecodeError| Malformation::Base64(Part::Signature))?;
     key.verify_sig(signing_input, &signature)
         .map_err(|_says_nothing: Unspecified| TokenFault::Signature(None))
@@ -170,17 +177,23 @@ impl VerifyingKey {
     pub(super) fn new(key_id: KeyId, issuer: Issuer, modulus: Vec<u8>, exponent: Vec<u8>) -> Self {
         let public_key = PublicKey::new(&modulus, &exponent);
         let (read_at, usable_for) = (Instant::now(), AtomicU64::new(Self::NO_END));
-        Self { key_id, issuer, modulus, exponent, public_key, read_at, usable_for }
+        let name = Arc::new(SignedBy { key_id, issuer });
+        Self { name, modulus, exponent, public_key, read_at, usable_for }
     }
 
     /// Its name.
-    pub(crate) const fn key_id(&self) -> &KeyId {
-        &self.key_id
+    pub(crate) fn key_id(&self) -> &KeyId {
+        &self.name.key_id
     }
 
     /// Whom it speaks for.
-    pub(crate) const fn issuer(&self) -> &Issuer {
-        &self.issuer
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.name.issuer
+    }
+
+    /// Both, for what it signed.
+    pub(in super::super) const fn name(&self) -> &Arc<SignedBy> {
+        &self.name
     }
 
     /// Bits in its modulus: 2048 in every key of Apple's so far.
@@ -229,18 +242,15 @@ impl VerifyingKey {
 
     /// Whether both are the same key under the same name; a name can be given to another key.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        self.key_id == other.key_id
-            && self.issuer == other.issuer
-            && self.modulus == other.modulus
-            && self.exponent == other.exponent
+        self.name == other.name && self.modulus == other.modulus && self.exponent == other.exponent
     }
 }
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifyingKey")
-            .field("key_id", &self.key_id)
-            .field("issuer", &self.issuer)
+            .field("key_id", self.key_id())
+            .field("issuer", self.issuer())
             .field("withdrawn", &self.is_withdrawn())
             .finish_non_exhaustive()
     }

@@ -15,6 +15,7 @@
 //! Several sources may stand side by side, each with an issuer, a cooldown and a refresher of its own. The `kid` finds the
 //! key; that the `iss` of the token is the key's issuer is checked where the claims are judged.
 
+mod absent;
 mod addresses;
 mod cache;
 mod canary;
@@ -53,7 +54,7 @@ pub use self::{
     source::{Fetch, FileJwks, FixedJwks, JwksSource},
 };
 pub(super) use self::{
-    key::VerifyingKey,
+    key::{SignedBy, VerifyingKey},
     set::{JwkSet, wire_keys},
 };
 use super::error::{FetchFault, TokenFault, VerifyError};

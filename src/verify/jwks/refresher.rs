@@ -232,7 +232,7 @@ impl Refresher {
             }
             None => (KeptSet::new(set, end), true),
         };
-        cache.current.insert((), set);
+        cache.current.insert((), Arc::new(set));
         self.end = Some(end);
         self.generation = self.generation.saturating_add(u64::from(changed));
     }

@@ -1,6 +1,6 @@
 //! A JWK Set (RFC 7517 §5) as its issuer published it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::Error as _};
@@ -9,10 +9,11 @@ use serde_json::{Map, Value};
 use super::super::error::FetchFault;
 use super::{Issuer, KeyId, VerifyingKey, key::bits};
 
-/// The keys of one issuer that can verify RS256, by name.
-#[derive(Clone, Debug)]
+/// The keys of one issuer that can verify RS256, each under a name of its own. Issuers have a handful, and no set that is read
+/// has room for many more, so that a list beats a map.
+#[derive(Debug)]
 pub(crate) struct JwkSet {
-    keys: HashMap<KeyId, Arc<VerifyingKey>>,
+    keys: Vec<Arc<VerifyingKey>>,
     skipped: usize,
 }
 
@@ -28,7 +29,7 @@ impl JwkSet {
         }
         let wire_keys = wire_keys(text).map_err(|error| FetchFault::NotAJwkSet(Arc::new(error)))?;
 
-        let mut set = Self { keys: HashMap::with_capacity(wire_keys.len()), skipped: 0 };
+        let mut set = Self { keys: Vec::with_capacity(wire_keys.len()), skipped: 0 };
         for wire_key in wire_keys {
             set.add(WireKey::read(wire_key).and_then(|wire| wire.into_key(issuer)));
         }
@@ -41,16 +42,14 @@ impl JwkSet {
 
     fn add(&mut self, key: Option<VerifyingKey>) {
         match key {
-            Some(key) if !self.keys.contains_key(key.key_id()) => {
-                self.keys.insert(key.key_id().clone(), Arc::new(key));
-            }
+            Some(key) if self.find(key.key_id()).is_none() => self.keys.push(Arc::new(key)),
             _ => self.skipped = self.skipped.saturating_add(1),
         }
     }
 
     /// The key of that name.
     pub(crate) fn find(&self, key_id: &KeyId) -> Option<&Arc<VerifyingKey>> {
-        self.keys.get(key_id)
+        self.keys.iter().find(|key| key.key_id() == key_id)
     }
 
     /// How many keys are usable.
@@ -63,9 +62,9 @@ impl JwkSet {
         self.skipped
     }
 
-    /// All of them, in no order.
+    /// All of them.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<VerifyingKey>> {
-        self.keys.values()
+        self.keys.iter()
     }
 
     /// Whether both hold the same keys, in whatever order they came.
@@ -83,7 +82,7 @@ impl JwkSet {
 
     /// Puts `key` in the place of its equal, so that verdicts leaning on it stand.
     pub(super) fn adopt(&mut self, key: &Arc<VerifyingKey>) -> Adoption {
-        match self.keys.get_mut(key.key_id()) {
+        match self.keys.iter_mut().find(|listed| listed.key_id() == key.key_id()) {
             Some(equal) if equal.is_same_as(key) => {
                 *equal = Arc::clone(key);
                 Adoption::Stays

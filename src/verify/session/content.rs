@@ -1,12 +1,17 @@
 //! What is sealed inside the tokens of a session.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        identity::{ClaimNames, ClientId, Email, Identity, RealUserStatus, Subject},
-        jwks::{Issuer, KeyId},
+        claim_names,
+        email::Email,
+        identity::{ClientId, Identity, Rarely, RealUserStatus, Subject},
+        jwks::{Issuer, KeyId, SignedBy},
         secret::AppleRefreshToken,
+        texts::Texts,
     },
     AppleGrant, SessionId, SessionSpan,
 };
@@ -70,20 +75,20 @@ impl Who {
     /// `identity`, in a session that is over at `end`.
     pub(super) fn of(identity: &Identity, end: UnixTime) -> Self {
         let text = str::to_owned;
-        let address = |email: &Email| Address {
+        let address = |email: Email<'_>| Address {
             at: text(email.address()),
             verified: email.is_verified(),
             private: email.is_private(),
         };
         Self {
-            iss: text(identity.issuer.as_str()),
+            iss: text(identity.issuer().as_str()),
             sub: text(identity.subject.as_str()),
             aud: identity.audience().map(|client_id| text(client_id.as_str())).collect(),
             email: identity.email().map(address),
             real_user_status: identity.real_user_status.map(RealUserStatus::as_wire),
             transfer_sub: identity.transfer_subject().map(|subject| text(subject.as_str())),
-            told: identity.told.iter().map(text).collect(),
-            kid: text(identity.key_id.as_str()),
+            told: identity.told().map(text).collect(),
+            kid: text(identity.key_id().as_str()),
             iat: identity.issued_at.as_secs(),
             end: end.as_secs(),
         }
@@ -99,30 +104,33 @@ impl Who {
     ) -> Option<Identity> {
         let mut audience = self.aud.iter().map(|text| ClientId::new(text).ok());
         let status = self.real_user_status.map(u64::from);
+        let (told, told_rarely) = claim_names::sort(self.told.iter().map(String::as_str));
+        let address = self.email.as_ref().map(|email| &*email.at);
         Some(Identity {
-            issuer: Issuer::new(&self.iss),
+            signed_by: Arc::new(SignedBy {
+                key_id: KeyId::new(&self.kid)?,
+                issuer: Issuer::new(&self.iss),
+            }),
             subject: Subject::new(&self.sub)?,
             client_id: audience.next()??,
-            other_client_ids: audience.collect::<Option<_>>()?,
-            email: self.email.map(|email| Email {
-                address: email.at.into(),
-                verified: email.verified,
-                private: email.private,
-            }),
+            email_verified: self.email.as_ref().is_some_and(|email| email.verified),
+            email_private: self.email.as_ref().is_some_and(|email| email.private),
+            // The others tie Apple's token to the sign-in, which is over.
+            texts: Texts::new([address, None, None, None])?,
             real_user_status: status.and_then(RealUserStatus::from_wire),
-            transfer_subject: self.transfer_sub.as_deref().and_then(Subject::new),
-            // These tie Apple's token to the sign-in, which is over.
-            nonce: None,
             nonce_supported: None,
-            code_hash: None,
-            access_token_hash: None,
-            told: ClaimNames::new(self.told.iter().map(String::as_str)),
-            key_id: KeyId::new(&self.kid)?,
-            not_before: None,
+            told,
             issued_at: UnixTime::from_secs(self.iat),
             expires_at,
-            session: Some(SessionSpan::new(id, UnixTime::from_secs(self.end))),
-            sealed_at: Some(sealed_at),
+            rarely: Rarely {
+                other_client_ids: audience.collect::<Option<_>>()?,
+                transfer_subject: self.transfer_sub.as_deref().and_then(Subject::new),
+                told: told_rarely,
+                not_before: None,
+                session: Some(SessionSpan::new(id, UnixTime::from_secs(self.end))),
+                sealed_at: Some(sealed_at),
+            }
+            .boxed(),
         })
     }
 }
