@@ -61,7 +61,9 @@ fn the_settings_of_the_package_lack_a_client_id_and_nothing_else_as_the_guide_sa
     let guide = include_str!("../deploy/README.md");
     assert!(guide.contains(&format!("```text\n{told}```\n")), "{told}");
 
-    let (code, report) = check(&shipped.replace("client_ids = []", "client_ids = ['com.a.b']"));
+    // The state directory is systemd's to make, when it starts the service.
+    let there = shipped.replace("/var/lib/siwa-proxy", &folder.path().display().to_string());
+    let (code, report) = check(&there.replace("client_ids = []", "client_ids = ['com.a.b']"));
     assert_eq!((code, report.as_str()), (Some(0), "the settings can be used\n"));
 }
 

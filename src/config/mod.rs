@@ -371,8 +371,11 @@ mod tests {
         // Files of examples are nowhere to be found; what else is wrong is that of two ways both are shown, and that no key is.
         let mut problems = problems_of(&full);
         problems.retain(|problem| !problem.contains("cannot be read"));
-        let clashes =
-            ["jwks.url: is set beside jwks.file", "store.redis_url: is set beside store.file"];
+        let clashes = [
+            "jwks.url: is set beside jwks.file",
+            "store.redis_url: is set beside store.file",
+            "browser.path: needs sessions",
+        ];
         assert_eq!(problems.len(), clashes.len(), "{problems:?}");
         for (problem, clash) in problems.iter().zip(clashes) {
             assert!(problem.starts_with(clash), "{problem}");

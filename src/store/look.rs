@@ -61,7 +61,9 @@ fn folder_of(path: &Path) -> &Path {
 pub(super) fn with_mend(path: &Path, error: io::Error) -> io::Error {
     let folder = folder_of(path).display();
     let mend = match error.kind() {
-        ErrorKind::NotFound => format!("create the folder {folder}, writable for the proxy's user"),
+        ErrorKind::NotFound => format!(
+            "create the folder {folder}, writable for the proxy's user (under systemd StateDirectory= does so at the start)"
+        ),
         ErrorKind::PermissionDenied => format!("make {folder} writable for the proxy's user"),
         _ => return error,
     };
