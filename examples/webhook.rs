@@ -1,7 +1,7 @@
 //! A receiver of siwa-proxy's webhooks: it takes what the proxy signed, once, and nothing else.
 //!
 //! ```sh
-//! echo whsec_$(openssl rand -base64 32) > webhook-secret
+//! (umask 077; echo whsec_$(openssl rand -base64 32) > webhook-secret)
 //! cargo run --example webhook -- webhook-secret
 //! ```
 //!

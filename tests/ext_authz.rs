@@ -8,3 +8,6 @@ mod health;
 mod http_form;
 #[cfg(feature = "ext-authz")]
 pub(crate) mod protocol;
+
+#[cfg(feature = "ext-authz")]
+pub(crate) use self::check::ask_at as ask;

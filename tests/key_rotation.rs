@@ -23,7 +23,7 @@ use siwa_proxy::{
 };
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::support::{PATIENCE, eventually, spawn};
+use crate::support::{PATIENCE, eventually, metrics, spawn};
 
 /// No fetch but the first and those on demand.
 const NEVER: Duration = Duration::from_hours(10);
@@ -105,6 +105,7 @@ impl World {
     }
 
     fn metric(&self, name: &str) -> String {
+        metrics::check(name);
         let page = self.metrics.render(self.clock.now()).unwrap();
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or("none").to_owned()

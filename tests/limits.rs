@@ -13,9 +13,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{
-    House, Log, PATIENCE, Recorder, eventually, exchange, exchange_h2, get, open, program::Program,
-    read_reply,
+use crate::{
+    sign_in,
+    support::{
+        House, Log, PATIENCE, Recorder, eventually, exchange, exchange_h2, get, notifying, open,
+        program::Program, read_reply,
+    },
 };
 
 #[tokio::test]
@@ -144,6 +147,61 @@ async fn a_refusal_by_a_limit_leaves_by_the_door_and_is_told_of_like_every_other
         assert!(house.metric(&format!("siwa_requests_total{labels}")).await >= 1, "{labels}");
         let lines = log.lines_with(&["access", id]);
         assert!(lines.iter().any(|line| line.contains(code)), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_limit_is_refused_and_counted_at_the_door_that_it_came_to() {
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/assertion/one.pem");
+    let house = House::with(&format!(
+        "{}\n{}\nlimits.max_requests = 1\ndoors.auth_request = ['/ask']\ndoors.userinfo = ['/who']\n\
+         ext_authz.path_prefixes = ['/envoy']\nassertion.key_files = ['{key}']\nassertion.publish = true",
+        notifying::ON,
+        sign_in::ON,
+    ))
+    .await;
+    let _stuck = stuck(&house).await;
+    for (path, door, status) in [
+        (notifying::PATH, "notifications", 503),
+        ("/auth/apple", "sign_in", 503),
+        ("/auth/apple/logout", "sign_in", 503),
+        ("/.well-known/siwa-proxy/jwks.json", "pages", 503),
+        ("/ask", "auth_request", 503),
+        ("/who", "userinfo", 503),
+        ("/envoy/orders", "ext_authz", 424),
+        ("/orders", "proxy", 503),
+    ] {
+        let shed = format!(
+            "siwa_requests_total{{door=\"{door}\",route=\"none\",outcome=\"shed\",fault=\"us\"}}"
+        );
+        let before = house.metric(&shed).await;
+        let reply = house.get(path, &[]).await;
+        assert_eq!((reply.status, reply.header("x-request-id").len()), (status, 1), "{path}");
+        assert_eq!(reply.header("cache-control"), ["no-store"], "{path}");
+        assert_eq!(house.metric(&shed).await, before + 1, "{path}");
+    }
+    let told = "siwa_notifications_total{event=\"none\",outcome=\"shed\"}";
+    assert_eq!(house.metric(told).await, 1);
+}
+
+#[tokio::test]
+async fn a_notification_that_comes_too_often_is_counted_at_its_own_door() {
+    let house = House::with(&rate(1, notifying::ON)).await;
+    let limited = async {
+        loop {
+            let reply = notifying::post_notification(house.address, "a.b.c").await;
+            if reply.status == 429 {
+                return reply;
+            }
+        }
+    };
+    let reply = timeout(PATIENCE, limited).await.expect("it is limited");
+    assert_eq!(reply.header("retry-after"), ["1"]);
+    for told in [
+        r#"siwa_requests_total{door="notifications",route="none",outcome="rate_limited",fault="caller"}"#,
+        r#"siwa_notifications_total{event="none",outcome="rate_limited"}"#,
+    ] {
+        assert_eq!(house.metric(told).await, 1, "{told}");
     }
 }
 

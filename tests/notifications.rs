@@ -113,6 +113,25 @@ async fn the_genuine_notification_is_taken_by_the_door_once_and_then_again_witho
     assert_eq!(house.metric(&counted("repeated")).await, 1);
 }
 
+#[tokio::test]
+async fn every_answer_has_the_name_of_its_request_and_is_kept_by_nobody() {
+    let house = House::with(&format!("{ON}\nserver.trusted_peers = ['127.0.0.1']")).await;
+    let event = TokenTemplate::notification(Event::consent_revoked(SUBJECT));
+    let good = format!("{{\"payload\":\"{}\"}}", house.apple.mint(&event));
+    for (id, method, body, status) in [
+        ("stored", "POST", &*good, 200),
+        ("repeated", "POST", &*good, 200),
+        ("unsigned", "POST", "{\"payload\":\"a.b.c\"}", 400),
+        ("unknown", "POST", "nothing", 400),
+        ("asked", "GET", "", 405),
+    ] {
+        let told = format!("X-Request-Id: {id}\r\n");
+        let reply = send(house.address, method, PATH, &told, body).await;
+        assert_eq!((reply.status, reply.header("x-request-id")), (status, vec![id]));
+        assert_eq!(reply.header("cache-control"), ["no-store"], "{id}");
+    }
+}
+
 async fn count(house: &House, event: &str, outcome: &str) -> u64 {
     let metric = format!("siwa_notifications_total{{event=\"{event}\",outcome=\"{outcome}\"}}");
     house.metric(&metric).await
@@ -175,10 +194,12 @@ async fn consent_is_withdrawn_from_the_group_of_each_app_that_is_named() {
     let groups = "revocations.groups = [['com.example.app'], ['com.example.web']]";
     let house = House::with(&format!("{ON}\n{groups}")).await;
     let both = serde_json::json!(["com.example.app", "com.example.web"]);
+    // Before the event, whichever second of the clock that falls into.
+    let bearers = ["com.example.app", "com.example.web"]
+        .map(|app| (app, house.bearer_of(&TokenTemplate::native().audience(app))));
     let told = TokenTemplate::notification(Event::consent_revoked(SUBJECT));
     assert_eq!(house.notify_by(&told.claim("aud", both)).await.status, 200);
-    for app in ["com.example.app", "com.example.web"] {
-        let bearer = house.bearer_of(&TokenTemplate::native().audience(app));
+    for (app, bearer) in bearers {
         assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 401, "{app}");
     }
 }

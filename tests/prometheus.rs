@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use serde_json::Value;
 
+use crate::support::metrics::declared;
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -13,20 +15,9 @@ fn dashboard() -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Every metric that is declared, under every name that its samples may have.
+/// The name of every sample.
 fn told() -> BTreeSet<String> {
-    let source = fs::read_to_string(root().join("src/telemetry/table.rs")).unwrap();
-    let mut names = BTreeSet::new();
-    for line in source.lines().map(str::trim) {
-        let Some((_, call)) = line.strip_suffix(';').and_then(|row| row.split_once(" = ")) else {
-            continue;
-        };
-        let Some((call, name)) = call.split_once("(\"") else { continue };
-        let unit = if call == "add" { "" } else { "_seconds" };
-        let name = format!("siwa_{}{unit}", name.split('"').next().unwrap());
-        names.extend(["", "_total", "_bucket", "_sum", "_count"].map(|it| format!("{name}{it}")));
-    }
-    assert!(names.len() > 150, "{names:?}");
+    let mut names: BTreeSet<_> = declared().into_iter().flat_map(|it| it.samples).collect();
     let process = ["cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"];
     names.extend(process.map(|name| format!("process_{name}")));
     names.insert("siwa_build_info".to_owned());

@@ -297,7 +297,12 @@ fn secrets() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let team_key = rcgen::KeyPair::generate().expect("a key on P-256").serialize_pem();
     let session_key = BASE64_STANDARD.encode([1; 32]);
-    for (name, text) in [("session-key", session_key), ("AuthKey_ABC123DEFG.p8", team_key)] {
+    let webhook_secret = format!("whsec_{}", BASE64_STANDARD.encode([2; 32]));
+    for (name, text) in [
+        ("session-key", session_key),
+        ("webhook-secret", webhook_secret),
+        ("AuthKey_ABC123DEFG.p8", team_key),
+    ] {
         fs::write(folder.path().join(name), text).expect("a file in it");
     }
     folder

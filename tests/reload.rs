@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     key_sources::secure_endpoint,
     support::{
-        PATIENCE, Recorder, Reply, application, exchange, get,
+        PATIENCE, Recorder, Reply, application, exchange, get, metrics,
         notifying::{ON, post, post_notification},
         open,
         program::Program,
@@ -86,9 +86,7 @@ impl World {
     }
 
     async fn metric(&self, name: &str) -> u64 {
-        let page = get(self.admin, "/metrics", &[]).await.body;
-        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.map_or(0, |value| value.parse().unwrap())
+        metrics::value_of(&get(self.admin, "/metrics", &[]).await.body, name)
     }
 
     async fn reloads(&self, result: &str) -> u64 {

@@ -295,7 +295,11 @@ async fn an_assertion_is_verified_by_the_published_keys() {
     let path = "/.well-known/siwa-proxy/jwks.json";
     let page = get(house.admin, path, &[]).await;
     assert_eq!(page.header("content-type"), ["application/jwk-set+json"]);
-    assert_eq!(house.get(path, &[]).await.body, page.body);
+    let public = house.get(path, &[]).await;
+    assert_eq!((&public.body, public.header("cache-control")), (&page.body, vec!["max-age=300"]));
+    assert_eq!(public.header("x-request-id").len(), 1);
+    let told = r#"siwa_requests_total{door="pages",route="none",outcome="page",fault="none"}"#;
+    assert_eq!(house.metric(told).await, 1);
     let keys: jsonwebtoken::jwk::JwkSet = serde_json::from_str(&page.body).unwrap();
     let kid = jsonwebtoken::decode_header(assertion).unwrap().kid.unwrap();
     let key = jsonwebtoken::DecodingKey::from_jwk(keys.find(&kid).unwrap()).unwrap();

@@ -22,6 +22,8 @@ use tokio::{
     net::TcpListener,
 };
 
+use crate::support::metrics;
+
 const APP: &str = "com.example.app";
 const WEB: &str = "com.example.web";
 const TEAM: &str = "DEF123GHIJ";
@@ -75,6 +77,7 @@ impl Scene {
     }
 
     fn metric(&self, line: &str) -> bool {
+        metrics::check(line.rsplit_once(' ').unwrap().0);
         let page = self.metrics.render(self.clock.now()).unwrap();
         page.lines().any(|it| it == line)
     }

@@ -47,14 +47,17 @@ mod exported {
     use rustix::process::Signal;
     use siwa_proxy::{
         clock::SystemClock,
-        sim::{Apple, token::TokenTemplate},
+        sim::{Apple, event::Event, presets::SUBJECT, token::TokenTemplate},
     };
 
     use super::*;
+    #[cfg(feature = "ext-authz")]
+    use crate::ext_authz::ask;
     use crate::support::{
         Recorder,
         collector::Collector,
         get,
+        notifying::{PATH, post_notification},
         program::{LogFile, Program},
     };
 
@@ -90,11 +93,27 @@ mod exported {
             Self { apple, application, collector, program, log }
         }
 
-        async fn get(&self, headers: &[(&str, &str)]) -> Reply {
+        fn bearer(&self) -> String {
             let token = self.apple.mint(&TokenTemplate::native().audience("com.example.app"));
-            let authorization = format!("Bearer {token}");
+            format!("Bearer {token}")
+        }
+
+        async fn get(&self, headers: &[(&str, &str)]) -> Reply {
+            self.get_at("/", headers).await
+        }
+
+        async fn get_at(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+            let authorization = self.bearer();
             let headers = [&[("Authorization", &*authorization)], headers].concat();
-            get(self.program.address, "/", &headers).await
+            get(self.program.address, path, &headers).await
+        }
+
+        /// Waits for the trace of the one request, in which `child` must be a part of it.
+        async fn tells_of(&self, child: &str) {
+            let spans = self.collector.trace_of("request").await;
+            let told: Vec<_> = spans.keys().collect();
+            let child = spans.get(child).unwrap_or_else(|| panic!("{child} in {told:?}"));
+            assert_eq!(child.parent_span_id, spans["request"].span_id, "{child:?}");
         }
     }
 
@@ -141,6 +160,36 @@ mod exported {
         assert_eq!(spans["key_fetch"].parent_span_id, spans["verify"].span_id);
         assert_eq!(spans["verify"].parent_span_id, spans["request"].span_id);
         assert_eq!(traced.collector.resource("service.name").as_deref(), Some("gate"));
+    }
+
+    #[tokio::test]
+    async fn what_is_decided_for_another_gateway_is_a_part_of_its_question() {
+        let traced = Traced::start(&[("SIWA_EXT_AUTHZ__PATH_PREFIXES", "/envoy")]).await;
+        assert_eq!(traced.get_at("/envoy/orders", &[]).await.status, 200);
+        traced.tells_of("verify").await;
+    }
+
+    #[cfg(feature = "ext-authz")]
+    #[tokio::test]
+    async fn what_is_decided_in_answer_to_a_call_is_a_part_of_the_request_that_it_is_about() {
+        let traced = Traced::start(&[("SIWA_EXT_AUTHZ__GRPC", "true")]).await;
+        let headers = [("authorization", &*traced.bearer()), ("traceparent", PARENT)];
+        assert!(ask(traced.program.address, "GET /orders", &headers).await.ok_response.is_some());
+        traced.tells_of("verify").await;
+        let request = &traced.collector.trace_of("request").await["request"];
+        assert_eq!(hex(&request.parent_span_id), "00f067aa0ba902b7");
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_keys_is_a_span_of_the_notification_that_waits() {
+        let variables =
+            [("SIWA_NOTIFICATIONS__PATH", PATH), ("SIWA_JWKS__UNKNOWN_KEY_COOLDOWN", "10ms")];
+        let traced = Traced::start(&variables).await;
+        traced.apple.keys().rotate();
+        let event = TokenTemplate::notification(Event::consent_revoked(SUBJECT));
+        let payload = traced.apple.mint(&event.audience("com.example.app"));
+        assert_eq!(post_notification(traced.program.address, &payload).await.status, 200);
+        traced.tells_of("key_fetch").await;
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::surroundings::Surroundings;
 use crate::{
     config::Settings,
-    endpoints::{BodyReaders, Browser, BrowserKeeper, BrowserParts, Gate},
+    endpoints::{BodyReaders, BrowserDoor, BrowserKeeper, BrowserParts, Gate},
     verify::Verifier,
 };
 
@@ -31,8 +31,8 @@ pub(super) fn build_browser(
     gate: &Arc<Gate>,
     verifier: &Verifier,
     surroundings: &Surroundings,
-) -> Option<Browser> {
-    Some(Browser::new(BrowserParts {
+) -> Option<BrowserDoor> {
+    Some(BrowserDoor::new(BrowserParts {
         settings: settings.browser.clone()?,
         gate: Arc::clone(gate),
         verifier: verifier.clone(),

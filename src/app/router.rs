@@ -14,7 +14,7 @@ use crate::{
     config::{AssertionSettings, Published, Settings},
     endpoints::{
         Doors, DoorsParts, ExtAuthz, ExtAuthzParts, NotificationSurroundings, Notifications, Page,
-        Pages, Proxy, ProxyBody, ProxyParts, Router, SharedRouter,
+        Pages, PagesParts, Proxy, ProxyBody, ProxyParts, Router, SharedRouter,
     },
     server::Limit,
     upstream::Upstream,
@@ -59,9 +59,15 @@ pub(super) fn build_router(
         content_type: JWK_SET,
         body: it.keys.page(),
     };
-    Router::new(Pages::new(published.map(page)), doors, ext_authz, proxy)
+    let pages = Pages::new(PagesParts {
+        pages: published.map(page).collect(),
+        trusted_peers: settings.server.trusted_peers.clone(),
+        realm: settings.identity.realm.clone(),
+        metrics: surroundings.metrics.clone(),
+    });
+    Router::new(pages, doors, ext_authz, proxy)
         .with_browser(build_browser(settings, &gate, &verifier, surroundings))
-        .with_sign_in(build_sign_in(settings, &verifier, surroundings))
+        .with_apps(build_sign_in(settings, &verifier, surroundings))
         .with_notifications(build_notifications(settings, verifier, surroundings))
         .share()
 }

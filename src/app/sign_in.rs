@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::surroundings::Surroundings;
 use crate::{
     config::Settings,
-    endpoints::{BodyReaders, SignIn, SignInParts},
+    endpoints::{AppDoor, BodyReaders, SignInParts},
     verify::Verifier,
 };
 
@@ -14,7 +14,7 @@ pub(super) fn build_sign_in(
     settings: &Settings,
     verifier: &Verifier,
     surroundings: &Surroundings,
-) -> Option<SignIn> {
+) -> Option<AppDoor> {
     let house = SignInParts {
         verifier: verifier.clone(),
         sessions: surroundings.sessions.clone(),
@@ -29,5 +29,5 @@ pub(super) fn build_sign_in(
         metrics: surroundings.metrics.clone(),
         readers: BodyReaders::of_people(settings.limits.max_requests.get()),
     };
-    Some(SignIn::new(surroundings.sign_in.clone()?, house))
+    Some(AppDoor::new(surroundings.sign_in.clone()?, house))
 }

@@ -22,11 +22,11 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, warn};
 
+use super::finished::ending_stored;
 use crate::{
     apple::{AppleFault, TokenEndpoint},
     authn::Rejection,
     clock::{Clock, UnixTime},
-    telemetry::causes,
     verify::{AppleGrant, OpenedSession, SessionFault, SessionId, SessionSpan, Sessions},
 };
 
@@ -188,7 +188,8 @@ impl AppleCheck {
             }
             Err(fault) if fault.is_invalid_grant() => {
                 info!(code = fault.code(), "Apple has ended a consent: its session ends");
-                end(span, &sessions).await;
+                // In force here in any case.
+                let _told = ending_stored(sessions.end_span(span).await);
                 Consent::Withdrawn
             }
             Err(fault) => {
@@ -218,12 +219,5 @@ impl AppleCheck {
             return Ok(());
         }
         Err(Rejection::Undecided("Apple has been out of reach for too long"))
-    }
-}
-
-/// In force here in any case.
-async fn end(span: SessionSpan, sessions: &Sessions) {
-    if let Err(error) = sessions.end_span(span).await {
-        warn!(cause = causes(&error), "the end of a session could not be stored");
     }
 }

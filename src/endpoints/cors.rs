@@ -2,11 +2,13 @@
 //! a page of another origin sees that it was refused and why, not just that something failed. What the application
 //! answers is its own affair, CORS headers included.
 
+use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{
-        ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+        ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS,
+        ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+        ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
     },
 };
 
@@ -64,7 +66,7 @@ const EXPOSED: HeaderValue =
 
 impl Cors {
     /// Lets the page of `origin` read the answer with these `headers`, if it may.
-    pub(crate) fn open(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+    pub(crate) fn allow_origin(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
         let allowed = match &self.allow_origins {
             AllowOrigins::Any => Some(HeaderValue::from_static("*")),
             AllowOrigins::Listed(origins) if origins.is_empty() => return,
@@ -92,6 +94,18 @@ impl Cors {
 pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     let has = |name| headers.contains_key(name);
     *method == Method::OPTIONS && has(ORIGIN) && has(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// What a page of another origin is told that asks before it sends: these `methods`, with these `headers`. Whether it may read
+/// the answer is said beside this, as on every answer of ours.
+pub(super) fn answer_preflight(methods: &'static str, headers: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let told = response.headers_mut();
+    told.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    told.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(headers));
+    told.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
 }
 
 /// Headers by which some frameworks take a request for one of another method. A browser sends none with a preflight.
@@ -126,7 +140,7 @@ mod tests {
     /// The headers that a page of `origin` finds besides: origin, credentials, whether some are exposed, vary.
     fn opened(cors: &Cors, origin: Option<&'static str>) -> [Option<String>; 4] {
         let mut headers = HeaderMap::new();
-        cors.open(&mut headers, origin.map(HeaderValue::from_static).as_ref());
+        cors.allow_origin(&mut headers, origin.map(HeaderValue::from_static).as_ref());
         [
             ACCESS_CONTROL_ALLOW_ORIGIN,
             ACCESS_CONTROL_ALLOW_CREDENTIALS,

@@ -2,20 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, Response, StatusCode, request::Parts as Head};
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::CACHE_CONTROL, request::Parts,
+};
 use tokio::time::Instant;
-use tracing::{Level, Span, enabled, info};
+use tracing::{Instrument, Level, Span, enabled, info, instrument::Instrumented};
 
 use super::browser::ForBrowser;
 use crate::{
     authn::{Authenticator, Rejection},
     peers::Peers,
     telemetry::{
-        ACCESS, Metrics, RequestLabels, RouteLabel,
+        ACCESS, Metrics, Outcome, RequestLabels, RouteLabel,
         traces::spans::{self, Beginning},
     },
-    upstream::{Arrival, Connected, StreamedBody},
-    verify::{ClientId, Identity, KeyId},
+    upstream::{Arrival, Connected, StreamedBody, X_REQUEST_ID},
+    verify::{ClientId, Fault, Identity, KeyId},
 };
 
 /// A request that is being answered. If it is dropped before it ended, its client has hung up.
@@ -52,48 +55,69 @@ struct UpstreamSeen {
     first_byte: Option<Duration>,
 }
 
+/// What an exchange begins with: the head of a request, whoever holds it.
+pub(super) struct Head<'a> {
+    pub(super) method: &'a Method,
+    pub(super) extensions: &'a Extensions,
+    pub(super) headers: &'a HeaderMap,
+}
+
+impl<'a, B> From<&'a Request<B>> for Head<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        let (method, extensions) = (request.method(), request.extensions());
+        Self { method, extensions, headers: request.headers() }
+    }
+}
+
+impl<'a> From<&'a Parts> for Head<'a> {
+    fn from(Parts { method, extensions, headers, .. }: &'a Parts) -> Self {
+        Self { method, extensions, headers }
+    }
+}
+
 /// What the log and the metrics are told of an end.
 struct Ending<'a> {
     status: Option<StatusCode>,
-    outcome: &'static str,
-    fault: &'static str,
-    token_fault: Option<&'static str>,
+    outcome: Outcome,
     reason: Option<&'a Rejection>,
 }
 
-impl Ending<'_> {
-    /// The end of a request that was not refused.
-    const fn well(status: StatusCode, outcome: &'static str) -> Self {
-        Self { status: Some(status), outcome, fault: "none", token_fault: None, reason: None }
+impl<'a> Ending<'a> {
+    const HANG_UP: Self = Self { status: None, outcome: Outcome::ClientGone, reason: None };
+
+    fn of(status: StatusCode, came_to: Result<Outcome, &'a Rejection>) -> Self {
+        let refused = |rejection: &Rejection| Outcome::Refused(rejection.code());
+        let (reason, outcome) = (came_to.err(), came_to.unwrap_or_else(refused));
+        Self { status: Some(status), outcome, reason }
     }
 
-    const fn hang_up() -> Self {
-        let (outcome, fault) = ("client_gone", "caller");
-        Self { status: None, outcome, fault, token_fault: None, reason: None }
+    /// Whose fault it was that it came to nothing.
+    fn fault(&self) -> &'static str {
+        match (self.reason, self.outcome) {
+            (Some(rejection), _) => rejection.fault().as_str(),
+            (None, Outcome::ClientGone) => Fault::Caller.as_str(),
+            (None, _) => "none",
+        }
     }
 }
 
 impl Exchange {
-    /// Begins for a request with this `head`, of whose sender `trusted_peers` may tell.
-    pub(super) fn of(
-        head: &Head,
+    /// Begins for a request with this `head` that came to `door`, and of whose sender `trusted_peers` may tell.
+    pub(super) fn of<'a>(
+        head: impl Into<Head<'a>>,
         door: &'static str,
         trusted_peers: &Peers,
         metrics: &Metrics,
     ) -> Self {
-        let arrival = Arrival::new(&head.extensions, &head.headers, trusted_peers);
-        Self::begin(metrics, door, head.method.clone(), arrival)
+        let Head { method, extensions, headers } = head.into();
+        let arrival = Arrival::new(extensions, headers, trusted_peers);
+        Self::begin(metrics, door, method.clone(), arrival)
     }
 
-    pub(super) fn begin(
-        metrics: &Metrics,
-        door: &'static str,
-        method: Method,
-        mut arrival: Arrival,
-    ) -> Self {
+    fn begin(metrics: &Metrics, door: &'static str, method: Method, mut arrival: Arrival) -> Self {
         metrics.requests_in_flight.inc();
         let (metrics, since) = (metrics.clone(), Instant::now());
-        let Ending { outcome, fault, .. } = Ending::hang_up();
+        let (outcome, fault) = (Ending::HANG_UP.outcome, Ending::HANG_UP.fault());
         let labels = RequestLabels { door, route: RouteLabel::none(), outcome, fault };
         let span = spans::request(&Beginning {
             door,
@@ -118,11 +142,22 @@ impl Exchange {
         }
     }
 
-    pub(super) fn takes(&mut self, route: RouteLabel) {
+    /// It is for this `route`.
+    pub(super) fn note_route(&mut self, route: RouteLabel) {
         self.labels.route = route;
     }
 
-    /// What goes on while this runs is a part of it.
+    /// Does the `work` that the request asks for: what goes on meanwhile is told in traces as a part of it.
+    pub(super) fn run<'a, F: Future>(
+        &'a mut self,
+        work: impl FnOnce(&'a mut Self) -> F,
+    ) -> Instrumented<F> {
+        let span = self.span();
+        work(self).instrument(span)
+    }
+
+    /// What goes on while this runs is a part of it. For the main door, whose work is so large that it stays in its place;
+    /// all others [`run`](Self::run) theirs.
     pub(super) fn span(&self) -> Span {
         self.span.clone()
     }
@@ -135,12 +170,12 @@ impl Exchange {
     }
 
     /// It comes from somebody who is proved.
-    pub(super) fn proves(&mut self, identity: &Arc<Identity>) {
+    pub(super) fn note_identity(&mut self, identity: &Arc<Identity>) {
         self.seen.identity = Some(Arc::clone(identity));
     }
 
     /// It proves nobody; what its `headers` claim may help to see why.
-    pub(super) fn proves_nobody(&mut self, headers: &HeaderMap) {
+    pub(super) fn note_unproved(&mut self, headers: &HeaderMap) {
         if enabled!(target: ACCESS, Level::INFO) {
             self.seen.unverified_kid = Authenticator::unverified_key_id(headers);
             self.seen.hint = Authenticator::oddity_of(headers);
@@ -153,7 +188,7 @@ impl Exchange {
     }
 
     /// Whoever asked waits until `deadline`: no longer than half of that is Apple waited for.
-    pub(super) fn hurries(&mut self, deadline: Instant) {
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
         let now = Instant::now();
         self.apple_deadline = Some(now + deadline.saturating_duration_since(now) / 2);
     }
@@ -164,7 +199,7 @@ impl Exchange {
     }
 
     /// The application answers with the head of `response`.
-    pub(super) fn is_answered_by(&mut self, response: &Response<StreamedBody>) {
+    pub(super) fn note_response(&mut self, response: &Response<StreamedBody>) {
         let connect = response.extensions().get().map(|Connected(time)| *time);
         let first_byte = response.body().first_byte();
         self.seen.upstream = Some(UpstreamSeen { status: response.status(), connect, first_byte });
@@ -174,47 +209,38 @@ impl Exchange {
         &self.arrival
     }
 
-    /// The application has answered.
-    pub(super) fn forwarded(mut self, status: StatusCode) {
-        self.tell(&Ending::well(status, "forwarded"));
-    }
-
-    /// We have told whoever asked that it may pass, or what it asked for.
-    pub(super) fn allowed(mut self, status: StatusCode) {
-        self.tell(&Ending::well(status, "allowed"));
-    }
-
-    /// We have answered, with `status` on the wire.
-    pub(super) fn refused(mut self, rejection: &Rejection, status: StatusCode) {
-        self.tell(&Ending {
-            status: Some(status),
-            outcome: rejection.code(),
-            fault: rejection.fault().as_str(),
-            token_fault: rejection.token_fault(),
-            reason: Some(rejection),
-        });
-    }
-
-    /// We have answered, and it came to `outcome`.
-    pub(super) fn answered(mut self, status: StatusCode, outcome: &'static str) {
-        self.tell(&Ending::well(status, outcome));
+    /// Ends it with the head of `response`, the only way to answer: under the name of the request, and with what browsers are
+    /// told. What is ours is for whoever asked alone unless it says something else. The log and the metrics are told its
+    /// status, and what the request `came_to`.
+    pub(super) fn finish<B>(
+        mut self,
+        mut response: Response<B>,
+        came_to: Result<Outcome, &Rejection>,
+    ) -> Response<B> {
+        let headers = response.headers_mut();
+        self.for_browser.tell(headers);
+        if !matches!(came_to, Ok(Outcome::Forwarded)) {
+            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        }
+        headers.insert(X_REQUEST_ID, self.arrival.id().value());
+        self.tell(&Ending::of(response.status(), came_to));
+        response
     }
 
     fn tell(&mut self, ending: &Ending<'_>) {
         self.is_told = true;
-        let Ending { outcome, fault, .. } = *ending;
-        let elapsed = self.since.elapsed();
+        let (outcome, fault, elapsed) = (ending.outcome, ending.fault(), self.since.elapsed());
         (self.labels.outcome, self.labels.fault) = (outcome, fault);
         self.metrics.request_ended(&self.labels);
         self.metrics.request_seconds.observe(elapsed);
         let status = ending.status.map(|status| status.as_u16());
-        spans::end(&self.span, self.labels.route.as_str(), status, (outcome, fault));
+        spans::end(&self.span, self.labels.route.as_str(), status, (outcome.as_str(), fault));
         self.log(ending, elapsed);
     }
 
     /// The one line about this request. No path and no header is in it: they may hold anything.
     fn log(&self, ending: &Ending<'_>, elapsed: Duration) {
-        let Ending { status, outcome, fault, token_fault, reason } = *ending;
+        let Ending { status, outcome, reason } = *ending;
         let Seen { identity, unverified_kid, hint, upstream } = &self.seen;
         let identity = identity.as_ref();
         info!(
@@ -225,9 +251,9 @@ impl Exchange {
             method = known(&self.method),
             route = self.labels.route.as_str(),
             status = status.map(|status| status.as_u16()),
-            outcome,
-            fault,
-            token_fault,
+            outcome = outcome.as_str(),
+            fault = ending.fault(),
+            token_fault = reason.and_then(Rejection::token_fault),
             reason = reason.map(display),
             hint,
             kid = identity.map(|identity| identity.key_id().as_str()),
@@ -253,7 +279,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.metrics.requests_in_flight.dec();
         if !self.is_told {
-            self.tell(&Ending::hang_up());
+            self.tell(&Ending::HANG_UP);
         }
     }
 }
@@ -276,8 +302,6 @@ fn known(method: &Method) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use http::{Extensions, HeaderMap};
-
     use super::*;
     use crate::peers::Peers;
 
@@ -286,7 +310,7 @@ mod tests {
         Exchange::begin(metrics, "proxy", Method::GET, arrival)
     }
 
-    fn counted(metrics: &Metrics, outcome: &'static str, fault: &'static str) -> u64 {
+    fn counted(metrics: &Metrics, outcome: Outcome, fault: &'static str) -> u64 {
         let labels = RequestLabels { door: "proxy", route: RouteLabel::none(), outcome, fault };
         metrics.requests.get_or_create(&labels).get()
     }
@@ -296,18 +320,40 @@ mod tests {
         let metrics = Metrics::new();
         drop(begin(&metrics));
         assert_eq!(metrics.requests_in_flight.get(), 0);
-        assert_eq!(counted(&metrics, "client_gone", "caller"), 1);
+        assert_eq!(counted(&metrics, Outcome::ClientGone, "caller"), 1);
     }
 
     #[test]
     fn a_request_that_is_answered_is_counted_once() {
         let metrics = Metrics::new();
-        begin(&metrics).forwarded(StatusCode::OK);
-        begin(&metrics).refused(&Rejection::NoCredential, StatusCode::UNAUTHORIZED);
+        let answer = || Response::new(());
+        begin(&metrics).finish(answer(), Ok(Outcome::Forwarded));
+        begin(&metrics).finish(answer(), Err(&Rejection::NoCredential));
         assert_eq!(metrics.requests_in_flight.get(), 0);
-        assert_eq!(counted(&metrics, "forwarded", "none"), 1);
-        assert_eq!(counted(&metrics, "no_credential", "caller"), 1);
-        assert_eq!(counted(&metrics, "client_gone", "caller"), 0);
+        assert_eq!(counted(&metrics, Outcome::Forwarded, "none"), 1);
+        assert_eq!(counted(&metrics, Outcome::Refused("no_credential"), "caller"), 1);
+        assert_eq!(counted(&metrics, Outcome::ClientGone, "caller"), 0);
+    }
+
+    #[test]
+    fn every_answer_has_the_name_of_its_request_and_ours_are_kept_by_nobody() {
+        let metrics = Metrics::new();
+        for (came_to, kept_by_nobody) in [
+            (Ok(Outcome::Forwarded), false),
+            (Ok(Outcome::Stored), true),
+            (Err(&Rejection::Shed), true),
+        ] {
+            let exchange = begin(&metrics);
+            let id = exchange.arrival().id().value();
+            let answer = exchange.finish(Response::new(()), came_to);
+            assert_eq!(answer.headers()[X_REQUEST_ID], id);
+            let says = answer.headers().get(CACHE_CONTROL);
+            assert_eq!(says.is_some_and(|says| says == "no-store"), kept_by_nobody, "{came_to:?}");
+        }
+        let mut page = Response::new(());
+        page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+        let answer = begin(&metrics).finish(page, Ok(Outcome::Page));
+        assert_eq!(answer.headers()[CACHE_CONTROL], "max-age=300", "it says something else");
     }
 
     #[test]

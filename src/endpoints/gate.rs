@@ -76,7 +76,7 @@ impl Gate {
         exchange: &mut Exchange,
     ) -> Result<Passage<'_>, Rejection> {
         let route = self.routes.find(original.method(), original.host(), original.path())?;
-        exchange.takes(route.destination.label.clone());
+        exchange.note_route(route.destination.label.clone());
         // Where nobody's credential is asked for, there is nothing to let a preflight past.
         let is_let_past =
             route.access != Access::Public && self.cors.lets_through(original.method(), headers);
@@ -172,9 +172,9 @@ impl Gate {
     ) -> Result<Admitted, Rejection> {
         let admitted = self.judge(access, headers, route).await;
         match &admitted {
-            Ok(Admitted::As(identity)) => exchange.proves(identity),
+            Ok(Admitted::As(identity)) => exchange.note_identity(identity),
             Ok(Admitted::Anonymously(_) | Admitted::AsPreflight) => {}
-            Err(_) => exchange.proves_nobody(headers),
+            Err(_) => exchange.note_unproved(headers),
         }
         admitted
     }
@@ -221,8 +221,8 @@ impl Gate {
         exchange: &mut Exchange,
     ) -> Result<Arc<Identity>, Rejection> {
         let caller = self.authenticator.require(headers, &Policy::permissive()).await;
-        let identity = caller.inspect_err(|_no| exchange.proves_nobody(headers))?;
-        exchange.proves(&identity);
+        let identity = caller.inspect_err(|_no| exchange.note_unproved(headers))?;
+        exchange.note_identity(&identity);
         self.keep_session(&identity, method, headers, exchange).await?;
         Ok(identity)
     }
@@ -250,7 +250,7 @@ impl Gate {
     }
 
     /// Lets the page of `origin` read the answer with these `headers`, if it may.
-    pub(super) fn open(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
-        self.cors.open(headers, origin);
+    pub(super) fn allow_origin(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+        self.cors.allow_origin(headers, origin);
     }
 }

@@ -4,16 +4,20 @@ mod apple_check;
 mod browser;
 mod cors;
 mod doors;
+mod entrance;
 mod exchange;
+mod exits;
 mod finished;
 mod gate;
 mod grant;
+mod json;
 mod notifications;
 mod once;
 mod original;
 mod pages;
 mod personal_claims;
 mod proxy;
+mod recorder;
 mod revocations;
 mod routes;
 mod sign_in;
@@ -29,31 +33,32 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tower::Service;
 
-use self::browser::carries_session;
 pub(crate) use self::{
     apple_check::AppleCheck,
     browser::{
-        AndroidApp, Browser, BrowserKeeper, BrowserOrigin, BrowserParts, BrowserPlace,
+        AndroidApp, BrowserDoor, BrowserKeeper, BrowserOrigin, BrowserParts, BrowserPlace,
         BrowserSettings, CrossOrigin, Login, Origins, SESSION_COOKIE,
     },
     cors::{AllowOrigins, Cors, Credentials, Preflight},
     doors::{DoorPaths, Doors, DoorsParts, ExtAuthz, ExtAuthzParts, ExtAuthzSettings},
     gate::Gate,
     notifications::{
-        NotificationSettings, Notifications, Recorder, Surroundings as NotificationSurroundings,
+        NotificationSettings, Notifications, Surroundings as NotificationSurroundings,
     },
-    pages::{Page, Pages},
+    pages::{Page, Pages, PagesParts},
     proxy::{Destination, Proxy, ProxyBody, ProxyParts},
+    recorder::Recorder,
     revocations::{AdminToken, RevocationsView},
     routes::{Access, AmbiguousPaths, Conflict, Host, PathPattern, Route, Routes, Rule},
-    sign_in::{NonceRule, SignIn, SignInParts, SignInPlace, SignInSettings},
+    sign_in::{AppDoor, NonceRule, SignInParts, SignInPlace, SignInSettings},
     whole_body::Readers as BodyReaders,
 };
+use self::{entrance::Entrance, exits::answer_browser};
 use crate::authn::Rejection;
 
 /// Our own paths first, everything else to the application. Where there is an application there are no own paths but
@@ -62,8 +67,8 @@ use crate::authn::Rejection;
 pub(crate) struct Router {
     pages: Pages,
     notifications: Option<Notifications>,
-    sign_in: Option<SignIn>,
-    browser: Option<Browser>,
+    apps: Option<AppDoor>,
+    browser: Option<BrowserDoor>,
     doors: Doors,
     ext_authz: ExtAuthz,
     proxy: Proxy,
@@ -72,7 +77,7 @@ pub(crate) struct Router {
 impl Router {
     /// Answers at `pages`, `doors` and `ext_authz`, and gives everything else to `proxy`.
     pub(crate) const fn new(pages: Pages, doors: Doors, ext_authz: ExtAuthz, proxy: Proxy) -> Self {
-        Self { pages, notifications: None, sign_in: None, browser: None, doors, ext_authz, proxy }
+        Self { pages, notifications: None, apps: None, browser: None, doors, ext_authz, proxy }
     }
 
     /// Takes notifications besides.
@@ -81,43 +86,13 @@ impl Router {
     }
 
     /// Signs apps in besides.
-    pub(crate) fn with_sign_in(self, sign_in: Option<SignIn>) -> Self {
-        Self { sign_in, ..self }
+    pub(crate) fn with_apps(self, apps: Option<AppDoor>) -> Self {
+        Self { apps, ..self }
     }
 
     /// Signs browsers in besides.
-    pub(crate) fn with_browser(self, browser: Option<Browser>) -> Self {
+    pub(crate) fn with_browser(self, browser: Option<BrowserDoor>) -> Self {
         Self { browser, ..self }
-    }
-
-    /// The door at which browsers sign in, and what a request is for there. Apps may sign out at the same path.
-    fn browser_at<B: Body>(&self, request: &Request<B>) -> Option<(&Browser, BrowserPlace)> {
-        let (door, path) = (self.browser.as_ref()?, request.uri().path());
-        let place = door.find(path)?;
-        let is_an_apps = self.sign_in_at(path).is_some() && comes_with_token(request);
-        (!is_an_apps).then_some((door, place))
-    }
-
-    /// The door at which apps sign in, and what a request for `path` is for there.
-    fn sign_in_at(&self, path: &str) -> Option<(&SignIn, SignInPlace)> {
-        let door = self.sign_in.as_ref()?;
-        Some((door, door.find(path)?))
-    }
-
-    /// The door at which apps sign in, if somebody signs out there by a token and by a browser's cookie: one of two sessions
-    /// would go on, and nobody could say which.
-    fn signs_out_twice_at<B>(&self, request: &Request<B>) -> Option<&SignIn> {
-        let (door, place) = self.sign_in_at(request.uri().path())?;
-        let headers = request.headers();
-        let by_both = headers.contains_key(AUTHORIZATION) && carries_session(headers);
-        (self.browser.is_some() && place == SignInPlace::Logout && by_both).then_some(door)
-    }
-
-    /// The door at which apps sign in, if somebody signs out there as a browser, and with a body: what is in it may be a token
-    /// of an app.
-    fn exit_beside<B: Body>(&self, request: &Request<B>) -> Option<&SignIn> {
-        let (door, place) = self.sign_in_at(request.uri().path())?;
-        (place == SignInPlace::Logout && has_body(request)).then_some(door)
     }
 
     /// The answer to `request`, which is refused before anybody has looked at it.
@@ -126,51 +101,33 @@ impl Router {
         request: &Request<B>,
         rejection: Rejection,
     ) -> Response<ProxyBody> {
-        let path = request.uri().path();
-        if let Some(door) = self.doors.find(path) {
-            return self.doors.refuse(door, request, rejection).map(ProxyBody::rejected);
-        }
-        if let Some((door, _)) = self.browser_at(request) {
-            return door.refuse(request, rejection).map(ProxyBody::rejected);
-        }
-        if let Some((door, _)) = self.sign_in_at(path) {
-            return door.refuse(request, rejection).map(ProxyBody::rejected);
-        }
-        match self.ext_authz.find(path) {
-            Some(form) => self.ext_authz.refuse(form, request, &rejection),
-            None => self.proxy.refuse(request, &rejection),
-        }
+        let refusal = match self.entrance_of(request) {
+            Entrance::Notifications(door) => door.refuse(request, rejection),
+            Entrance::TwoExits(door) | Entrance::App(door, _) => door.refuse(request, rejection),
+            Entrance::Browser(door, ..) => door.refuse(request, rejection),
+            Entrance::Page(_) => self.pages.refuse(request, &rejection),
+            Entrance::Door(door) => self.doors.refuse(door, request, rejection),
+            Entrance::ExtAuthz(form) => return self.ext_authz.refuse(form, request, &rejection),
+            Entrance::Proxy => return self.proxy.refuse(request, &rejection),
+        };
+        refusal.map(ProxyBody::rejected)
     }
 
     /// The answer to `request`.
     fn answer(&self, request: Request<Incoming>) -> Answering {
-        let path = request.uri().path();
-        if let Some(door) = self.notifications.as_ref().filter(|door| door.is_at(path)) {
-            let answering = door.clone().answer(request);
-            return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
-        }
-        if let Some(door) = self.signs_out_twice_at(&request) {
-            let answer = door.refuse(&request, Rejection::SeveralCredentials);
-            return Box::pin(std::future::ready(Ok(answer.map(ProxyBody::rejected))));
-        }
-        if let Some((door, place)) = self.browser_at(&request) {
-            let apps = self.exit_beside(&request).cloned();
-            let answering = answer_browser(door.clone(), place, apps, request);
-            return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
-        }
-        if let Some((door, place)) = self.sign_in_at(path) {
-            let answering = door.clone().answer(place, request);
-            return Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) });
-        }
-        if let Some(page) = self.pages.answer(request.method(), path) {
-            return Box::pin(std::future::ready(Ok(page.map(ProxyBody::rejected))));
-        }
-        if let Some(door) = self.doors.find(path) {
-            return self.doors.answer(door, request);
-        }
-        match self.ext_authz.find(path) {
-            Some(form) => self.ext_authz.answer(form, request),
-            None => self.proxy.answer(request),
+        match self.entrance_of(&request) {
+            Entrance::Notifications(door) => ours(door.clone().answer(request)),
+            Entrance::TwoExits(door) => {
+                at_once(door.refuse(&request, Rejection::SeveralCredentials))
+            }
+            Entrance::Browser(door, place, apps) => {
+                ours(answer_browser(door.clone(), place, apps.cloned(), request))
+            }
+            Entrance::App(door, place) => ours(door.clone().answer(place, request)),
+            Entrance::Page(page) => at_once(self.pages.answer(page, &request)),
+            Entrance::Door(door) => self.doors.answer(door, request),
+            Entrance::ExtAuthz(form) => self.ext_authz.answer(form, request),
+            Entrance::Proxy => self.proxy.answer(request),
         }
     }
 
@@ -180,31 +137,14 @@ impl Router {
     }
 }
 
-/// Whether who signs out does so as an app, by a token in a header or in the body. A browser brings a cookie besides; what is
-/// in its body is looked at before it signs out.
-fn comes_with_token<B: Body>(request: &Request<B>) -> bool {
-    let headers = request.headers();
-    headers.contains_key(AUTHORIZATION) || (has_body(request) && !carries_session(headers))
+/// What becomes of an answer of our own.
+fn ours(answering: impl Future<Output = Response<Bytes>> + Send + 'static) -> Answering {
+    Box::pin(async { Ok(answering.await.map(ProxyBody::rejected)) })
 }
 
-/// Whether something may follow the head of `request`.
-fn has_body<B: Body>(request: &Request<B>) -> bool {
-    !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0)
-}
-
-/// The answer to a browser at `place`, unless it brings what an app signs out by at `apps`, the same place.
-async fn answer_browser(
-    door: Browser,
-    place: BrowserPlace,
-    apps: Option<SignIn>,
-    mut request: Request<Incoming>,
-) -> Response<Bytes> {
-    if let Some(apps) = apps
-        && let Err(rejection) = apps.check_no_token(&mut request).await
-    {
-        return apps.refuse(&request, rejection);
-    }
-    door.answer(place, request).await
+/// Likewise, where there is nothing to wait for.
+fn at_once(answer: Response<Bytes>) -> Answering {
+    Box::pin(std::future::ready(Ok(answer.map(ProxyBody::rejected))))
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<ProxyBody>, Infallible>> + Send>>;

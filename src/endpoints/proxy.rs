@@ -22,11 +22,10 @@ use super::{
 use crate::{
     authn::{Dialect, Rejection, RejectionBody},
     peers::Peers,
-    telemetry::{Metrics, RouteLabel, causes, traces::spans},
+    telemetry::{Metrics, Outcome, RouteLabel, causes, traces::spans},
     upstream::{
-        Arrival, BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish,
-        Upstream, UpstreamError, UpstreamRequest, X_REQUEST_ID, check_shape,
-        remove_set_in_our_name,
+        BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish, Upstream,
+        UpstreamError, UpstreamRequest, check_shape, remove_set_in_our_name,
     },
     verify::Fault,
 };
@@ -95,11 +94,7 @@ impl Proxy {
         let forwarded = pin!(parts.forward(request, &mut exchange)).instrument(span).await;
         match forwarded {
             Ok(response) => {
-                let mut response = response.map(RejectionBody::inner);
-                response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
-                exchange.for_browser().tell(response.headers_mut());
-                exchange.forwarded(response.status());
-                response
+                exchange.finish(response.map(RejectionBody::inner), Ok(Outcome::Forwarded))
             }
             Err(rejection) => parts.refuse(&rejection, &asker, exchange),
         }
@@ -125,8 +120,7 @@ impl Asker {
 
 impl ProxyParts {
     fn begin<B>(&self, request: &Request<B>) -> Exchange {
-        let arrival = Arrival::new(request.extensions(), request.headers(), &self.trusted_peers);
-        Exchange::begin(&self.metrics, "proxy", request.method().clone(), arrival)
+        Exchange::of(request, "proxy", &self.trusted_peers, &self.metrics)
     }
 
     async fn forward(
@@ -178,7 +172,7 @@ impl ProxyParts {
         let mut response = response.map_err(|error| blame(error, exchange, upstream))?;
         self.keep_our_cookies(response.headers_mut());
         spans::answered(&span, response.status().as_u16());
-        exchange.is_answered_by(&response);
+        exchange.note_response(&response);
         Ok(response.map(|body| body.only_while(standing)))
     }
 
@@ -206,17 +200,14 @@ impl ProxyParts {
         asker: &Asker,
         mut exchange: Exchange,
     ) -> Response<ProxyBody> {
-        let for_browser = exchange.for_browser();
-        let mut response = for_browser.or(|| rejection.render(asker.dialect, self.gate.realm()));
-        for_browser.tell(response.headers_mut());
-        self.gate.open(response.headers_mut(), asker.origin.as_ref());
-        response.headers_mut().insert(X_REQUEST_ID, exchange.arrival().id().value());
+        let render = || rejection.render(asker.dialect, self.gate.realm());
+        let mut response = exchange.for_browser().or(render);
+        self.gate.allow_origin(response.headers_mut(), asker.origin.as_ref());
         if asker.version < Version::HTTP_2 && is_no_request(rejection) {
             // What follows such bytes may not be what it seems to be (RFC 9112 §11.2).
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        exchange.refused(rejection, response.status());
-        response.map(RejectionBody::rejected)
+        exchange.finish(response, Err(rejection)).map(RejectionBody::rejected)
     }
 }
 

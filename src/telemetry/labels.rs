@@ -8,19 +8,18 @@ use std::{
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
-use super::apart::Counter;
+use super::{Outcome, apart::Counter};
 
 /// How one request ended: the labels of `siwa_requests_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The door it came through: `proxy`, or one at which another gateway asks: `auth_request`, `forward_auth`,
-    /// `ext_authz`; `userinfo`, `notifications`, `sign_in`, or `browser`.
+    /// `ext_authz`; `userinfo`, `notifications`, `sign_in`, `browser`, or `pages`.
     pub door: &'static str,
     /// The route: its configured name, `default` for what no rule matches, `none` for what has no route.
     pub route: RouteLabel,
-    /// `forwarded`, `allowed` where another gateway forwards, `signed_in`, `client_gone` when the caller hung up, or the
-    /// reason code of the rejection, e.g. `token_expired`.
-    pub outcome: &'static str,
+    /// What it came to.
+    pub outcome: Outcome,
     /// Whose fault a rejection was: `none`, `caller`, `apple`, `upstream` or `us`.
     pub fault: &'static str,
 }
@@ -28,7 +27,7 @@ pub struct RequestLabels {
 impl RequestLabels {
     /// Whether it ended as nearly all do: forwarded by the proxy.
     pub(super) fn is_of_most(&self) -> bool {
-        (self.door, self.outcome, self.fault) == ("proxy", "forwarded", "none")
+        matches!(self.outcome, Outcome::Forwarded) && self.door == "proxy" && self.fault == "none"
     }
 }
 

@@ -23,6 +23,7 @@ mod apart;
 mod by_status;
 mod labels;
 mod log;
+mod outcome;
 mod page;
 mod process;
 mod table;
@@ -44,6 +45,7 @@ pub use self::{
         InitError, InvalidLogFilter, LogFilter, LogFormat, LogSettings, Telling, causes, init,
         init_log,
     },
+    outcome::Outcome,
     page::PageFormat,
     table::Handles,
     traces::{InvalidVariable, TraceParent, TraceSettings},
@@ -196,9 +198,11 @@ mod tests {
         let (metrics, route) = (Metrics::new(), RouteLabel::new(&Arc::from("api")));
         let labels =
             |door, outcome| RequestLabels { door, route: route.clone(), outcome, fault: "none" };
-        for (door, outcome, times) in
-            [("proxy", "forwarded", 3), ("proxy", "allowed", 2), ("userinfo", "forwarded", 1)]
-        {
+        for (door, outcome, times) in [
+            ("proxy", Outcome::Forwarded, 3),
+            ("proxy", Outcome::Allowed, 2),
+            ("userinfo", Outcome::Forwarded, 1),
+        ] {
             let labels = labels(door, outcome);
             (0..times).for_each(|_| metrics.request_ended(&labels));
             assert_eq!(metrics.requests.get_or_create(&labels).get(), times);
@@ -211,7 +215,7 @@ mod tests {
         let labels = RequestLabels {
             door: "proxy",
             route: RouteLabel::none(),
-            outcome: "forwarded",
+            outcome: Outcome::Forwarded,
             fault: "none",
         };
         metrics.requests.get_or_create(&labels).inc();

@@ -545,7 +545,7 @@ async fn a_flood_of_answers_costs_neither_a_verification_nor_a_word_to_apple() {
     let house = house("").await;
     let token = house.apple.mint(&TokenTemplate::native().audience(WEB));
     let form = form(&[("state", "made-up-and-long-enough"), ("code", CODE), ("id_token", &token)]);
-    let fetches = house.metric("siwa_jwks_fetches_total{outcome=\"ok\"}").await;
+    let fetches = house.metric("siwa_jwks_fetches_total{result=\"ok\"}").await;
     for _ in 0..200 {
         let reply = Browser::new(&house).post(CALLBACK, &form, From::Apple).await;
         assert_eq!(reply.status, 400);
@@ -553,7 +553,7 @@ async fn a_flood_of_answers_costs_neither_a_verification_nor_a_word_to_apple() {
     for cache in ["hit", "miss"] {
         assert_eq!(house.metric(&format!("siwa_verdicts_total{{cache=\"{cache}\"}}")).await, 0);
     }
-    assert_eq!(house.metric("siwa_jwks_fetches_total{outcome=\"ok\"}").await, fetches);
+    assert_eq!(house.metric("siwa_jwks_fetches_total{result=\"ok\"}").await, fetches);
 }
 
 #[tokio::test]

@@ -137,13 +137,26 @@ async fn house(extra: &str) -> House {
     House::with(&format!("ext_authz.grpc = true\n{extra}")).await
 }
 
-async fn connect(house: &House) -> tonic::client::Grpc<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", house.address)).unwrap();
+async fn connect(address: SocketAddr) -> tonic::client::Grpc<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     tonic::client::Grpc::new(endpoint.connect().await.unwrap())
 }
 
 pub(super) async fn answer(house: &House, question: CheckRequest) -> CheckResponse {
-    let mut grpc = connect(house).await;
+    answer_at(house.address, question).await
+}
+
+/// What whoever asks at `address` about a request with this `line` and these `headers` is answered.
+pub(crate) async fn ask_at(
+    address: SocketAddr,
+    line: &str,
+    headers: &[(&str, &str)],
+) -> CheckResponse {
+    answer_at(address, question(line, headers)).await
+}
+
+async fn answer_at(address: SocketAddr, question: CheckRequest) -> CheckResponse {
+    let mut grpc = connect(address).await;
     grpc.ready().await.unwrap();
     let (path, codec) = (PathAndQuery::from_static(CHECK), tonic_prost::ProstCodec::default());
     let answer = grpc.unary(tonic::Request::new(question), path, codec).await;
@@ -508,7 +521,7 @@ async fn a_grpc_client_is_told_in_words_what_the_gateway_makes_a_status_of() {
 #[tokio::test]
 async fn a_closed_door_is_the_applications_path() {
     let house = House::start().await;
-    let mut grpc = connect(&house).await;
+    let mut grpc = connect(house.address).await;
     grpc.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<CheckRequest, CheckResponse>::default();
     let path = PathAndQuery::from_static(CHECK);

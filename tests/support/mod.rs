@@ -8,6 +8,7 @@ mod client;
 pub(crate) mod collector;
 pub(crate) mod fixture;
 mod log;
+pub(crate) mod metrics;
 pub(crate) mod notifying;
 pub(crate) mod process;
 pub(crate) mod program;
@@ -181,11 +182,9 @@ impl House {
         get(self.address, path, headers).await
     }
 
-    /// What the metrics page says of `metric`, with its labels; 0 if it does not appear.
+    /// What the metrics page says of `metric`, with its labels; 0 if it has not been counted yet.
     pub(crate) async fn metric(&self, metric: &str) -> u64 {
-        let page = get(self.admin, "/metrics", &[]).await.body;
-        let value = page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
-        value.map_or(0, |value| value.parse().unwrap())
+        metrics::value_of(&get(self.admin, "/metrics", &[]).await.body, metric)
     }
 }
 

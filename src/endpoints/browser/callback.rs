@@ -17,15 +17,16 @@ use super::{
         once::Once,
         sign_in::UnverifiedName,
     },
-    Answer, BrowserParts, Outcome,
+    Answer, BrowserParts,
     form::AppleForm,
     keeper::session_cookie,
+    pending::{PendingSignIn, StateFault},
     redirect, set_cookie,
-    state::{SignIn, StateFault},
 };
 use crate::{
     apple::AuthorizationCode,
     authn::{Rejection, SignInFault},
+    telemetry::Outcome,
     verify::{
         AppleGrant, ExpectedNonce, Identity, Mismatch, Printable, SessionSpan, TokenFault,
         UnverifiedToken,
@@ -43,6 +44,15 @@ enum Ended {
     Before,
 }
 
+/// When a sign-in was spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spent {
+    /// Just now.
+    Now,
+    /// By another answer, which came first.
+    Before,
+}
+
 impl BrowserParts {
     /// Takes what Apple has the browser post.
     pub(super) async fn take_answer(
@@ -54,7 +64,7 @@ impl BrowserParts {
         let sign_in = match self.find_sign_in(head, &form)? {
             Ok(sign_in) => Arc::new(sign_in),
             Err(fault) => {
-                return Ok(Answer::new(self.settings.tell_of_state(fault), fault.code()));
+                return Ok(Answer::new(self.settings.tell_of_state(fault), fault.into()));
             }
         };
         let ended = self.end_sign_in(Arc::clone(&sign_in), form, exchange).await;
@@ -71,24 +81,23 @@ impl BrowserParts {
         &self,
         ended: Result<Ended, Rejection>,
         asked_with: &HeaderMap,
-        sign_in: &SignIn,
+        sign_in: &PendingSignIn,
     ) -> Answer {
         let return_to = &sign_in.return_to;
         match ended {
             Ok(Ended::SignedIn(mut response, span)) => {
                 self.tell_others(asked_with, sign_in, span, response.headers_mut());
-                Answer::new(response, "signed_in")
+                Answer::new(response, Outcome::SignedIn)
             }
             Ok(Ended::Cancelled) => {
-                Answer::new(self.settings.tell_of_cancellation(return_to), "cancelled")
+                Answer::new(self.settings.tell_of_cancellation(return_to), Outcome::Cancelled)
             }
             Ok(Ended::Before) => {
-                Answer::new(self.settings.tell_of_repetition(return_to), "state_replayed")
+                Answer::new(self.settings.tell_of_repetition(return_to), Outcome::StateReplayed)
             }
-            Err(rejection @ Rejection::NotAllowed(_)) => Answer {
-                response: self.settings.turn_away(return_to),
-                outcome: Outcome::Refused(rejection),
-            },
+            Err(rejection @ Rejection::NotAllowed(_)) => {
+                Answer { response: self.settings.turn_away(return_to), came_to: Err(rejection) }
+            }
             Err(rejection) => self.refused(rejection, Some(return_to)),
         }
     }
@@ -97,11 +106,11 @@ impl BrowserParts {
         &self,
         head: &Head,
         form: &AppleForm,
-    ) -> Result<Result<SignIn, StateFault>, Rejection> {
+    ) -> Result<Result<PendingSignIn, StateFault>, Rejection> {
         let origin = self.origin_of(head)?;
         let Some(state) = form.get("state") else { return Ok(Err(StateFault::Unknown)) };
         let (keys, now) = (self.sessions.keys(), self.clock.now());
-        let found = SignIn::find(&head.headers, state, keys, now);
+        let found = PendingSignIn::find(&head.headers, state, keys, now);
         // Cookies do not tell ports apart.
         Ok(found.and_then(|sign_in| {
             if *sign_in.origin == *origin.as_str() { Ok(sign_in) } else { Err(StateFault::Foreign) }
@@ -110,7 +119,7 @@ impl BrowserParts {
 
     async fn end_sign_in(
         self: &Arc<Self>,
-        sign_in: Arc<SignIn>,
+        sign_in: Arc<PendingSignIn>,
         form: AppleForm,
         exchange: &mut Exchange,
     ) -> Result<Ended, Rejection> {
@@ -120,7 +129,7 @@ impl BrowserParts {
         let code = form.get("code").and_then(AuthorizationCode::parse);
         let code = code.ok_or(Rejection::BadRequest("Apple's answer holds no code"))?;
         let identity = self.judge(&sign_in, &form, &code).await?;
-        exchange.proves(&identity);
+        exchange.note_identity(&identity);
         let parts = Arc::clone(self);
         let ending = async move { parts.end_once(&sign_in, &form, code, &identity).await };
         finished(&self.recorder.tasks, ending).await
@@ -130,12 +139,12 @@ impl BrowserParts {
     /// is over is stored before anything comes of it.
     async fn end_once(
         &self,
-        sign_in: &SignIn,
+        sign_in: &PendingSignIn,
         form: &AppleForm,
         code: AuthorizationCode,
         identity: &Identity,
     ) -> Result<Ended, Rejection> {
-        if self.is_over(sign_in).await? {
+        if self.spend(sign_in).await? == Spent::Before {
             return Ok(Ended::Before);
         }
         let grant = self.redeem(sign_in, code, identity).await?;
@@ -147,7 +156,7 @@ impl BrowserParts {
 
     fn begin_session(
         &self,
-        sign_in: &SignIn,
+        sign_in: &PendingSignIn,
         identity: &Identity,
         grant: Option<&AppleGrant>,
     ) -> Result<(Response<Bytes>, SessionSpan), Rejection> {
@@ -163,7 +172,7 @@ impl BrowserParts {
     /// beside this code (`c_hash`). The form's `user` is nobody's word: Apple signs it not at all.
     async fn judge(
         &self,
-        sign_in: &SignIn,
+        sign_in: &PendingSignIn,
         form: &AppleForm,
         code: &AuthorizationCode,
     ) -> Result<Arc<Identity>, Rejection> {
@@ -200,14 +209,13 @@ impl BrowserParts {
         self.recorder.tell_of_sign_in(&event).await
     }
 
-    /// Whether it had ended before; from here on it has. Each sign-in ends once, whichever replica is asked, and whatever time
-    /// it is there.
-    async fn is_over(&self, sign_in: &SignIn) -> Result<bool, Rejection> {
+    /// Spends `sign_in`: each ends once, whichever replica is asked, and whatever time it is there.
+    async fn spend(&self, sign_in: &PendingSignIn) -> Result<Spent, Rejection> {
         let mut once = Once::default();
         once.nonce(&sign_in.nonce, sign_in.ends_at());
         match once.spend(&*self.recorder.store).await {
-            Ok(()) => Ok(false),
-            Err(Rejection::SignIn(SignInFault::NonceSpent)) => Ok(true),
+            Ok(()) => Ok(Spent::Now),
+            Err(Rejection::SignIn(SignInFault::NonceSpent)) => Ok(Spent::Before),
             Err(unknown) => Err(unknown),
         }
     }
@@ -215,7 +223,7 @@ impl BrowserParts {
     /// Redeems `code`, if we can: Apple says by it that the consent stands, and hands out what it can be asked with later.
     async fn redeem(
         &self,
-        sign_in: &SignIn,
+        sign_in: &PendingSignIn,
         code: AuthorizationCode,
         identity: &Identity,
     ) -> Result<Option<AppleGrant>, Rejection> {

@@ -10,11 +10,11 @@ use super::{
     cookies::{SameSite, SetCookie},
     navigation,
     origin::Origin,
+    pending::{Beginning, BrowserMark, PendingSignIn, PendingSignIns},
     redirect, set_cookie,
     settings::Login,
-    state::{Beginning, BrowserMark, SignIn, UnderWay},
 };
-use crate::authn::Rejection;
+use crate::{authn::Rejection, telemetry::Outcome};
 
 impl BrowserParts {
     /// Apple's button, or its page at once. Who is signed in is not signed in again unawares.
@@ -27,13 +27,13 @@ impl BrowserParts {
         let return_to = self.settings.return_to(head.uri.query());
         if self.gate.caller(&head.method, &head.headers, exchange).await.is_ok() {
             let response = self.settings.greet(&return_to);
-            return Ok(Answer::new(response, "signed_in_already"));
+            return Ok(Answer::new(response, Outcome::SignedInAlready));
         }
         match self.settings.login {
             Login::Redirect => self.start(head),
             Login::Page => {
                 let response = self.settings.ask_to_sign_in(&return_to);
-                Ok(Answer::new(response, "asked"))
+                Ok(Answer::new(response, Outcome::Asked))
             }
         }
     }
@@ -46,12 +46,12 @@ impl BrowserParts {
             return Err(Rejection::BadRequest("a sign-in begins in a window"));
         }
         let (mark, keys) = (BrowserMark::find(&head.headers), self.sessions.keys());
-        let under_way = UnderWay::find(&head.headers, mark.as_ref(), keys);
-        if under_way.are_many() && navigation::is_cross_origin(&head.headers) {
+        let pending = PendingSignIns::find(&head.headers, mark.as_ref(), keys);
+        if pending.are_many() && navigation::is_cross_origin(&head.headers) {
             let return_to = self.settings.return_to(head.uri.query());
-            return Ok(Answer::new(self.settings.ask_to_sign_in(&return_to), "asked"));
+            return Ok(Answer::new(self.settings.ask_to_sign_in(&return_to), Outcome::Asked));
         }
-        self.begin(head, origin, &mark.unwrap_or_else(BrowserMark::make), &under_way)
+        self.begin(head, origin, &mark.unwrap_or_else(BrowserMark::make), &pending)
     }
 
     /// Begins a sign-in: what has to be known again goes into cookies, and the browser to Apple.
@@ -60,7 +60,7 @@ impl BrowserParts {
         head: &Head,
         origin: &Origin,
         mark: &BrowserMark,
-        under_way: &UnderWay,
+        pending: &PendingSignIns,
     ) -> Result<Answer, Rejection> {
         let (settings, origin) = (&self.settings, origin.as_str());
         let timeout = settings.sign_in_timeout;
@@ -70,20 +70,20 @@ impl BrowserParts {
             ends_at: self.clock.now().saturating_add(timeout),
         };
         let return_to = settings.return_to(head.uri.query());
-        let sign_in = SignIn::begin(return_to, origin, beginning);
+        let sign_in = PendingSignIn::begin(return_to, origin, beginning);
         let sealed = sign_in.seal(self.sessions.keys());
         let sealed = sealed.map_err(|_says_no_more| Rejection::Undecided("it cannot be sealed"))?;
 
         let url = settings.authorization_request(origin, &sign_in.state, &sign_in.nonce);
         let mut response = redirect(url.as_str());
         let headers = response.headers_mut();
-        for name in under_way.in_the_way() {
+        for name in pending.in_the_way() {
             set_cookie(headers, &self.state_cookie(&name, "", Duration::ZERO));
         }
         let name = sign_in.cookie_name();
         set_cookie(headers, &self.state_cookie(&name, sealed.as_str(), timeout));
         set_cookie(headers, &mark.cookie(timeout));
-        Ok(Answer::new(response, "started"))
+        Ok(Answer::new(response, Outcome::Started))
     }
 
     /// The cookie `name` of a sign-in under way, for our paths alone; gone at once if it has no time.

@@ -1,13 +1,16 @@
 //! The way out.
 
 use http::{HeaderMap, Response, StatusCode, request::Parts as Head};
-use tracing::warn;
 
 use super::{
-    super::exchange::Exchange, Answer, BrowserParts, keeper::expired_session, navigation,
-    origin::Origins, redirect,
+    super::{exchange::Exchange, finished::ending_stored},
+    Answer, BrowserParts,
+    keeper::expired_session,
+    navigation,
+    origin::Origins,
+    redirect,
 };
-use crate::{authn::Rejection, telemetry::causes, verify::OpenedSession};
+use crate::{authn::Rejection, telemetry::Outcome, verify::OpenedSession};
 
 impl BrowserParts {
     /// Ends the session, on every replica, and takes the cookie away. It is asked for by a form of ours or by a script of the
@@ -22,7 +25,7 @@ impl BrowserParts {
             return Err(Rejection::CrossOrigin);
         }
         let mut answer = match self.end_sessions_of(&head.headers, exchange).await {
-            Ok(()) => Answer::new(self.farewell(head), "signed_out"),
+            Ok(()) => Answer::new(self.farewell(head), Outcome::SignedOut),
             Err(rejection) => self.refused(rejection, None),
         };
         // Whether or not it could be stored: nobody stays signed in here who signs out.
@@ -50,11 +53,8 @@ impl BrowserParts {
         session: &OpenedSession,
         exchange: &mut Exchange,
     ) -> Result<(), Rejection> {
-        exchange.proves(session.identity());
-        self.sessions.end_span(session.span()).await.map_err(|error| {
-            warn!(cause = causes(&error), "the end of a session could not be stored");
-            Rejection::StoreUnavailable
-        })
+        exchange.note_identity(session.identity());
+        ending_stored(self.sessions.end_span(session.span()).await)
     }
 
     /// A page for a window, nothing for a script.

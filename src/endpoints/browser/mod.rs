@@ -7,7 +7,7 @@
 //! | request | what comes of it |
 //! |---|---|
 //! | `GET {path}/login` | a page with Apple's button; or Apple's page at once |
-//! | `GET {path}/start` | a [sign-in under way](state), and on to Apple's page |
+//! | `GET {path}/start` | a [sign-in under way](pending), and on to Apple's page |
 //! | `POST {path}/callback` | Apple's answer is [judged](callback), a session begins |
 //! | `POST {path}/logout` | the session [ends](logout) |
 //! | `POST {path}/android-callback` | Apple's answer, [handed on](android) to an Android app |
@@ -29,14 +29,14 @@ mod navigation;
 mod notice;
 mod origin;
 mod page;
+mod pending;
 mod place;
 mod random;
 mod return_to;
 mod settings;
-mod state;
 mod succession;
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
@@ -45,7 +45,6 @@ use http::{
     request::Parts as Head,
 };
 use hyper::body::Incoming;
-use tracing::Instrument;
 
 pub(in crate::endpoints) use self::keeper::{ForBrowser, carries_session};
 pub(crate) use self::{
@@ -56,22 +55,27 @@ pub(crate) use self::{
     settings::{BrowserSettings, CrossOrigin, Login},
 };
 use self::{cookies::SetCookie, form::AppleForm, origin::Origin, return_to::ReturnTo};
-use super::{Recorder, exchange::Exchange, gate::Gate, whole_body::Readers};
+use super::{
+    exchange::{self, Exchange},
+    gate::Gate,
+    recorder::Recorder,
+    whole_body::Readers,
+};
 use crate::{
     apple::TokenEndpoint,
     authn::{Policy, Rejection},
     clock::Clock,
     peers::Peers,
-    telemetry::Metrics,
-    upstream::{X_REQUEST_ID, host_of},
+    telemetry::{Metrics, Outcome},
+    upstream::host_of,
     verify::{Sessions, Verifier},
 };
 
 /// Signs browsers in and out. Clones share everything.
 #[derive(Clone, Debug)]
-pub(crate) struct Browser(Arc<BrowserParts>);
+pub(crate) struct BrowserDoor(Arc<BrowserParts>);
 
-/// What a [`Browser`] is made of.
+/// What a [`BrowserDoor`] is made of.
 #[derive(Debug)]
 pub(crate) struct BrowserParts {
     /// What the operator says.
@@ -98,26 +102,19 @@ pub(crate) struct BrowserParts {
     pub(crate) readers: Readers,
 }
 
-/// An answer, and what the log and the metrics are told of it.
+/// An answer, and what the request came to. Who is refused is answered by a page of some kind, too.
 struct Answer {
     response: Response<Bytes>,
-    outcome: Outcome,
-}
-
-enum Outcome {
-    /// It came to this.
-    Of(&'static str),
-    /// It was refused, and the response says so in a way of its own.
-    Refused(Rejection),
+    came_to: Result<Outcome, Rejection>,
 }
 
 impl Answer {
-    const fn new(response: Response<Bytes>, outcome: &'static str) -> Self {
-        Self { response, outcome: Outcome::Of(outcome) }
+    const fn new(response: Response<Bytes>, outcome: Outcome) -> Self {
+        Self { response, came_to: Ok(outcome) }
     }
 }
 
-impl Browser {
+impl BrowserDoor {
     /// What the log and the metrics call it.
     const NAME: &str = "browser";
 
@@ -140,22 +137,17 @@ impl Browser {
     ) -> Response<Bytes> {
         let (head, body) = request.into_parts();
         let mut exchange = self.begin(&head);
-        let span = exchange.span();
-        let answered = self.0.respond(place, &head, body, &mut exchange).instrument(span).await;
+        let responding = exchange.run(|exchange| self.0.respond(place, &head, body, exchange));
+        let answered = responding.await;
         self.0.conclude(answered, exchange)
     }
 
     /// The answer to a request that is refused before anybody has looked at it.
     pub(super) fn refuse<B>(&self, request: &Request<B>, rejection: Rejection) -> Response<Bytes> {
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.method = request.method().clone();
-        head.headers = request.headers().clone();
-        head.extensions = request.extensions().clone();
-        let exchange = self.begin(&head);
-        self.0.conclude(Err(rejection), exchange)
+        self.0.conclude(Err(rejection), self.begin(request))
     }
 
-    fn begin(&self, head: &Head) -> Exchange {
+    fn begin<'a>(&self, head: impl Into<exchange::Head<'a>>) -> Exchange {
         let BrowserParts { trusted_peers, metrics, .. } = &*self.0;
         Exchange::of(head, Self::NAME, trusted_peers, metrics)
     }
@@ -203,33 +195,18 @@ impl BrowserParts {
 
     fn hand_on(&self, form: &AppleForm) -> Result<Answer, Rejection> {
         let app = self.settings.android.as_ref().ok_or(Rejection::NotFound)?;
-        Ok(Answer::new(app.open(form), "handed_on"))
+        Ok(Answer::new(app.open(form), Outcome::HandedOn))
     }
 
-    /// What a request came to, told of and on its way. Whoever asks here sees a page, whatever becomes of it.
-    fn conclude(
-        &self,
-        answered: Result<Answer, Rejection>,
-        mut exchange: Exchange,
-    ) -> Response<Bytes> {
-        let (id, mut for_browser) =
-            (exchange.arrival().id().value(), mem::take(exchange.for_browser()));
+    /// What a request came to, on its way. Whoever asks here sees a page, whatever becomes of it.
+    fn conclude(&self, answered: Result<Answer, Rejection>, exchange: Exchange) -> Response<Bytes> {
         let answered = answered.unwrap_or_else(|rejection| self.refused(rejection, None));
-        let Answer { mut response, outcome } = answered;
-        match outcome {
-            Outcome::Of(outcome) => exchange.answered(response.status(), outcome),
-            Outcome::Refused(rejection) => exchange.refused(&rejection, response.status()),
-        }
-        let headers = response.headers_mut();
-        for_browser.tell(headers);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_REQUEST_ID, id);
-        response
+        exchange.finish(answered.response, answered.came_to.as_ref().copied())
     }
 
     fn refused(&self, rejection: Rejection, return_to: Option<&ReturnTo>) -> Answer {
         let response = self.settings.tell_of(&rejection, return_to);
-        Answer { response, outcome: Outcome::Refused(rejection) }
+        Answer { response, came_to: Err(rejection) }
     }
 
     /// The origin of ours that a request is for. Any other host is somebody's who has browsers connect here: it gets no

@@ -8,10 +8,10 @@ use http::{
 
 use super::{
     page::{Page, Way},
+    pending::StateFault,
     place::BrowserPlace,
     return_to::ReturnTo,
     settings::BrowserSettings,
-    state::StateFault,
 };
 use crate::authn::Rejection;
 

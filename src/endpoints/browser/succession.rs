@@ -5,18 +5,15 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use tracing::warn;
 
 use super::{
+    super::finished::ending_stored,
     BrowserParts, cookies,
     keeper::SESSION_COOKIE,
+    pending::{BrowserMark, PendingSignIn, PendingSignIns},
     set_cookie,
-    state::{BrowserMark, SignIn, UnderWay},
 };
-use crate::{
-    telemetry::causes,
-    verify::{OpenedSession, SessionSpan},
-};
+use crate::verify::{OpenedSession, SessionSpan};
 
 impl BrowserParts {
     /// The sessions that one sign-in can replace: a browser has one, and what else is sent as one takes room in a cookie.
@@ -39,11 +36,9 @@ impl BrowserParts {
 
     /// Ends the sessions in whose place another one has begun. It is in force here in any case, and stored when the store is
     /// back.
-    pub(super) async fn end_replaced(&self, sign_in: &SignIn) {
+    pub(super) async fn end_replaced(&self, sign_in: &PendingSignIn) {
         for span in &sign_in.replaces {
-            if let Err(error) = self.sessions.end_span(*span).await {
-                warn!(cause = causes(&error), "the end of a session could not be stored");
-            }
+            let _told = ending_stored(self.sessions.end_span(*span).await);
         }
     }
 
@@ -53,15 +48,15 @@ impl BrowserParts {
     pub(super) fn tell_others(
         &self,
         asked_with: &HeaderMap,
-        ended: &SignIn,
+        ended: &PendingSignIn,
         span: SessionSpan,
         told: &mut HeaderMap,
     ) {
         let (mark, keys, now) =
             (BrowserMark::find(asked_with), self.sessions.keys(), self.clock.now());
-        let under_way = UnderWay::find(asked_with, mark.as_ref(), keys);
+        let pending = PendingSignIns::find(asked_with, mark.as_ref(), keys);
         let mut room = Self::MOST_TOLD;
-        for other in under_way.others_than(ended).rev() {
+        for other in pending.others_than(ended).rev() {
             let other = other.replacing(span);
             // One that cannot be sealed goes on as it was.
             let Ok(sealed) = other.seal(keys) else { continue };

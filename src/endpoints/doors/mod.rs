@@ -21,29 +21,29 @@ mod ext_authz;
 mod forward_auth;
 mod userinfo;
 
-use std::{convert::Infallible, future::Future, mem, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    Extensions, HeaderMap, HeaderValue, Method, Request, Response,
-    header::{CACHE_CONTROL, COOKIE, ORIGIN},
+    HeaderMap, Request, Response,
+    header::{COOKIE, ORIGIN},
     request::Parts,
 };
-use tracing::Instrument;
 
+pub(super) use self::ext_authz::Form;
 pub(crate) use self::ext_authz::{ExtAuthz, ExtAuthzParts, ExtAuthzSettings};
 use super::{
+    Answering,
     browser::ForBrowser,
-    exchange::Exchange,
+    exchange::{Exchange, Head},
     gate::{Admitted, Gate, Passage},
     original::OriginalRequest,
-    proxy::ProxyBody,
 };
 use crate::{
     authn::{Dialect, Realm, Rejection, RejectionBody},
     peers::{Listed, Peers},
-    telemetry::Metrics,
-    upstream::{Arrival, CookiesLeft, X_REQUEST_ID},
+    telemetry::{Metrics, Outcome},
+    upstream::CookiesLeft,
 };
 
 /// Where the doors are: exact paths; a door without one is closed.
@@ -144,8 +144,6 @@ pub(crate) struct DoorsParts {
     pub(crate) metrics: Metrics,
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<Response<ProxyBody>, Infallible>> + Send>>;
-
 impl Doors {
     pub(crate) fn new(parts: DoorsParts) -> Self {
         Self(Arc::new(parts))
@@ -163,8 +161,7 @@ impl Doors {
         request: &Request<B>,
         rejection: Rejection,
     ) -> Response<Bytes> {
-        let exchange =
-            self.0.begin(door, request.method(), request.extensions(), request.headers());
+        let exchange = self.0.begin(door, request);
         self.0.conclude(door, Err(rejection), request.headers(), exchange)
     }
 
@@ -180,31 +177,23 @@ impl Doors {
 
 impl DoorsParts {
     async fn answer(&self, door: Door, head: Parts) -> Response<Bytes> {
-        let mut exchange = self.begin(door, &head.method, &head.extensions, &head.headers);
-        let span = exchange.span();
+        let mut exchange = self.begin(door, &head);
         let decided = match door {
             Door::AuthRequest | Door::ForwardAuth => {
-                self.judge(door, &head, &mut exchange).instrument(span).await
+                exchange.run(|exchange| self.judge(door, &head, exchange)).await
             }
             Door::UserInfo => {
-                userinfo::answer(&self.gate, &head, &mut exchange).instrument(span).await
+                exchange.run(|exchange| userinfo::answer(&self.gate, &head, exchange)).await
             }
         };
         self.conclude(door, decided, &head.headers, exchange)
     }
 
-    fn begin(
-        &self,
-        door: Door,
-        method: &Method,
-        extensions: &Extensions,
-        headers: &HeaderMap,
-    ) -> Exchange {
-        let arrival = Arrival::new(extensions, headers, &self.trusted_peers);
-        Exchange::begin(&self.metrics, door.name(), method.clone(), arrival)
+    fn begin<'a>(&self, door: Door, head: impl Into<Head<'a>>) -> Exchange {
+        Exchange::of(head, door.name(), &self.trusted_peers, &self.metrics)
     }
 
-    /// What was decided, in the shape of this door, told of and on its way.
+    /// What was decided, in the shape of this door, on its way to whoever `asked_with` these headers.
     fn conclude(
         &self,
         door: Door,
@@ -212,27 +201,17 @@ impl DoorsParts {
         asked_with: &HeaderMap,
         mut exchange: Exchange,
     ) -> Response<Bytes> {
-        let mut for_browser = mem::take(exchange.for_browser());
-        let id = exchange.arrival().id().value();
-        let mut response = match decided {
-            Ok(response) => {
-                exchange.allowed(response.status());
-                response
-            }
+        let (mut response, came_to) = match decided {
+            Ok(response) => (response, Ok(Outcome::Allowed)),
             Err(rejection) => {
-                let response = door.refuse(&rejection, self.gate.realm(), &mut for_browser);
-                exchange.refused(&rejection, response.status());
-                response
+                let response = door.refuse(&rejection, self.gate.realm(), exchange.for_browser());
+                (response, Err(rejection))
             }
         };
-        let headers = response.headers_mut();
-        for_browser.tell(headers);
         if door != Door::AuthRequest {
-            self.gate.open(headers, asked_with.get(ORIGIN));
+            self.gate.allow_origin(response.headers_mut(), asked_with.get(ORIGIN));
         }
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_REQUEST_ID, id);
-        response
+        exchange.finish(response, came_to.as_ref().copied())
     }
 
     async fn judge(

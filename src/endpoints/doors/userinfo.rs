@@ -2,18 +2,15 @@
 //! which are OpenID Connect's (<https://openid.net/specs/openid-connect-core-1_0.html#StandardClaims>).
 
 use bytes::Bytes;
-use http::{
-    HeaderValue, Method, Response, StatusCode,
-    header::{
-        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
-        CONTENT_TYPE,
-    },
-    request::Parts,
-};
+use http::{Method, Response, request::Parts};
 use serde::Serialize;
 
 use super::super::{
-    cors::is_preflight, exchange::Exchange, gate::Gate, personal_claims::PersonalClaims,
+    cors::{answer_preflight, is_preflight},
+    exchange::Exchange,
+    gate::Gate,
+    json::json,
+    personal_claims::PersonalClaims,
 };
 use crate::{
     authn::Rejection,
@@ -55,27 +52,12 @@ pub(super) async fn answer(
     match head.method {
         Method::GET | Method::HEAD => {
             let identity = gate.caller(&head.method, &head.headers, exchange).await?;
-            // Strings, flags and numbers: serialising them cannot fail.
-            let mut text = serde_json::to_vec(&UserInfo::of(&identity, gate)).unwrap_or_default();
-            text.push(b'\n');
-            let mut response = Response::new(text.into());
-            let json = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(CONTENT_TYPE, json);
-            Ok(response)
+            Ok(json(&UserInfo::of(&identity, gate)))
         }
-        _ if is_preflight(&head.method, &head.headers) => Ok(preflight()),
+        // A page must ask before it may send `Authorization`.
+        _ if is_preflight(&head.method, &head.headers) => {
+            Ok(answer_preflight("GET, HEAD", "Authorization"))
+        }
         _ => Err(Rejection::MethodNotAllowed { allow: "GET, HEAD" }),
     }
-}
-
-/// A page must ask before it may send `Authorization` (<https://fetch.spec.whatwg.org/#http-cors-protocol>). Whether pages
-/// of its origin may read the answer is said beside this, as on every answer of ours.
-fn preflight() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization"));
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    response
 }

@@ -13,24 +13,25 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts as Head};
+use http::{HeaderMap, Method, Request, Response, request::Parts as Head};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use tracing::{info, warn};
 
 use self::record::Recorded;
-use super::{exchange::Exchange, whole_body::Readers};
+use super::{
+    exchange::{self, Exchange},
+    recorder::Recorder,
+    whole_body::Readers,
+};
 use crate::{
     apple::Notification,
     authn::{Dialect, Realm, Rejection},
     peers::{NOWHERE, Peers},
     rate::Rate,
-    telemetry::{Metrics, NotificationLabels, causes},
+    telemetry::{Metrics, NotificationLabels, Outcome, causes},
     verify::{UnverifiedToken, Verifier, VerifyError},
 };
-
-pub(crate) use self::record::Recorder;
-pub(super) use self::record::{Extent, Told};
 
 /// Where notifications are posted, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,9 +83,6 @@ struct Posted {
     payload: String,
 }
 
-/// What a request came to.
-type Outcome = Result<(&'static str, Recorded), Refused>;
-
 /// Why a request came to nothing, and what the event was, if there was one.
 struct Refused {
     event: &'static str,
@@ -99,6 +97,8 @@ impl From<Rejection> for Refused {
 }
 
 impl Notifications {
+    /// What the log and the metrics call it.
+    const NAME: &str = "notifications";
     /// The longest body that is read, in bytes: a token and its wrapping.
     const MAX_BYTES: usize = UnverifiedToken::MAX_BYTES + 1024;
     /// How long a body may take.
@@ -129,25 +129,36 @@ impl Notifications {
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response<Bytes> {
         let parts = &*self.0;
         let (head, body) = request.into_parts();
-        let exchange = Exchange::of(&head, "notifications", &parts.trusted_peers, &parts.metrics);
-        match parts.take(&head, body).await {
+        let mut exchange = parts.begin(&head);
+        match exchange.run(|_exchange| parts.take(&head, body)).await {
             Ok((event, recorded)) => {
-                parts.count(event, recorded.label());
-                exchange.answered(StatusCode::OK, recorded.label());
-                Response::new(Bytes::new())
+                let outcome = Outcome::from(recorded);
+                parts.count(event, outcome.as_str());
+                exchange.finish(Response::new(Bytes::new()), Ok(outcome))
             }
-            Err(Refused { event, code, rejection }) => {
-                parts.count(event, code);
-                let response = rejection.render(Dialect::Http, &parts.realm);
-                exchange.refused(&rejection, response.status());
-                response
-            }
+            Err(refused) => parts.refuse(&refused, exchange),
         }
+    }
+
+    /// The answer to a request that is refused before anybody has looked at it.
+    pub(super) fn refuse<B>(&self, request: &Request<B>, rejection: Rejection) -> Response<Bytes> {
+        self.0.refuse(&rejection.into(), self.0.begin(request))
     }
 }
 
 impl Parts {
-    async fn take(&self, head: &Head, body: Incoming) -> Outcome {
+    fn begin<'a>(&self, head: impl Into<exchange::Head<'a>>) -> Exchange {
+        Exchange::of(head, Notifications::NAME, &self.trusted_peers, &self.metrics)
+    }
+
+    fn refuse(&self, refused: &Refused, exchange: Exchange) -> Response<Bytes> {
+        let Refused { event, code, rejection } = refused;
+        self.count(event, code);
+        exchange.finish(rejection.render(Dialect::Http, &self.realm), Err(rejection))
+    }
+
+    /// Takes a notification; the event that it told of, and what became of it.
+    async fn take(&self, head: &Head, body: Incoming) -> Result<(&'static str, Recorded), Refused> {
         if head.method != Method::POST {
             return Err(Rejection::MethodNotAllowed { allow: "POST" }.into());
         }

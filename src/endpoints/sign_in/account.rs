@@ -16,7 +16,7 @@ use super::{
     super::{
         exchange::Exchange,
         finished::finished,
-        notifications::{Extent, Told},
+        recorder::{Extent, Told},
     },
     Parts, SignInParts,
     answer::Answer,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     authn::Rejection,
-    telemetry::causes,
+    telemetry::{Outcome, causes},
     verify::{AppleGrant, OpenedSession},
 };
 
@@ -73,7 +73,7 @@ impl Parts {
         let verifier = &self.house.verifier;
         let sessions = self.sessions()?;
         let refresh = verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
-        exchange.proves(refresh.session().identity());
+        exchange.note_identity(refresh.session().identity());
         // One that was used before is somebody else's, or lost: it must not end what its owner goes on using.
         sessions.check_unused(&refresh).await.map_err(not_renewed)?;
 
@@ -109,7 +109,7 @@ impl Parts {
         };
         info!(apple, sessions, application, "somebody has deleted their account");
         let deleted = Deleted { success: true, apple, sessions, application };
-        Ok(Answer::json("account_deleted", &deleted))
+        Ok(Answer::json(Outcome::AccountDeleted, &deleted))
     }
 
     async fn revoke(&self, grant: Option<&AppleGrant>) -> Result<AtApple, Rejection> {

@@ -1,25 +1,23 @@
 //! Answers in the shape that apps know from the usual tutorial: `{"success":true,"user":{…}}`, and `{"error":"…"}`.
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
-    header::{
-        ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
-        CONTENT_TYPE,
-    },
-};
+use http::{HeaderMap, Response, StatusCode, header::ACCEPT};
 use serde::Serialize;
 
-use super::{super::personal_claims::PersonalClaims, name::UnverifiedName};
+use super::{
+    super::{json::json, personal_claims::PersonalClaims},
+    name::UnverifiedName,
+};
 use crate::{
     authn::{Dialect, Realm, Rejection},
+    telemetry::Outcome,
     verify::{Identity, SessionTokens},
 };
 
 /// An answer, and what the log and the metrics call it.
 pub(super) struct Answer {
     pub(super) response: Response<Bytes>,
-    pub(super) outcome: &'static str,
+    pub(super) outcome: Outcome,
 }
 
 /// The answer to a sign-in.
@@ -87,21 +85,8 @@ impl<'a> Tokens<'a> {
 
 impl Answer {
     /// 200 with `content`.
-    pub(super) fn json(outcome: &'static str, content: &impl Serialize) -> Self {
+    pub(super) fn json(outcome: Outcome, content: &impl Serialize) -> Self {
         Self { response: json(content), outcome }
-    }
-
-    /// What a page of another origin asks before it posts JSON (<https://fetch.spec.whatwg.org/#http-cors-protocol>). Whether
-    /// it may read the answer is said beside this, as on every answer of ours.
-    pub(super) fn preflight(method: &'static str) -> Self {
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        let headers = response.headers_mut();
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
-        let asked = HeaderValue::from_static("Authorization, Content-Type");
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
-        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-        Self { response, outcome: "preflight" }
     }
 }
 
@@ -141,16 +126,6 @@ fn words_for(rejection: &Rejection) -> &'static str {
     }
 }
 
-fn json(content: &impl Serialize) -> Response<Bytes> {
-    // Strings, flags and numbers: serialising them cannot fail.
-    let mut text = serde_json::to_vec(content).unwrap_or_default();
-    text.push(b'\n');
-    let mut response = Response::new(text.into());
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
-}
-
 /// Whether `Accept` names the type of RFC 9457 (RFC 9110 §12.5.1); that everything is acceptable does not ask for it.
 fn asks_for_problems(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
@@ -164,6 +139,8 @@ fn asks_for_problems(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -6,12 +6,16 @@ use bytes::Bytes;
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use serde::Serialize;
-use tracing::warn;
 
-use super::{super::exchange::Exchange, Parts, SignIn, answer::Answer, posted::refresh_token_of};
+use super::{
+    super::{exchange::Exchange, finished::ending_stored},
+    AppDoor, Parts,
+    answer::Answer,
+    posted::refresh_token_of,
+};
 use crate::{
     authn::{Authenticator, Rejection},
-    telemetry::causes,
+    telemetry::Outcome,
     verify::{Identity, Purpose, SessionFault, TokenFault},
 };
 
@@ -21,7 +25,7 @@ struct SignedOut {
     success: bool,
 }
 
-impl SignIn {
+impl AppDoor {
     /// Reads the body of a `request` to sign out that brings a browser's session: with one of our refresh tokens besides, one
     /// of two sessions would go on, and nobody could say which.
     ///
@@ -52,14 +56,11 @@ impl Parts {
     ) -> Result<Answer, Rejection> {
         let sessions = self.sessions()?;
         match self.presented(headers, body, exchange) {
-            Ok(identity) => sessions.end_of(&identity).await.map_err(|error| {
-                warn!(cause = causes(&error), "the end of a session could not be stored");
-                Rejection::StoreUnavailable
-            })?,
+            Ok(identity) => ending_stored(sessions.end_of(&identity).await)?,
             Err(Rejection::Token(TokenFault::Session(SessionFault::Ended))) => {}
             Err(rejection) => return Err(rejection),
         }
-        Ok(Answer::json("signed_out", &SignedOut { success: true }))
+        Ok(Answer::json(Outcome::SignedOut, &SignedOut { success: true }))
     }
 
     /// In whose session the request is: that of the bearer token, whose access token may have expired and whose refresh
@@ -82,7 +83,7 @@ impl Parts {
                 Arc::clone(refresh.session().identity())
             }
         };
-        exchange.proves(&identity);
+        exchange.note_identity(&identity);
         Ok(identity)
     }
 }

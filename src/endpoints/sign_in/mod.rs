@@ -26,22 +26,17 @@ mod tree;
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Request, Response,
-    header::{CACHE_CONTROL, ORIGIN},
-    request::Parts as Head,
-};
+use http::{HeaderMap, Request, Response, header::ORIGIN, request::Parts as Head};
 use hyper::body::Incoming;
-use tracing::Instrument;
 
 pub(in crate::endpoints) use self::name::UnverifiedName;
 use self::{answer::Answer, nonce::Nonces, posted::Posted};
 pub(crate) use self::{nonce::NonceRule, place::SignInPlace};
 use super::{
     apple_check::AppleCheck,
-    cors::{Cors, is_preflight},
-    exchange::Exchange,
-    notifications::Recorder,
+    cors::{Cors, answer_preflight, is_preflight},
+    exchange::{self, Exchange},
+    recorder::Recorder,
     whole_body::Readers,
 };
 use crate::{
@@ -50,8 +45,7 @@ use crate::{
     clock::Clock,
     peers::Peers,
     rate::Rate,
-    telemetry::Metrics,
-    upstream::X_REQUEST_ID,
+    telemetry::{Metrics, Outcome},
     verify::{Sessions, Verifier},
 };
 
@@ -79,7 +73,7 @@ pub(crate) struct SignInSettings {
 
 /// Signs apps in. Clones share everything.
 #[derive(Clone, Debug)]
-pub(crate) struct SignIn(Arc<Parts>);
+pub(crate) struct AppDoor(Arc<Parts>);
 
 /// What the door needs to know of the house.
 #[derive(Debug)]
@@ -118,7 +112,7 @@ struct Parts {
     house: SignInParts,
 }
 
-impl SignIn {
+impl AppDoor {
     /// What the log and the metrics call it.
     const NAME: &str = "sign_in";
     /// The longest body that is read, in bytes.
@@ -148,27 +142,22 @@ impl SignIn {
     ) -> Response<Bytes> {
         let (head, body) = request.into_parts();
         let mut exchange = self.begin(&head);
-        let span = exchange.span();
-        let answered = self.0.respond(place, &head, body, &mut exchange).instrument(span).await;
+        let responding = exchange.run(|exchange| self.0.respond(place, &head, body, exchange));
+        let answered = responding.await;
         self.conclude(answered, &head.headers, exchange)
     }
 
     /// The answer to a request that is refused before anybody has looked at it.
     pub(super) fn refuse<B>(&self, request: &Request<B>, rejection: Rejection) -> Response<Bytes> {
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.method = request.method().clone();
-        head.headers = request.headers().clone();
-        head.extensions = request.extensions().clone();
-        let exchange = self.begin(&head);
-        self.conclude(Err(rejection), &head.headers, exchange)
+        self.conclude(Err(rejection), request.headers(), self.begin(request))
     }
 
-    fn begin(&self, head: &Head) -> Exchange {
+    fn begin<'a>(&self, head: impl Into<exchange::Head<'a>>) -> Exchange {
         let SignInParts { trusted_peers, metrics, .. } = &self.0.house;
         Exchange::of(head, Self::NAME, trusted_peers, metrics)
     }
 
-    /// What a request came to, told of and on its way.
+    /// What a request came to, on its way to whoever `asked_with` these headers.
     fn conclude(
         &self,
         answered: Result<Answer, Rejection>,
@@ -176,23 +165,12 @@ impl SignIn {
         exchange: Exchange,
     ) -> Response<Bytes> {
         let SignInParts { cors, realm, .. } = &self.0.house;
-        let id = exchange.arrival().id().value();
-        let mut response = match answered {
-            Ok(Answer { response, outcome }) => {
-                exchange.answered(response.status(), outcome);
-                response
-            }
-            Err(rejection) => {
-                let response = answer::refusal(&rejection, asked_with, realm);
-                exchange.refused(&rejection, response.status());
-                response
-            }
+        let (mut response, came_to) = match answered {
+            Ok(Answer { response, outcome }) => (response, Ok(outcome)),
+            Err(rejection) => (answer::refusal(&rejection, asked_with, realm), Err(rejection)),
         };
-        let headers = response.headers_mut();
-        cors.open(headers, asked_with.get(ORIGIN));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_REQUEST_ID, id);
-        response
+        cors.allow_origin(response.headers_mut(), asked_with.get(ORIGIN));
+        exchange.finish(response, came_to.as_ref().copied())
     }
 }
 
@@ -205,14 +183,15 @@ impl Parts {
         exchange: &mut Exchange,
     ) -> Result<Answer, Rejection> {
         if is_preflight(&head.method, &head.headers) {
-            return Ok(Answer::preflight(place.method()));
+            let response = answer_preflight(place.method(), "Authorization, Content-Type");
+            return Ok(Answer { response, outcome: Outcome::Preflight });
         }
         if head.method.as_str() != place.method() {
             return Err(Rejection::MethodNotAllowed { allow: place.method() });
         }
         let client = exchange.arrival().client();
         self.rate.take(client).map_err(|retry_after| Rejection::RateLimited { retry_after })?;
-        let (limit, patience) = (SignIn::MAX_BYTES, SignIn::PATIENCE);
+        let (limit, patience) = (AppDoor::MAX_BYTES, AppDoor::PATIENCE);
         let body = self.house.readers.read(body, limit, patience).await?;
         match place {
             SignInPlace::SignIn => {
@@ -235,7 +214,7 @@ impl Parts {
         let nonces = self.nonces.as_ref().ok_or(Rejection::NotFound)?;
         let nonce = nonces.issue().map_err(|_sealing| UNSEALED)?;
         let expires_in = Nonces::LIFETIME.as_secs();
-        Ok(Answer::json("nonce_issued", &answer::Nonce { nonce: nonce.as_str(), expires_in }))
+        Ok(Answer::json(Outcome::NonceIssued, &answer::Nonce { nonce: nonce.as_str(), expires_in }))
     }
 }
 

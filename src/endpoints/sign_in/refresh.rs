@@ -10,7 +10,11 @@ use super::{
     answer::{Answer, Tokens},
     posted::refresh_token_of,
 };
-use crate::{authn::Rejection, telemetry::causes, verify::RenewError};
+use crate::{
+    authn::Rejection,
+    telemetry::{Outcome, causes},
+    verify::RenewError,
+};
 
 impl Parts {
     /// Renews the session whose refresh token is in `body`, if whom it is of may still pass.
@@ -23,14 +27,14 @@ impl Parts {
         let sessions = self.sessions()?;
         let refresh = self.house.verifier.reopen_refresh(&refresh_token_of(headers, body)?)?;
         let session = refresh.session();
-        exchange.proves(session.identity());
+        exchange.note_identity(session.identity());
         self.house.policy.check(session.identity())?;
         // One that was used before has Apple asked no more than us.
         sessions.check_unused(&refresh).await.map_err(not_renewed)?;
         let grant = self.house.apple_check.check(session, sessions, None).await?;
         let refresh = refresh.with_grant(grant);
         let tokens = sessions.renew(refresh).await.map_err(not_renewed)?;
-        Ok(Answer::json("renewed", &Tokens::of(&tokens)))
+        Ok(Answer::json(Outcome::Renewed, &Tokens::of(&tokens)))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     apple::RedirectUri,
     authn::{Rejection, SignInFault},
     clock::UnixTime,
+    telemetry::Outcome,
     verify::{AppleGrant, ExpectedNonce, Fault, Identity, SessionTokens, UnverifiedToken},
     webhooks::Event,
 };
@@ -32,7 +33,7 @@ impl Parts {
     ) -> Result<Answer, Rejection> {
         let Posted { token, nonce, code, name } = posted;
         let identity = self.judge(&token).await?;
-        exchange.proves(&identity);
+        exchange.note_identity(&identity);
         let mut once = Once::default();
         self.check_nonce(nonce.as_deref(), &identity, &mut once)?;
         if self.settings.single_use {
@@ -74,7 +75,7 @@ impl Parts {
         let grant = self.redeem(code, identity).await?;
         let session = self.begin(identity, grant.as_ref())?;
         self.tell(token, identity, name).await?;
-        Ok(Answer::json("signed_in", &SignedIn::new(identity, name, session.as_ref())))
+        Ok(Answer::json(Outcome::SignedIn, &SignedIn::new(identity, name, session.as_ref())))
     }
 
     /// Whom `token` proves, if they may pass at all.

@@ -56,6 +56,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: {{ printf "%vs" .Values.drain.delay }}
 - name: SIWA_SERVER__DRAIN_TIMEOUT
   value: {{ printf "%vs" .Values.drain.timeout }}
+{{- /* Where there are sessions, several pods need a store that they share, and do not start without. */}}
+- name: SIWA_SESSIONS__REPLICAS
+  value: {{ max 1 (ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled) | quote }}
 {{- with .Values.clientIds }}
 - name: SIWA_APPLE__CLIENT_IDS
   value: {{ join "," . | quote }}

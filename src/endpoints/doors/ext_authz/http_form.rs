@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, SET_COOKIE},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header::SET_COOKIE};
 use hyper::body::Incoming;
 
 use super::{
-    Allowed, Asked, Client, ExtAuthzParts, ForBrowser, Gate, ProxyBody, decide_by, mem,
-    verdict::denied,
+    Allowed, Asked, Client, ExtAuthzParts, ForBrowser, Gate, ProxyBody, decide_by, verdict::denied,
 };
-use crate::authn::{Rejection, RejectionBody};
+use crate::{
+    authn::{Rejection, RejectionBody},
+    telemetry::Outcome,
+};
 
 impl ExtAuthzParts {
     pub(super) async fn answer_http(
@@ -23,26 +22,25 @@ impl ExtAuthzParts {
     ) -> Response<ProxyBody> {
         let deadline = self.deadline(patience_of(request.headers()));
         let (head, _unread) = request.into_parts();
-        let mut exchange = self.begin(&head.method, &head.extensions, &head.headers);
-        exchange.hurries(deadline);
-        let client = Client::of(exchange.arrival(), &head.method, &head.headers);
+        let mut exchange = self.begin(&head);
+        exchange.set_deadline(deadline);
+        let client = Client::of(&head.method, &head.headers);
 
         let prefix = self.settings.prefixes.get(prefix).map_or("", |prefix| &**prefix);
-        let deciding = async { self.judge(&Asked::behind(prefix, head)?, &mut exchange).await };
+        let deciding = exchange.run(|exchange| async move {
+            self.judge(&Asked::behind(prefix, head)?, exchange).await
+        });
         match decide_by(deadline, deciding).await {
             Ok(mut allowed) => {
                 // A script can ask as well, and is not to read the cookies that browsers keep from scripts.
                 if exchange.arrival().listed().is_none() {
                     allowed.withhold_cookies();
                 }
-                exchange.allowed(StatusCode::OK);
-                allow(allowed)
+                exchange.finish(allow(allowed), Ok(Outcome::Allowed))
             }
             Err(rejection) => {
-                let mut for_browser = mem::take(exchange.for_browser());
-                let response = deny(&rejection, &client, &mut for_browser, &self.gate);
-                exchange.refused(&rejection, response.status());
-                response
+                let response = deny(&rejection, &client, exchange.for_browser(), &self.gate);
+                exchange.finish(response, Err(&rejection))
             }
         }
     }
@@ -52,12 +50,10 @@ impl ExtAuthzParts {
         request: &Request<B>,
         rejection: &Rejection,
     ) -> Response<ProxyBody> {
-        let (method, headers) = (request.method(), request.headers());
-        let exchange = self.begin(method, request.extensions(), headers);
-        let client = Client::of(exchange.arrival(), method, headers);
-        let response = deny(rejection, &client, &mut ForBrowser::default(), &self.gate);
-        exchange.refused(rejection, response.status());
-        response
+        let mut exchange = self.begin(request);
+        let client = Client::of(request.method(), request.headers());
+        let response = deny(rejection, &client, exchange.for_browser(), &self.gate);
+        exchange.finish(response, Err(rejection))
     }
 }
 
@@ -76,7 +72,6 @@ fn allow(allowed: Allowed) -> Response<ProxyBody> {
     let mut response = Response::new(RejectionBody::rejected(Bytes::new()));
     let headers = response.headers_mut();
     *headers = set;
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(cookie) = set_cookie {
         headers.insert(SET_COOKIE, cookie);
         headers.insert(CACHE_CONTROL_OF_THE_ANSWER, HeaderValue::from_static("no-store"));

@@ -25,9 +25,9 @@ mod http_form;
 mod in_time;
 mod verdict;
 
-use std::{convert::Infallible, fmt, mem, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
-use http::{Extensions, HeaderMap, Method, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -36,17 +36,15 @@ use self::{
     in_time::decide_by,
     verdict::{Allowed, Client},
 };
-use super::{
-    super::{
-        browser::ForBrowser,
-        exchange::Exchange,
-        gate::{Admitted, Gate, Passage},
-        original::{OriginalRequest, Report},
-        proxy::ProxyBody,
-    },
+use super::super::{
     Answering,
+    browser::ForBrowser,
+    exchange::{Exchange, Head},
+    gate::{Admitted, Gate, Passage},
+    original::{OriginalRequest, Report},
+    proxy::ProxyBody,
 };
-use crate::{authn::Rejection, peers::Peers, telemetry::Metrics, upstream::Arrival};
+use crate::{authn::Rejection, peers::Peers, telemetry::Metrics};
 
 /// Where Envoy asks, and how long it waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,9 +177,8 @@ impl ExtAuthzParts {
         Instant::now() + patience.map_or(timeout, |patience| timeout.min(patience / 4 * 3))
     }
 
-    fn begin(&self, method: &Method, extensions: &Extensions, headers: &HeaderMap) -> Exchange {
-        let arrival = Arrival::new(extensions, headers, &self.trusted_peers);
-        Exchange::begin(&self.metrics, ExtAuthz::NAME, method.clone(), arrival)
+    fn begin<'a>(&self, head: impl Into<Head<'a>>) -> Exchange {
+        Exchange::of(head, ExtAuthz::NAME, &self.trusted_peers, &self.metrics)
     }
 
     async fn judge(&self, asked: &Asked, exchange: &mut Exchange) -> Result<Allowed, Rejection> {

@@ -11,7 +11,7 @@ use http::{
 use super::{Admitted, Asked, ForBrowser, Gate, Passage};
 use crate::{
     authn::{Dialect, Rejection},
-    upstream::{Arrival, CookiesLeft, CredentialForwarding, X_REQUEST_ID},
+    upstream::{CookiesLeft, CredentialForwarding},
     verify::Identity,
 };
 
@@ -75,23 +75,20 @@ pub(super) struct Client {
     dialect: Dialect,
     /// The page that asks.
     origin: Option<HeaderValue>,
-    /// What its request is called in every log.
-    id: Option<HeaderValue>,
 }
 
 impl Default for Client {
     /// Of whom nothing is known.
     fn default() -> Self {
-        Self { dialect: Dialect::Http, origin: None, id: None }
+        Self { dialect: Dialect::Http, origin: None }
     }
 }
 
 impl Client {
-    pub(super) fn of(arrival: &Arrival, method: &Method, headers: &HeaderMap) -> Self {
+    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
         // In the eyes of a gateway gRPC is what says so, in whichever version of HTTP it came.
         let dialect = Dialect::of(method, Version::HTTP_2, headers);
-        let (origin, id) = (headers.get(ORIGIN).cloned(), Some(arrival.id().value()));
-        Self { dialect, origin, id }
+        Self { dialect, origin: headers.get(ORIGIN).cloned() }
     }
 }
 
@@ -104,12 +101,7 @@ pub(super) fn denied(
     gate: &Gate,
 ) -> Response<Bytes> {
     let mut response = for_browser.or(|| refusal(rejection, client.dialect, gate));
-    let headers = response.headers_mut();
-    for_browser.tell(headers);
-    gate.open(headers, client.origin.as_ref());
-    if let Some(id) = &client.id {
-        headers.insert(X_REQUEST_ID, id.clone());
-    }
+    gate.allow_origin(response.headers_mut(), client.origin.as_ref());
     response
 }
 

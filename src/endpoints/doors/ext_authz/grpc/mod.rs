@@ -6,16 +6,16 @@ mod messages;
 mod question;
 mod unary;
 
-use http::{Extensions, Request, Response, StatusCode};
+use http::{Extensions, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 pub(super) use self::health::{health, tell_health};
 use super::{
-    Allowed, Asked, CHECK, Client, ExtAuthzParts, ForBrowser, Form, OriginalRequest, ProxyBody,
-    Report, decide_by, mem, verdict::denied,
+    Allowed, Asked, CHECK, Client, Exchange, ExtAuthzParts, ForBrowser, Form, Head,
+    OriginalRequest, ProxyBody, Report, decide_by, verdict::denied,
 };
-use crate::authn::Rejection;
+use crate::{authn::Rejection, telemetry::Outcome};
 
 /// Which of the methods that we serve is at `path`.
 pub(super) fn form_of(path: &str) -> Option<Form> {
@@ -42,21 +42,13 @@ impl ExtAuthzParts {
         extensions: &Extensions,
         deadline: Instant,
     ) -> Response<ProxyBody> {
-        let mut exchange = self.begin(asked.original.method(), extensions, &asked.headers);
-        exchange.hurries(deadline);
-        let method = asked.original.method();
-        let client = Client::of(exchange.arrival(), method, &asked.headers);
-        match decide_by(deadline, self.judge(asked, &mut exchange)).await {
-            Ok(allowed) => {
-                exchange.allowed(StatusCode::OK);
-                answer::allow(&allowed)
-            }
-            Err(rejection) => {
-                let mut for_browser = mem::take(exchange.for_browser());
-                let denied = denied(&rejection, &client, &mut for_browser, &self.gate);
-                exchange.refused(&rejection, denied.status());
-                answer::deny(&rejection, denied)
-            }
+        let (method, headers) = (asked.original.method(), &asked.headers);
+        let mut exchange = self.begin(Head { method, extensions, headers });
+        exchange.set_deadline(deadline);
+        let client = Client::of(method, headers);
+        match decide_by(deadline, exchange.run(|exchange| self.judge(asked, exchange))).await {
+            Ok(allowed) => exchange.finish(answer::allow(&allowed), Ok(Outcome::Allowed)),
+            Err(rejection) => self.deny(&rejection, &client, exchange),
         }
     }
 
@@ -66,9 +58,17 @@ impl ExtAuthzParts {
         call: &Request<B>,
         rejection: &Rejection,
     ) -> Response<ProxyBody> {
-        let exchange = self.begin(call.method(), call.extensions(), call.headers());
-        exchange.refused(rejection, rejection.status());
-        let nobody = &mut ForBrowser::default();
-        answer::deny(rejection, denied(rejection, &Client::default(), nobody, &self.gate))
+        self.deny(rejection, &Client::default(), self.begin(call))
+    }
+
+    /// What is told of is the answer that the gateway is to give, and not the one that it is given.
+    fn deny(
+        &self,
+        rejection: &Rejection,
+        client: &Client,
+        mut exchange: Exchange,
+    ) -> Response<ProxyBody> {
+        let denied = denied(rejection, client, exchange.for_browser(), &self.gate);
+        answer::deny(rejection, exchange.finish(denied, Err(rejection)))
     }
 }

@@ -15,12 +15,13 @@ use super::{
 };
 use crate::{
     clock::UnixTime,
+    telemetry::Outcome,
     verify::{Purpose, SealError, SealKeys, Sealed, SessionSpan},
 };
 
 /// A sign-in under way (RFC 6749 §10.12).
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct SignIn {
+pub(super) struct PendingSignIn {
     /// What Apple's answer repeats: it tells the sign-ins of one browser apart, and from those of others.
     pub(super) state: Box<str>,
     /// What Apple's token repeats.
@@ -59,13 +60,12 @@ pub(super) enum StateFault {
     Expired,
 }
 
-impl StateFault {
-    /// What the log and the metrics call it.
-    pub(super) const fn code(self) -> &'static str {
-        match self {
-            Self::Unknown => "state_unknown",
-            Self::Foreign => "state_foreign",
-            Self::Expired => "state_expired",
+impl From<StateFault> for Outcome {
+    fn from(fault: StateFault) -> Self {
+        match fault {
+            StateFault::Unknown => Self::StateUnknown,
+            StateFault::Foreign => Self::StateForeign,
+            StateFault::Expired => Self::StateExpired,
         }
     }
 }
@@ -101,7 +101,7 @@ impl BrowserMark {
     }
 }
 
-impl SignIn {
+impl PendingSignIn {
     const PREFIX: &str = "__Secure-siwa_state_";
     /// What of the state the name of its cookie tells, in bytes.
     const NAMED_BY: usize = 8;
@@ -161,14 +161,14 @@ impl SignIn {
 }
 
 /// The sign-ins that one browser has under way, in as many tabs.
-pub(super) struct UnderWay {
+pub(super) struct PendingSignIns {
     /// The oldest first.
-    own: Vec<SignIn>,
+    own: Vec<PendingSignIn>,
     /// The names of cookies that are called so, too, and are none of this browser's: a neighbour may set any number of them.
     strange: Vec<String>,
 }
 
-impl UnderWay {
+impl PendingSignIns {
     /// The most that there may be.
     const MOST: usize = 4;
 
@@ -176,17 +176,17 @@ impl UnderWay {
     pub(super) fn find(headers: &HeaderMap, mark: Option<&BrowserMark>, keys: &SealKeys) -> Self {
         let digest = mark.map(BrowserMark::digest);
         let open = |sealed: &str| {
-            let sign_in: SignIn = keys.open(Purpose::State, sealed).ok()?;
+            let sign_in: PendingSignIn = keys.open(Purpose::State, sealed).ok()?;
             (Some(&sign_in.browser) == digest.as_ref()).then_some(sign_in)
         };
         let (mut own, mut strange) = (Vec::new(), Vec::new());
         for (name, sealed) in cookies::all(headers) {
-            if !name.starts_with(SignIn::PREFIX) {
+            if !name.starts_with(PendingSignIn::PREFIX) {
                 continue;
             }
             match open(sealed) {
                 Some(sign_in) => own.push(sign_in),
-                None if name.len() <= SignIn::LONGEST_NAME => strange.push(name.to_owned()),
+                None if name.len() <= PendingSignIn::LONGEST_NAME => strange.push(name.to_owned()),
                 // As long as somebody pleases, and in nobody's way.
                 None => {}
             }
@@ -204,12 +204,15 @@ impl UnderWay {
     /// take no room from anybody and are never so many that the answer grows with them.
     pub(super) fn in_the_way(&self) -> impl Iterator<Item = String> {
         let too_many = (self.own.len() + 1).saturating_sub(Self::MOST);
-        let oldest = self.own.iter().take(too_many).map(SignIn::cookie_name);
+        let oldest = self.own.iter().take(too_many).map(PendingSignIn::cookie_name);
         oldest.chain(self.strange.iter().cloned()).take(Self::MOST)
     }
 
     /// All but `this` one, the oldest first.
-    pub(super) fn others_than(self, this: &SignIn) -> impl DoubleEndedIterator<Item = SignIn> {
+    pub(super) fn others_than(
+        self,
+        this: &PendingSignIn,
+    ) -> impl DoubleEndedIterator<Item = PendingSignIn> {
         self.own.into_iter().filter(|other| other.state != this.state)
     }
 }
@@ -217,8 +220,8 @@ impl UnderWay {
 /// A cookie for each state: two tabs do not take each other's away.
 fn cookie_name(state: &str) -> String {
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let start: String = state.chars().take_while(is_plain).take(SignIn::NAMED_BY).collect();
-    format!("{}{start}", SignIn::PREFIX)
+    let start: String = state.chars().take_while(is_plain).take(PendingSignIn::NAMED_BY).collect();
+    format!("{}{start}", PendingSignIn::PREFIX)
 }
 
 /// How long it takes depends on the lengths alone.
