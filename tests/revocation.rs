@@ -370,8 +370,8 @@ async fn the_command_line_shows_and_changes_the_list_of_a_running_proxy() {
     let (listed, _) = revocations(&file, &["list"], "").await;
     assert!(listed.contains("refused") && listed.contains(SUBJECT), "{listed}");
     let (exported, _) = revocations(&file, &["export"], "").await;
-    let lifted = format!("lifted: what was issued to {SUBJECT} is good again\n");
-    assert_eq!(revocations(&file, &["remove", SUBJECT], "").await, (lifted, true));
+    let good_again = format!("lifted: what was issued to {SUBJECT} is good again\n");
+    assert_eq!(revocations(&file, &["remove", SUBJECT], "").await, (good_again, true));
     assert_eq!(status().await, 200);
     let other = exported.replace(SUBJECT, "000001.somebody.else");
     assert_eq!(revocations(&file, &["import"], &other).await, ("added: 1\n".to_owned(), true));

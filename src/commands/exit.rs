@@ -42,17 +42,16 @@ pub(crate) fn conclude(outcome: anyhow::Result<ExitCode>) -> ExitCode {
 
 /// Whether `check` would have told of it: a file that settings name cannot be used.
 const fn is_of_settings(error: &AppError) -> bool {
-    match error {
+    use StoreError::{Client, Emptied, Open};
+
+    matches!(
+        error,
         AppError::Tls(_)
-        | AppError::Verifier(_)
-        | AppError::UpstreamTls(_)
-        | AppError::TokenEndpoint(_) => true,
-        AppError::Store(error) => matches!(
-            error,
-            StoreError::Open { .. } | StoreError::Emptied { .. } | StoreError::Client(_)
-        ),
-        _ => false,
-    }
+            | AppError::Verifier(_)
+            | AppError::UpstreamTls(_)
+            | AppError::TokenEndpoint(_)
+            | AppError::Store(Open { .. } | Emptied { .. } | Client(_))
+    )
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {

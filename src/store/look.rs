@@ -60,12 +60,14 @@ fn folder_of(path: &Path) -> &Path {
 /// `error`, which making a file at `path` came to, with what to do about it.
 pub(super) fn with_mend(path: &Path, error: io::Error) -> io::Error {
     let folder = folder_of(path).display();
-    let mend = match error.kind() {
-        ErrorKind::NotFound => format!(
+    let mend = if error.kind() == ErrorKind::NotFound {
+        format!(
             "create the folder {folder}, writable for the proxy's user (under systemd StateDirectory= does so at the start)"
-        ),
-        ErrorKind::PermissionDenied => format!("make {folder} writable for the proxy's user"),
-        _ => return error,
+        )
+    } else if error.kind() == ErrorKind::PermissionDenied {
+        format!("make {folder} writable for the proxy's user")
+    } else {
+        return error;
     };
     io::Error::new(error.kind(), format!("{error}; {mend}"))
 }

@@ -152,12 +152,10 @@ fn secrets(api: AppleApiSettings) -> anyhow::Result<Secrets> {
 async fn bind(settings: Settings, flag: &'static str) -> anyhow::Result<App> {
     // The simulator in Apple's place, and memory for a store, would be mistakes anywhere else.
     let bound = App::bind(settings.without_warnings()).await;
-    bound.map_err(|error| match error {
-        AppError::Listen { key: "server.admin_listen", .. } => {
-            anyhow::Error::new(error).context("--admin-listen")
-        }
-        AppError::Listen { .. } => anyhow::Error::new(error).context(flag),
-        _ => error.into(),
+    bound.map_err(|error| {
+        let AppError::Listen { key, .. } = &error else { return error.into() };
+        let flag = if *key == "server.admin_listen" { "--admin-listen" } else { flag };
+        anyhow::Error::new(error).context(flag)
     })
 }
 

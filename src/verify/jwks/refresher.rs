@@ -311,3 +311,21 @@ async fn wait_for(moment: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_address_the_log_is_told_the_host_alone() {
+        for (place, told) in [
+            ("https://appleid.apple.com/auth/keys", "appleid.apple.com"),
+            ("https://user:secret@keys.example:8443?token=secret", "keys.example:8443"),
+            ("http://[::1]:9/keys", "[::1]:9"),
+            ("/etc/keys.json", "/etc/keys.json"),
+            ("", ""),
+        ] {
+            assert_eq!(without_path(place), told, "{place}");
+        }
+    }
+}
