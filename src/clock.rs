@@ -18,6 +18,9 @@ use std::{
 pub struct UnixTime(u64);
 
 impl UnixTime {
+    /// Past the year 9999 there is no RFC 3339 to print, and a claim may say anything.
+    const LAST_PRINTABLE: u64 = 253_402_300_799;
+
     /// The moment `seconds` after the epoch.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
@@ -46,12 +49,29 @@ impl UnixTime {
 impl fmt::Display for UnixTime {
     /// RFC 3339 in UTC, as people read it: `2026-11-21T09:18:00Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Past the year 9999 there is no RFC 3339 to print, and a claim may say anything.
-        const LAST_PRINTABLE: u64 = 253_402_300_799;
-        if self.0 > LAST_PRINTABLE {
+        if self.0 > Self::LAST_PRINTABLE {
             return write!(f, "{} seconds after 1970", self.0);
         }
         humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(self.0)).fmt(f)
+    }
+}
+
+/// A moment to the microsecond, for a line of the log: nothing is decided by it, so that it is no argument.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogTime(Duration);
+
+impl LogTime {
+    /// The machine's time.
+    pub(crate) fn now() -> Self {
+        Self(since_epoch())
+    }
+}
+
+impl fmt::Display for LogTime {
+    /// RFC 3339 in UTC: `2026-11-21T09:18:00.123456Z`. A clock that is set beyond the year 9999 stands still there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.min(Duration::from_secs(UnixTime::LAST_PRINTABLE));
+        humantime::format_rfc3339_micros(UNIX_EPOCH + since).fmt(f)
     }
 }
 
@@ -91,14 +111,15 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the Clock that everybody else has to ask"
-    )]
     fn now(&self) -> UnixTime {
-        // A clock set before 1970 reads as 1970: every token is then "issued in the future" and refused.
-        UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+        UnixTime(since_epoch().as_secs())
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the Clock that everybody else has to ask")]
+fn since_epoch() -> Duration {
+    // A clock set before 1970 reads as 1970: every token is then "issued in the future" and refused.
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A clock that stands still until it is moved. Clones show the same time.
@@ -140,6 +161,19 @@ mod tests {
             UnixTime::from_secs(u64::MAX).to_string(),
             "18446744073709551615 seconds after 1970"
         );
+    }
+
+    #[test]
+    fn the_time_of_a_line_has_six_digits_of_a_second_and_an_end() {
+        for (seconds, micros, text) in [
+            (0, 0, "1970-01-01T00:00:00.000000Z"),
+            (1_612_345_678, 1_200, "2021-02-03T09:47:58.001200Z"),
+            (u64::MAX, 0, "9999-12-31T23:59:59.000000Z"),
+        ] {
+            let time =
+                LogTime(Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros)));
+            assert_eq!(time.to_string(), text);
+        }
     }
 
     #[test]

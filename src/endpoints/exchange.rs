@@ -17,7 +17,7 @@ use crate::{
         ACCESS, Metrics, Outcome, RequestLabels, RouteLabel,
         traces::spans::{self, Beginning},
     },
-    upstream::{Arrival, Connected, StreamedBody, X_REQUEST_ID},
+    upstream::{Arrival, Connected, Shown, StreamedBody, X_REQUEST_ID},
     verify::{ClientId, Fault, Identity, KeyId},
 };
 
@@ -259,8 +259,8 @@ impl Exchange {
             kid = identity.map(|identity| identity.key_id().as_str()),
             unverified_kid = unverified_kid.as_ref().map(KeyId::as_str),
             audience = identity.map(|identity| identity.client_id()).map(ClientId::as_str),
-            client = %self.arrival.client(),
-            peer = %self.arrival.peer(),
+            client = %Shown(self.arrival.client()),
+            peer = %Shown(self.arrival.peer()),
             upstream_status = upstream.as_ref().map(|it| it.status.as_u16()),
             upstream_connect_ms = upstream.as_ref().and_then(|it| it.connect).map(milliseconds),
             upstream_first_byte_ms = upstream.as_ref().and_then(|it| it.first_byte).map(milliseconds),

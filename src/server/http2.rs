@@ -120,14 +120,14 @@ struct StreamExecutor {
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
-        // What wraps it has room for it twice, each time, and a task is handed on some ten times before it is polled.
+        // Both in boxes: what wraps a future has room for it twice, each time, and a task is handed on some ten times.
         let stream = Box::pin(stream);
         let counted = InFlight::count(Arc::clone(&self.streams));
         let (at_once, send_clock) = (self.at_once.clone(), self.send_clock.clone());
-        self.tasks.spawn(async move {
+        self.tasks.spawn(Box::pin(async move {
             let _counted = counted;
             at_once.run_until_cancelled_owned(send_clock.in_time(stream)).await;
-        });
+        }));
     }
 }
 

@@ -18,7 +18,7 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-use super::traces::TraceSettings;
+use super::{json_lines::JsonLines, traces::TraceSettings};
 
 /// The target of the line about each request.
 pub(crate) const ACCESS: &str = "access";
@@ -169,18 +169,19 @@ where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
     let is_terminal = io::stderr().is_terminal();
-    let lines = fmt::layer().with_writer(io::stderr);
+    let filter = settings.filter.to_filter();
     let as_text = match settings.format {
         LogFormat::Auto => is_terminal,
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
     if as_text {
+        let lines = fmt::layer().with_writer(io::stderr);
         // The layer knows `NO_COLOR`; asked for colours, it would no longer heed it.
         let lines = if is_terminal { lines } else { lines.with_ansi(false) };
-        lines.with_filter(settings.filter.to_filter()).boxed()
+        lines.with_filter(filter).boxed()
     } else {
-        lines.json().flatten_event(true).with_filter(settings.filter.to_filter()).boxed()
+        JsonLines(io::stderr).with_filter(filter).boxed()
     }
 }
 

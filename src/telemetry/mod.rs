@@ -21,6 +21,7 @@ use prometheus_client::{
 
 mod apart;
 mod by_status;
+mod json_lines;
 mod labels;
 mod log;
 mod outcome;

@@ -2,7 +2,7 @@
 //! `X-Request-Id`. What a trusted peer says about a request is extended; what anybody else says is replaced.
 
 use std::{
-    fmt::Write,
+    fmt::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::Range,
 };
@@ -168,7 +168,7 @@ impl RequestId {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(byte);
         let bytes = value.as_bytes();
         let sane = (1..=Self::LONGEST).contains(&bytes.len()) && bytes.iter().all(plain);
-        if sane { HeaderValue::from_bytes(bytes).ok().map(Self) } else { None }
+        if sane { HeaderValue::from_bytes(bytes).ok().map(Self::named) } else { None }
     }
 
     /// 128 random bits.
@@ -181,7 +181,14 @@ impl RequestId {
             *digits = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
         }
         // Hexadecimal digits make a value.
-        Self(HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("none")))
+        Self::named(HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("none")))
+    }
+
+    /// It is never seen again, so that HTTP/2 is not to keep it in its table of headers (RFC 7541 §7.1.3): there it would be
+    /// compared with each of the ids that came before, and drive out what does come again.
+    fn named(mut id: HeaderValue) -> Self {
+        id.set_sensitive(true);
+        Self(id)
     }
 
     /// The text.
@@ -241,7 +248,7 @@ fn write_node(text: &mut BytesMut, peer: IpAddr) -> Range<usize> {
 }
 
 /// What `Display` writes, which takes twenty times as long, and would do so for every request.
-fn write_ipv4(text: &mut BytesMut, address: Ipv4Addr) {
+fn write_ipv4(text: &mut impl BufMut, address: Ipv4Addr) {
     for (at, octet) in address.octets().into_iter().enumerate() {
         if at > 0 {
             text.put_u8(b'.');
@@ -253,6 +260,21 @@ fn write_ipv4(text: &mut BytesMut, address: Ipv4Addr) {
             text.put_u8(b'0' + octet / 10 % 10);
         }
         text.put_u8(b'0' + octet % 10);
+    }
+}
+
+/// Shows an address as its own `Display` does, which takes several times as long.
+pub(crate) struct Shown(pub(crate) IpAddr);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = "255.255.255.255".len();
+        let IpAddr::V4(address) = self.0 else { return self.0.fmt(f) };
+        let mut text = [0; LONGEST];
+        let mut rest = &mut text[..];
+        write_ipv4(&mut rest, address);
+        let length = LONGEST - rest.len();
+        f.write_str(str::from_utf8(&text[..length]).unwrap_or_default())
     }
 }
 
@@ -380,11 +402,13 @@ mod tests {
             let mut text = BytesMut::new();
             write_ipv4(&mut text, address);
             assert_eq!(text, address.to_string());
+            assert_eq!(Shown(address.into()).to_string(), address.to_string());
         }
     }
 
     #[test]
     fn an_ipv6_peer_is_bracketed_and_quoted_in_one_list_and_bare_in_the_other() {
+        assert_eq!(Shown("2001:db8::9".parse().unwrap()).to_string(), "2001:db8::9");
         let mut map = HeaderMap::new();
         told("2001:db8::9", Scheme::HTTP, "app.example", &mut map);
         assert_eq!(map[FORWARDED], r#"for="[2001:db8::9]";host="app.example";proto=http"#);
@@ -406,6 +430,9 @@ mod tests {
             assert_eq!(told(odd), None, "{odd}");
         }
         assert_ne!(RequestId::made(), RequestId::made());
+        for id in [RequestId::made(), told("a").unwrap()] {
+            assert!(id.value().is_sensitive(), "{id:?}");
+        }
         assert!(RequestId::made().as_str().bytes().all(|digit| digit.is_ascii_hexdigit()));
     }
 }

@@ -57,7 +57,7 @@ use self::{
     tunnel::Tunnel,
 };
 pub(crate) use self::{
-    arrival::{Arrival, X_REQUEST_ID},
+    arrival::{Arrival, Shown, X_REQUEST_ID},
     body::{BodyFault, BodyLimits, StreamedBody},
     connect::Connected,
     cookies::{CookiesLeft, remove_set_in_our_name},
