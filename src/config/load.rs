@@ -233,13 +233,11 @@ fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, toml::de::Error> {
 mod tests {
     use std::os::unix::ffi::OsStringExt;
 
-    use super::*;
+    use super::{super::NEEDED, *};
     use crate::{
         upstream::CredentialForwarding,
         verify::{ClientId, VerifierBuilder},
     };
-
-    const MINIMAL: &str = include_str!("../../config/minimal.toml");
 
     /// What is wrong, line by line.
     fn lines(settings: Result<Settings, Problems>) -> Vec<String> {
@@ -252,7 +250,7 @@ mod tests {
 
     /// The one problem with the minimal file and `more`.
     fn problem_of(more: &str) -> String {
-        let problems = problems_of(&format!("{MINIMAL}\n{more}"));
+        let problems = problems_of(&format!("{NEEDED}\n{more}"));
         assert_eq!(problems.len(), 1, "{problems:?}");
         problems.into_iter().next().unwrap()
     }

@@ -253,12 +253,13 @@ fn is_telling(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Settings, *};
-
-    const MINIMAL: &str = include_str!("../../config/minimal.toml");
+    use super::{
+        super::{NEEDED, Settings},
+        *,
+    };
 
     fn written(more: &str) -> Written {
-        Settings::from_toml(&format!("{MINIMAL}\n{more}")).unwrap().written().clone()
+        Settings::from_toml(&format!("{NEEDED}\n{more}")).unwrap().written().clone()
     }
 
     #[test]

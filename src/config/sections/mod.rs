@@ -347,9 +347,7 @@ fn check_positive(problems: &mut Problems, key: &str, value: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Settings;
-
-    const MINIMAL: &str = include_str!("../../../config/minimal.toml");
+    use super::super::{NEEDED, Settings};
 
     /// What is wrong with a file, line by line.
     fn problems_of(text: &str) -> Vec<String> {
@@ -357,9 +355,9 @@ mod tests {
         problems.lines().map(str::to_owned).collect()
     }
 
-    /// The one problem with the minimal file and `more`.
+    /// The one problem with what every file needs and `more`.
     fn problem_of(more: &str) -> String {
-        let problems = problems_of(&format!("{MINIMAL}\n{more}"));
+        let problems = problems_of(&format!("{NEEDED}\n{more}"));
         assert_eq!(problems.len(), 1, "{problems:?}");
         problems.into_iter().next().unwrap()
     }

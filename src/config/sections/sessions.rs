@@ -204,12 +204,11 @@ fn check_keys(problems: &mut Problems, files: &[PathBuf]) -> Option<SealKeys> {
 mod tests {
     use std::fs;
 
-    use super::super::super::Settings;
+    use super::super::super::{NEEDED, Settings};
 
-    const MINIMAL: &str = include_str!("../../../config/minimal.toml");
     const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
-    /// What is wrong with the minimal file and `more`, where there is a key, and another twice.
+    /// What is wrong with what every file needs and `more`, where there is a key, and another twice.
     fn problems_of(more: &str) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -217,7 +216,7 @@ mod tests {
         fs::write(path("short"), "AQEB").unwrap();
         let [key, short] = ["key", "short"].map(path);
         let more = more.replace("KEY", &key).replace("SHORT", &short);
-        let settled = Settings::from_toml(&format!("{MINIMAL}\n[sessions]\n{more}"));
+        let settled = Settings::from_toml(&format!("{NEEDED}\n[sessions]\n{more}"));
         let problems = settled.err().map(|problems| problems.to_string());
         let problems =
             problems.unwrap_or_default().replace(&folder.path().display().to_string(), "");
