@@ -1,6 +1,6 @@
 //! `siwa-proxy check`: everything that is wrong or doubtful, before anything is served.
 
-use std::{fs, process::Output, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Output, sync::Arc};
 
 use siwa_proxy::{
     clock::SystemClock,
@@ -116,6 +116,79 @@ async fn a_store_is_looked_at_and_neither_made_nor_taken_from_a_running_proxy() 
         assert_eq!(code, Some(64), "{said}");
         assert!(said.starts_with("store.file: cannot be used: the store /"), "{said}");
         assert!(said.contains(why) && said.ends_with("(from siwa.toml:1)\n"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_missing_is_told_of_with_the_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("no");
+    let mend = format!("create the folder {}, writable for the proxy's user", missing.display());
+
+    let (code, said) =
+        check_file(&format!("store.file = '{}/store'", missing.display()), &[]).await;
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains(&mend), "{said}");
+
+    // Without this one it serves all the same.
+    let (code, said) =
+        check_file(&format!("jwks.cache_file = '{}/keys'", missing.display()), &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("warning: jwks.cache_file: `"), "{said}");
+    assert!(said.contains(&mend) && said.contains("(from siwa.toml:1)\n"), "{said}");
+    let present = format!("jwks.cache_file = '{}/keys'", folder.path().display());
+    assert_eq!(check_file(&present, &[]).await.1, "the settings can be used\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_every_user_of_the_machine_can_read_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let key = folder.path().join("key");
+    fs::write(&key, "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap();
+    let text = format!(
+        "store.file = '{}/store'\nsign_in.path = '/auth/apple'\nsessions.key_files = ['{}']\n",
+        folder.path().display(),
+        key.display()
+    );
+    for (above, mode, is_exposed) in [
+        (0o755, 0o644, true),
+        (0o711, 0o604, true),
+        (0o755, 0o600, false),
+        (0o755, 0o640, false),
+        (0o700, 0o644, false),
+    ] {
+        set_mode(folder.path(), above);
+        set_mode(&key, mode);
+        let (code, said) = check_file(&text, &[]).await;
+        assert_eq!(code, Some(0), "{said}");
+        let warning = format!("warning: sessions.key_files: `{}` holds a secret", key.display());
+        assert_eq!(said.starts_with(&warning), is_exposed, "{above:o} {mode:o}: {said}");
+        assert_eq!(said.lines().count(), 1 + usize::from(is_exposed), "{said}");
+    }
+}
+
+#[test]
+fn what_check_calls_a_mistake_in_the_settings_ends_serve_with_the_same_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("siwa.toml");
+    for (line, key) in [
+        ("store.file = '/no/such/store'", "store.file"),
+        ("jwks.ca_file = '/no/ca'", "jwks.ca_file"),
+    ] {
+        let addresses = "server.listen = '127.0.0.1:0'\nserver.admin_listen = '127.0.0.1:0'";
+        fs::write(&config, format!("{addresses}\n{line}\n")).unwrap();
+        let end = |subcommand: &str| {
+            let mut command = command();
+            command.args([subcommand, "--client-id", "a", "--config"]).arg(&config);
+            let output = command.output().unwrap();
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (checked, served) = (end("check"), end("serve"));
+        assert_eq!((checked.0, served.0), (Some(64), Some(64)), "{checked:?} {served:?}");
+        assert!(checked.1.starts_with(&format!("{key}: ")), "{checked:?}");
     }
 }
 

@@ -61,7 +61,9 @@ fn the_settings_of_the_package_lack_a_client_id_and_nothing_else_as_the_guide_sa
     let guide = include_str!("../deploy/README.md");
     assert!(guide.contains(&format!("```text\n{told}```\n")), "{told}");
 
-    let (code, report) = check(&shipped.replace("client_ids = []", "client_ids = ['com.a.b']"));
+    // The state directory is systemd's to make, when it starts the service.
+    let there = shipped.replace("/var/lib/siwa-proxy", &folder.path().display().to_string());
+    let (code, report) = check(&there.replace("client_ids = []", "client_ids = ['com.a.b']"));
     assert_eq!((code, report.as_str()), (Some(0), "the settings can be used\n"));
 }
 
@@ -106,7 +108,15 @@ fn an_address_that_is_taken_ends_with_its_own_code() {
     let (code, report) =
         end_of(siwa_proxy().args(serve).args(["--listen", &address])).expect("the binary runs");
     assert_eq!(code, Some(69), "{report}");
-    assert!(report.starts_with(&format!("siwa-proxy: cannot listen on {address}: ")), "{report}");
+    let said = format!("siwa-proxy: cannot listen on {address} (server.listen): ");
+    assert!(report.starts_with(&said), "{report}");
+    assert!(report.contains("another siwa-proxy may run here"), "{report}");
+
+    let demo = ["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let (code, report) =
+        end_of(siwa_proxy().args(demo).args(["--browser-listen", &address])).expect("it runs");
+    assert_eq!(code, Some(69), "{report}");
+    assert!(report.contains("siwa-proxy: --browser-listen: cannot listen on "), "{report}");
 
     let (code, report) =
         end_of(siwa_proxy().args(["sim", "--listen", &address])).expect("the binary runs");

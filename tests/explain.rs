@@ -235,7 +235,8 @@ fn keys_that_cannot_be_had_say_nothing_of_the_token() {
         .unwrap();
     assert_eq!(output.status.code(), Some(69));
     assert!(output.stdout.is_empty());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot get the keys"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot get the keys from /nowhere/keys.json: "), "{said}");
 }
 
 #[test]

@@ -107,7 +107,8 @@ async fn without_a_socket_that_was_handed_over_nothing_starts() {
         .unwrap();
     assert_eq!(output.status.code(), Some(69));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("cannot listen on systemd: no socket was handed over"), "{said}");
+    let why = "cannot listen on systemd (server.listen): no socket was handed over";
+    assert!(said.contains(why), "{said}");
 }
 
 /// Sends `header` and a request behind it.

@@ -91,6 +91,17 @@ async fn a_line_says_why_a_request_was_refused_and_which_key_its_token_names() {
     let (_, line) = told.get(&[]).await;
     assert_eq!(line["outcome"], "no_credential");
     assert!(line.get("token_fault").is_none() && line.get("unverified_kid").is_none(), "{line}");
+    assert!(line.get("hint").is_none(), "{line}");
+}
+
+#[tokio::test]
+async fn a_token_without_its_scheme_is_hinted_at_and_not_told() {
+    let told = Told::start(&[]).await;
+    let token = told.apple.mint(&TokenTemplate::native().audience("com.example.app"));
+    let (reply, line) = told.get(&[("Authorization", &token)]).await;
+    assert_eq!((reply.status, &line["outcome"]), (401, &"no_credential".into()));
+    assert_eq!(line["hint"], "the value of Authorization does not begin with `Bearer `");
+    assert!(!line.to_string().contains("eyJ"), "{line}");
 }
 
 #[tokio::test]
@@ -111,7 +122,8 @@ async fn a_line_names_the_client_behind_a_trusted_peer_and_no_one_a_stranger_inv
 
 #[tokio::test]
 async fn an_application_that_is_down_is_told_aloud_with_the_cause() {
-    let told = Told::before(free_address(), &[]).await;
+    let application = free_address();
+    let told = Told::before(application, &[]).await;
     let token = told.apple.mint(&TokenTemplate::native().audience("com.example.app"));
     let (reply, line) = told.with_token(&token).await;
     assert_eq!((reply.status, &line["outcome"]), (502, &"upstream_unreachable".into()));
@@ -120,6 +132,8 @@ async fn an_application_that_is_down_is_told_aloud_with_the_cause() {
     assert_eq!(line["audience"], "com.example.app");
     let warning = told.log.line("the exchange with the application failed", |_| true).await;
     assert_eq!(warning["level"], "WARN");
+    assert_eq!(warning["request_id"], line["request_id"]);
+    assert_eq!(warning["upstream"], format!("http://{application}"));
     assert!(warning["cause"].as_str().unwrap().contains("onnection refused"), "{warning}");
 }
 

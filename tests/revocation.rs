@@ -362,18 +362,24 @@ async fn the_command_line_shows_and_changes_the_list_of_a_running_proxy() {
     let status = async || get(program.address, "/", &[("Authorization", &bearer)]).await.status;
     assert_eq!(status().await, 200);
 
-    assert_eq!(revocations(&file, &["add", SUBJECT], "").await, (String::new(), true));
+    let empty = "the list is empty: no sign-in is refused\n".to_owned();
+    assert_eq!(revocations(&file, &["list"], "").await, (empty, true));
+    let added = format!("added: what was issued to {SUBJECT} until now is refused\n");
+    assert_eq!(revocations(&file, &["add", SUBJECT], "").await, (added, true));
     assert_eq!(status().await, 401);
     let (listed, _) = revocations(&file, &["list"], "").await;
     assert!(listed.contains("refused") && listed.contains(SUBJECT), "{listed}");
     let (exported, _) = revocations(&file, &["export"], "").await;
-    assert_eq!(revocations(&file, &["remove", SUBJECT], "").await, (String::new(), true));
+    let good_again = format!("lifted: what was issued to {SUBJECT} is good again\n");
+    assert_eq!(revocations(&file, &["remove", SUBJECT], "").await, (good_again, true));
     assert_eq!(status().await, 200);
     let other = exported.replace(SUBJECT, "000001.somebody.else");
-    assert_eq!(revocations(&file, &["import"], &other).await, (String::new(), true));
+    assert_eq!(revocations(&file, &["import"], &other).await, ("added: 1\n".to_owned(), true));
     let (listed, _) = revocations(&file, &["list"], "").await;
     assert_eq!(listed.lines().count(), 2, "{listed}");
 
     let (told, done) = revocations(&file, &["remove", "nobody"], "").await;
-    assert!(!done && told.contains("is not on the list"), "{told}");
+    let why =
+        "siwa-proxy: nobody: is not on the list; nothing was changed (the proxy answered 400 ";
+    assert!(!done && told.starts_with(why), "{told}");
 }

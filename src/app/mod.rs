@@ -3,6 +3,7 @@
 mod admin_client;
 mod background;
 mod browser;
+mod exposed;
 mod gate;
 mod health;
 mod healthcheck;
@@ -59,10 +60,12 @@ pub struct App {
 #[non_exhaustive]
 pub enum AppError {
     /// A place cannot be listened on.
-    #[error("cannot listen on {place}")]
+    #[error("cannot listen on {place} ({key})")]
     Listen {
         /// Which, as it is configured.
         place: String,
+        /// The key of the settings that names it.
+        key: &'static str,
         /// Why not.
         source: io::Error,
     },
@@ -110,10 +113,11 @@ impl App {
         };
         let mut inherited = Inherited::default();
         // The admin listener first: of what systemd hands over it takes one, and the public ones may take the rest.
-        let admin = listen(&settings.server.admin_listen, &mut inherited).await?;
+        let admin =
+            listen("server.admin_listen", &settings.server.admin_listen, &mut inherited).await?;
         let mut public = Vec::new();
         for on in &settings.server.listen {
-            public.extend(listen(on, &mut inherited).await?);
+            public.extend(listen("server.listen", on, &mut inherited).await?);
         }
         let (clock, reload) = (Arc::new(SystemClock), Arc::default());
         Ok(Self { public, admin, tls, metrics, settings, clock, flags: None, reload })
@@ -199,10 +203,25 @@ pub async fn signalled() -> Result<(), AppError> {
     Ok(())
 }
 
-async fn listen(on: &ListenOn, inherited: &mut Inherited) -> Result<Vec<Listener>, AppError> {
-    Listener::bind(on, inherited)
-        .await
-        .map_err(|source| AppError::Listen { place: on.to_string(), source })
+async fn listen(
+    key: &'static str,
+    on: &ListenOn,
+    inherited: &mut Inherited,
+) -> Result<Vec<Listener>, AppError> {
+    let bound = Listener::bind(on, inherited).await;
+    bound.map_err(|error| AppError::Listen {
+        place: on.to_string(),
+        key,
+        source: with_suspicion(error),
+    })
+}
+
+/// Whoever has the address is most often an earlier one of us.
+fn with_suspicion(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return error;
+    }
+    io::Error::new(error.kind(), format!("{error}; another siwa-proxy may run here"))
 }
 
 fn first_address(listeners: &[Listener]) -> io::Result<SocketAddr> {

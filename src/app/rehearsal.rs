@@ -5,12 +5,13 @@ use std::{error::Error, iter, sync::Arc};
 
 use tokio_util::task::TaskTracker;
 
+use super::exposed;
 use crate::{
     apple::{AppleApiSettings, TokenEndpoint},
     clock::SystemClock,
     config::{AdditionalKeys, JwksFrom, Settings, StoreSettings},
     server::Tls,
-    store::{Health, RedisSettings, RedisStore, StoreError, look_at},
+    store::{Health, RedisSettings, RedisStore, StoreError, can_be_made, look_at},
     telemetry::{Metrics, causes},
     upstream::{Streams, TlsError, Upstream, UpstreamSettings},
     verify::{FetchFault, HttpsJwks, Issuer, TrustedUrl, usable_keys},
@@ -21,6 +22,8 @@ use crate::{
 pub enum Finding {
     /// What works, and how.
     Works(String),
+    /// What a proxy would serve with, and is probably not meant, said in the same manner.
+    Doubtful(String),
     /// What does not, as [`Problems`](crate::config::Problems) say it.
     Fails(String),
 }
@@ -52,6 +55,8 @@ pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
             findings.push(fails(&format!("{}.url", entry.section), &error));
         }
     }
+    findings.extend(exposed::warnings(settings).into_iter().map(Finding::Doubtful));
+    findings.extend(look_at_cache(settings));
     let (key, store) = match &settings.store {
         StoreSettings::Memory => return findings,
         StoreSettings::File(path) => ("store.file", look_at(path)),
@@ -59,6 +64,15 @@ pub async fn rehearse(settings: &Settings) -> Vec<Finding> {
     };
     findings.extend(store.err().map(|error| fails(key, &error)));
     findings
+}
+
+/// The keys are fetched without it, too; after a restart while Apple cannot be reached they are missed.
+fn look_at_cache(settings: &Settings) -> Option<Finding> {
+    const KEY: &str = "jwks.cache_file";
+    let path = settings.jwks.cache_file.as_deref()?;
+    let error = can_be_made(path).err()?;
+    let what = format!("`{}` cannot be written: {error}", path.display());
+    Some(Finding::Doubtful(settings.problem(KEY, what)))
 }
 
 /// The key that names Redis.

@@ -85,6 +85,15 @@ impl<'a> Credential<'a> {
     }
 }
 
+/// What may be odd about the one `Authorization` line of a request without a credential that we know: most often a token
+/// stands there by itself. Nothing of the value is told.
+pub(super) fn oddity_of(headers: &HeaderMap) -> Option<&'static str> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    let is_bearer = bearer(line.as_bytes()).is_some();
+    (!is_bearer).then_some("the value of Authorization does not begin with `Bearer `")
+}
+
 impl fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -190,6 +199,23 @@ mod tests {
         for line in ["Basic dXNlcjpwYXNz", "", "Bear", "Bearera.b.c", "Bearer\ta.b.c"] {
             assert_eq!(find(&[line.as_bytes()]), "none", "{line}");
         }
+    }
+
+    #[test]
+    fn what_has_no_scheme_before_it_is_odd_and_a_bearer_is_not() {
+        let oddity = |lines: &[&'static str]| {
+            let lines = lines.iter().map(|line| (AUTHORIZATION, line.parse().unwrap()));
+            oddity_of(&lines.collect::<HeaderMap>())
+        };
+        for line in ["a.b.c", "Basic x", "Bearera.b.c", ""] {
+            let told = oddity(&[line]).unwrap();
+            assert!(told.contains("does not begin with `Bearer `"), "{line}: {told}");
+        }
+        assert_eq!(
+            (oddity(&[]), oddity(&["Bearer a.b.c"]), oddity(&["Bearer"])),
+            (None, None, None)
+        );
+        assert_eq!(oddity(&["a", "b"]), None, "several are refused as such");
     }
 
     #[test]

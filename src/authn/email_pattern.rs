@@ -26,25 +26,42 @@ enum Pattern {
 
 /// Why a text is no [`EmailPattern`].
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "must be an address (jane@example.com), a domain (example.com) or what is below one (*.example.com)"
-)]
-pub struct InvalidEmailPattern;
+#[non_exhaustive]
+pub enum InvalidEmailPattern {
+    /// It has none of the three forms.
+    #[error(
+        "must be an address (jane@example.com), a domain (example.com) or what is below one (*.example.com)"
+    )]
+    Malformed,
+    /// There is a `*`, or nothing, where an address has its local part. It would match nobody.
+    #[error(
+        "is no address, as there is a `*` or nothing before the `@`: write `{domain}` for a whole domain"
+    )]
+    NoLocalPart {
+        /// What stands behind the `@`.
+        domain: Box<str>,
+    },
+}
 
 impl FromStr for EmailPattern {
     type Err = InvalidEmailPattern;
 
     fn from_str(text: &str) -> Result<Self, InvalidEmailPattern> {
+        let malformed = InvalidEmailPattern::Malformed;
         let pattern = if let Some((local, domain)) = text.rsplit_once('@') {
-            if local.is_empty() || local.contains(char::is_whitespace) {
-                return Err(InvalidEmailPattern);
+            if local.contains(char::is_whitespace) {
+                return Err(malformed);
             }
-            let domain = canonical(domain).ok_or(InvalidEmailPattern)?;
+            let domain = canonical(domain).ok_or(malformed)?;
+            // RFC 5322 §3.2.3 allows a star there, and no provider of mailboxes does.
+            if local.is_empty() || local.contains('*') {
+                return Err(InvalidEmailPattern::NoLocalPart { domain });
+            }
             Pattern::Address { local: local.to_ascii_lowercase().into(), domain }
         } else if let Some(domain) = text.strip_prefix("*.") {
-            Pattern::Below(canonical(domain).ok_or(InvalidEmailPattern)?)
+            Pattern::Below(canonical(domain).ok_or(malformed)?)
         } else {
-            Pattern::Domain(canonical(text).ok_or(InvalidEmailPattern)?)
+            Pattern::Domain(canonical(text).ok_or(malformed)?)
         };
         Ok(Self(pattern))
     }
@@ -132,6 +149,14 @@ mod tests {
     }
 
     #[test]
+    fn a_star_or_nothing_before_the_at_sign_matches_nobody_and_is_refused() {
+        for text in ["*@example.com", "@example.com", "jane*@Example.com", "*+x@example.com."] {
+            let error = text.parse::<EmailPattern>().unwrap_err().to_string();
+            assert!(error.ends_with("write `example.com` for a whole domain"), "{error}");
+        }
+    }
+
+    #[test]
     fn other_texts_are_no_pattern() {
         for text in [
             "",
@@ -145,6 +170,10 @@ mod tests {
             ".",
             "a..b",
             "*@example.com/",
+            " example.com",
+            "*@",
+            "*@*.example.com",
+            "jane@*.example.com",
             "127.0.0.1",
             "*.*.example.com",
         ] {

@@ -116,6 +116,11 @@ impl Authenticator {
         token.key_id().ok().cloned()
     }
 
+    /// Why there may be no credential in `headers` though somebody sent one, without anything of it.
+    pub(crate) fn oddity_of(headers: &HeaderMap) -> Option<&'static str> {
+        credential::oddity_of(headers)
+    }
+
     /// The token of a session that `Authorization` presents, if it presents one.
     pub(crate) fn session_bearer(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
         Ok(match Credential::find(headers, None)? {

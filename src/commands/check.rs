@@ -82,6 +82,7 @@ fn tell(findings: &[Finding]) -> bool {
     for finding in findings {
         match finding {
             Finding::Works(what) => say(&format!("ok: {what}")),
+            Finding::Doubtful(what) => say(&format!("warning: {what}")),
             Finding::Fails(what) => say(what),
         }
     }

@@ -12,7 +12,11 @@
 use std::process::ExitCode;
 
 use siwa_proxy::{
-    app::AppError, apple::AppleFault, config::Problems, sim::StartError, verify::FetchFault,
+    app::{AppError, StoreError},
+    apple::AppleFault,
+    config::Problems,
+    sim::StartError,
+    verify::FetchFault,
 };
 
 use super::migrate;
@@ -36,6 +40,20 @@ pub(crate) fn conclude(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     ExitCode::from(code_of(&error))
 }
 
+/// Whether `check` would have told of it: a file that settings name cannot be used.
+const fn is_of_settings(error: &AppError) -> bool {
+    use StoreError::{Client, Emptied, Open};
+
+    matches!(
+        error,
+        AppError::Tls(_)
+            | AppError::Verifier(_)
+            | AppError::UpstreamTls(_)
+            | AppError::TokenEndpoint(_)
+            | AppError::Store(Open { .. } | Emptied { .. } | Client(_))
+    )
+}
+
 fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<Problems>() || error.is::<migrate::Misused>() {
         return EX_USAGE;
@@ -44,7 +62,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         return EX_UNAVAILABLE;
     }
     match (error.downcast_ref(), error.downcast_ref()) {
-        (Some(AppError::Tls(_)), _) => EX_USAGE,
+        (Some(error), _) if is_of_settings(error) => EX_USAGE,
         (Some(AppError::Listen { .. }), _) | (_, Some(StartError::Bind { .. })) => EX_UNAVAILABLE,
         (_, Some(StartError::NotLoopback(_))) => EX_USAGE,
         _ => EX_SOFTWARE,

@@ -75,7 +75,7 @@ pub(crate) async fn run(options: ExplainOptions) -> anyhow::Result<ExitCode> {
     let now = at.unwrap_or_else(|| SystemClock.now());
     let policy = LastCheck {
         name: "policy",
-        asks: "who it is may pass by [policy]; a route's own is not asked here".to_owned(),
+        asks: "[policy] lets this person pass (route policies are not checked here)".to_owned(),
         judge: |identity: &Identity| {
             settings.policy().check(identity).map_err(|fault| problem(&fault))
         },
@@ -87,7 +87,9 @@ pub(crate) async fn run(options: ExplainOptions) -> anyhow::Result<ExitCode> {
 }
 
 async fn fetch_keys(settings: &Settings) -> anyhow::Result<ListedKeys> {
-    let first = settings.fetch_jwks().await.context("cannot get the keys")?;
+    let first = settings.fetch_jwks().await;
+    let first =
+        first.with_context(|| format!("cannot get the keys from {}", settings.jwks_place()))?;
     let further = settings.fetch_additional_jwks().await.context("cannot get the further keys")?;
     let parse =
         |text: &[u8], issuer| ListedKeys::parse(text, issuer).context("cannot use the keys");

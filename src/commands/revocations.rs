@@ -84,22 +84,39 @@ pub(crate) async fn run(options: RevocationsOptions) -> anyhow::Result<()> {
     let settings = Settings::load(&Flags::new(options.config))?;
     let admin = Admin::of(&settings)?;
     match options.command {
-        Command::List => print(&listed(&admin.ask(Method::GET, String::new()).await?)?),
+        Command::List => {
+            let list = admin.ask(Method::GET, String::new()).await?;
+            if list.is_empty() {
+                say("the list is empty: no sign-in is refused");
+            }
+            print(&listed(&list)?)
+        }
         Command::Export => print(&admin.ask(Method::GET, String::new()).await?),
         Command::Add(AddOptions { whom, at }) => {
             let mut line = whom.line();
             if let Some(at) = at {
                 line["revoked_at"] = at.to_string().into();
             }
-            admin.ask(Method::POST, line.to_string()).await.map(drop)
+            admin.tell(Method::POST, &whom, &line).await?;
+            let until = at.map_or_else(|| "now".to_owned(), |at| at.to_string());
+            say(&format!("added: what was issued to {} until {until} is refused", whom.subject));
+            Ok(())
         }
-        Command::Remove(whom) => admin.ask(Method::DELETE, whom.line().to_string()).await.map(drop),
-        Command::Import => import(&admin).await,
+        Command::Remove(whom) => {
+            admin.tell(Method::DELETE, &whom, &whom.line()).await?;
+            say(&format!("lifted: what was issued to {} is good again", whom.subject));
+            Ok(())
+        }
+        Command::Import => {
+            let count = import(&admin).await?;
+            say(&format!("added: {count}"));
+            Ok(())
+        }
     }
 }
 
-/// Sends standard input page by page; a page is taken whole or not at all.
-async fn import(admin: &Admin) -> anyhow::Result<()> {
+/// Sends standard input page by page; a page is taken whole or not at all. Returns how many entries there were.
+async fn import(admin: &Admin) -> anyhow::Result<usize> {
     let mut text = String::new();
     io::stdin().lock().read_to_string(&mut text).context("cannot read standard input")?;
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -108,7 +125,7 @@ async fn import(admin: &Admin) -> anyhow::Result<()> {
         let sent = admin.ask(Method::POST, lines.join("\n")).await;
         sent.with_context(|| format!("in the page that begins with entry {first}"))?;
     }
-    Ok(())
+    Ok(lines.len())
 }
 
 impl Whom {
@@ -132,9 +149,22 @@ impl Admin {
         Ok(Self { client: AdminClient::of(settings, PATIENCE)?, token })
     }
 
+    async fn answer(&self, method: Method, body: String) -> anyhow::Result<AdminAnswer> {
+        Ok(self.client.ask(method, "/revocations", Some(&self.token), body).await?)
+    }
+
+    /// Sends the one `line` that concerns `whom`.
+    async fn tell(&self, method: Method, whom: &Whom, line: &Value) -> anyhow::Result<()> {
+        let AdminAnswer { status, text } = self.answer(method, line.to_string()).await?;
+        let why = text.trim();
+        // Whoever wrote no lines need not hear of any.
+        let why = why.strip_prefix("line 1: ").unwrap_or(why);
+        ensure!(status.is_success(), "{}: {why} (the proxy answered {status})", whom.subject);
+        Ok(())
+    }
+
     async fn ask(&self, method: Method, body: String) -> anyhow::Result<String> {
-        let answer = self.client.ask(method, "/revocations", Some(&self.token), body).await?;
-        let AdminAnswer { status, text } = answer;
+        let AdminAnswer { status, text } = self.answer(method, body).await?;
         ensure!(status.is_success(), "the proxy answered {status}: {}", text.trim());
         Ok(text)
     }
@@ -162,6 +192,12 @@ fn listed(lines: &str) -> anyhow::Result<String> {
         writeln!(page, "{at}  {state}  {subject}  {apps}")?;
     }
     Ok(page)
+}
+
+/// To whoever looks on; what is piped on is on standard output.
+#[expect(clippy::print_stderr, reason = "this is a program speaking to its operator")]
+fn say(line: &str) {
+    eprintln!("{line}");
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -233,13 +233,11 @@ fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, toml::de::Error> {
 mod tests {
     use std::os::unix::ffi::OsStringExt;
 
-    use super::*;
+    use super::{super::NEEDED, *};
     use crate::{
         upstream::CredentialForwarding,
         verify::{ClientId, VerifierBuilder},
     };
-
-    const MINIMAL: &str = include_str!("../../config/minimal.toml");
 
     /// What is wrong, line by line.
     fn lines(settings: Result<Settings, Problems>) -> Vec<String> {
@@ -252,7 +250,7 @@ mod tests {
 
     /// The one problem with the minimal file and `more`.
     fn problem_of(more: &str) -> String {
-        let problems = problems_of(&format!("{MINIMAL}\n{more}"));
+        let problems = problems_of(&format!("{NEEDED}\n{more}"));
         assert_eq!(problems.len(), 1, "{problems:?}");
         problems.into_iter().next().unwrap()
     }
@@ -347,6 +345,14 @@ filter = "debug"
         for (more, expected) in [
             ("[logs]\n", "logs: is no section: did you mean [log]? (from config.toml:11)"),
             (
+                "[[routes]]\n",
+                "routes: is no section: did you mean [[route]]? (from config.toml:11)",
+            ),
+            (
+                "[upstrems.a]\n",
+                "upstrems: is no section: did you mean [upstreams.NAME]? (from config.toml:11)",
+            ),
+            (
                 "[log]\nurl = 1\n",
                 "log.url: is no key of [log]: write it below [upstream] (from config.toml:12)",
             ),
@@ -435,9 +441,9 @@ filter = "debug"
                 "SIWA_JWKS_URL: is no variable of ours: did you mean SIWA_JWKS__URL? (from env SIWA_JWKS_URL)",
                 "SIWA_PASSWORD: is no variable of ours: they are called SIWA_SECTION__KEY; remove it (from env \
              SIWA_PASSWORD)",
-                "upstream.forward_credential: invalid type: string \"yes\", expected a boolean; write it like `false` (from \
+                "upstream.forward_credential: invalid type: string \"yes\", expected true or false; write it like `false` (from \
              env SIWA_UPSTREAM__FORWARD_CREDENTIAL)",
-                "verdicts.capacity: invalid type: string \"many\", expected u64; write it like `100000` (from env \
+                "verdicts.capacity: invalid type: string \"many\", expected a whole number, at least 0; write it like `100000` (from env \
              SIWA_VERDICTS__CAPACITY)",
                 "server.listen: `4180` is neither an address with a port, nor unix:PATH, nor systemd; write it like `0.0.0.0:4180` \
              (from flag --listen)",

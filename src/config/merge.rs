@@ -7,6 +7,7 @@ use toml::{Table, Value};
 use super::{
     Settings, Source,
     names::nearest,
+    plain::plain,
     problems::{Problems, WrittenAt},
     reading::Step,
     secrets::Secrets,
@@ -163,7 +164,7 @@ impl Merged {
     /// Turns the pile into settings.
     pub(super) fn settle(mut self, secrets: Secrets) -> Result<Settings, Problems> {
         let sections = self.read_sections();
-        let written = Written::new(&sections, &self.problems);
+        let written = Written::new(&sections.in_effect(), &self.problems);
         let settings = sections.check(secrets, &mut self.problems);
         if let Some(settings) = &settings {
             warnings::look(settings, &mut self.problems);
@@ -188,7 +189,8 @@ impl Merged {
             let (group, spot, key) = whereabouts(error.path());
             let name = format!("{}.{key}", spot.section(&group));
             let mend = self.mend(&group, &name, &key);
-            self.problems.note_unusable(&name, format!("{error}{mend}"));
+            let what = plain(&error.to_string());
+            self.problems.note_unusable(&name, format!("{what}{mend}"));
             let taken_off = spot.of(&group, &mut self.values).and_then(|keys| keys.remove(&key));
             if taken_off.is_none() {
                 // An error without a key would come again for ever.
@@ -224,14 +226,15 @@ impl Merged {
         } else if sections.contains(&name) {
             self.problems.excuse(name);
             format!("is a section: write its keys below [{name}]")
-        } else if let Some(meant) = nearest(name, sections) {
+        } else if let Some(meant) = nearest(name, all_names()) {
             self.problems.excuse(meant);
-            format!("is no section: did you mean [{meant}]?")
+            format!("is no section: did you mean {}?", heading(meant))
         } else if let Some(meant) = section_with(name) {
             self.problems.excuse(&format!("{meant}.{name}"));
             format!("is no section: write it below [{meant}]")
         } else {
-            format!("is no section: there are {}", sections.join(", "))
+            let all: Vec<_> = all_names().collect();
+            format!("is no section: there are {}", all.join(", "))
         };
         self.problems.note_at(place, name, what);
     }
@@ -270,6 +273,20 @@ fn whereabouts<'a>(mut path: impl Iterator<Item = &'a Step>) -> (String, Spot, S
         _ => Spot::Only,
     };
     (group, spot, name(next()))
+}
+
+/// The names of the sections that are written once, and of the groups.
+fn all_names() -> impl Iterator<Item = &'static str> {
+    known_keys().into_iter().chain(known_groups()).map(|(name, _)| name)
+}
+
+/// How the section or group `name` is written.
+fn heading(name: &str) -> String {
+    match name {
+        "route" => "[[route]]".to_owned(),
+        "upstreams" => "[upstreams.NAME]".to_owned(),
+        name => format!("[{name}]"),
+    }
 }
 
 /// The names of the keys of the section or group `name`.

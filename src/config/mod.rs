@@ -9,6 +9,7 @@ mod load;
 mod merge;
 mod names;
 mod own_paths;
+mod plain;
 mod problems;
 mod reading;
 mod schema;
@@ -188,6 +189,12 @@ impl Settings {
         &self.apple.issuer
     }
 
+    /// Where the key set comes from: a host, or a file.
+    #[must_use]
+    pub fn jwks_place(&self) -> String {
+        self.jwks.from.place()
+    }
+
     /// Gets the text of the key set, once.
     ///
     /// # Errors
@@ -240,6 +247,19 @@ impl Settings {
         self.traces.as_ref()
     }
 }
+
+/// What every file needs, for tests that add to it and count its nine lines.
+#[cfg(test)]
+const NEEDED: &str = r#"# Tests count lines from here.
+
+[upstream]
+# Where the application listens.
+url = "http://127.0.0.1:3000"
+
+[apple]
+# Whose tokens are accepted.
+client_ids = ["com.example.app"]
+"#;
 
 #[cfg(test)]
 mod tests {
@@ -378,7 +398,7 @@ mod tests {
     #[test]
     fn what_can_be_written_becomes_what_is_used() {
         let settings = Settings::from_toml(&format!(
-            "{MINIMAL}\n{}",
+            "{NEEDED}\n{}",
             r#"
         [server]
         max_body_bytes = "1MiB"

@@ -205,6 +205,14 @@ impl JwksFrom {
         }
     }
 
+    /// Where that is, in words for an operator: the host, as the rest of an address may be a secret; or the file.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Url(url) => url.as_url().host_str().unwrap_or_default().to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
     /// Whether they are fetched from Apple itself.
     pub(crate) fn is_apple(&self) -> bool {
         *self == Self::Url(TrustedUrl::apple_keys())

@@ -44,23 +44,35 @@ pub(super) fn look(settings: &Settings, problems: &mut Problems) {
     look_at_denials(settings, problems);
     look_at_reports(settings, problems);
     look_at_store(settings, problems);
+    look_at_sessions(settings, problems);
 }
 
 fn look_at_client_id(id: &ClientId, problems: &mut Problems) {
     let id = id.as_str();
-    if id == ClientId::EXPO_GO {
-        let what = format!(
-            "`{id}` is Expo Go, which every project of everybody shares: anybody can make tokens for it; build a \
-             development client with a bundle id of your own"
-        );
-        problems.warn("apple.client_ids", what);
-    } else if TeamKey::is_identifier(id) {
-        let what = format!(
-            "`{id}` looks like a Team ID, which is no token's audience: name a bundle id or a Services ID, such as \
-             com.example.app"
-        );
-        problems.warn("apple.client_ids", what);
+    if let Some(what) = doubt_about(id) {
+        problems.warn("apple.client_ids", format!("`{id}` {what}"));
     }
+}
+
+/// Why no token of the operator's own has `id` for its audience, if it looks so.
+fn doubt_about(id: &str) -> Option<String> {
+    Some(match id.split_once('.') {
+        _ if id == ClientId::EXPO_GO => "is Expo Go, which every project of everybody shares: anybody can make tokens for \
+                                         it; build a development client with a bundle id of your own"
+            .to_owned(),
+        _ if id.contains("://") => "is an address, which is no token's audience: name the Services ID to which it belongs, such \
+                                    as com.example.web"
+            .to_owned(),
+        _ if id.contains('*') => "has a `*`, which no token's audience has: name each bundle id and Services ID".to_owned(),
+        None if TeamKey::is_identifier(id) => "looks like a Team ID, which is no token's audience: name a bundle id or a \
+                                               Services ID, such as com.example.app"
+            .to_owned(),
+        // So Apple's portal shows App IDs.
+        Some((team, rest)) if TeamKey::is_identifier(team) && rest.contains('.') => {
+            format!("begins with a Team ID, which no token's audience does: name `{rest}` alone")
+        }
+        _ => return None,
+    })
 }
 
 fn look_at_keys(settings: &Settings, problems: &mut Problems) {
@@ -264,6 +276,17 @@ fn remembered(settings: &Settings) -> impl Iterator<Item = &'static str> {
     .filter_map(|(is_kept, what)| is_kept.then_some(what))
 }
 
+/// With a key alone there is nothing that a session could begin with.
+fn look_at_sessions(settings: &Settings, problems: &mut Problems) {
+    let can_begin = settings.sign_in.is_some() || settings.browser.is_some();
+    if settings.sessions.is_some() && !can_begin {
+        problems.warn(
+            "sessions.key_files",
+            "no session can begin: set sign_in.path for apps, or browser.path for browsers",
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,15 +310,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key");
         std::fs::write(&key, "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap();
-        let sessions = format!("sessions.key_files = ['{}']", key.display());
         let sign_in = "sign_in.path = '/auth/apple'";
+        let sessions = format!("{sign_in}\nsessions.key_files = ['{}']", key.display());
         for (kept, forgotten) in [
             ("notifications.path = '/auth/apple/notifications'", &["the revocations"][..]),
             (&sessions, &["which sessions have ended"]),
             (sign_in, &[]),
             (&format!("{sign_in}\nsign_in.single_use = true"), &["which tokens have signed in"]),
             (
-                &format!("{sessions}\n{sign_in}\nsign_in.single_use = true"),
+                &format!("{sessions}\nsign_in.single_use = true"),
                 &["which sessions have ended", "which tokens have signed in"],
             ),
         ] {
@@ -317,6 +340,74 @@ mod tests {
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].contains("looks like a Team ID") && warnings[1].contains("is Expo Go"));
         assert!(warnings.iter().all(|line| line.ends_with("(from config.toml:2)")), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_is_no_client_id_though_it_could_be_one_is_warned_of() {
+        for (id, doubt) in [
+            ("DEF123GHIJ.com.acme.notes", "name `com.acme.notes` alone"),
+            ("com.acme.*", "has a `*`"),
+            ("*", "has a `*`"),
+            ("https://acme.example", "is an address"),
+        ] {
+            let warnings =
+                warnings(&format!("upstream.url = 'http://app'\napple.client_ids = ['{id}']"));
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].starts_with(&format!("apple.client_ids: `{id}` ")), "{warnings:?}");
+            assert!(warnings[0].contains(doubt), "{warnings:?}");
+        }
+        for id in ["com.example.app", "ABCDEFGHIJ.notes", "notes"] {
+            let text = format!("upstream.url = 'http://app'\napple.client_ids = ['{id}']");
+            assert_eq!(warnings(&text), Vec::<String>::new(), "{id}");
+        }
+    }
+
+    /// A file with a key for sessions, in a folder that goes with the first of the pair.
+    fn session_key() -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap();
+        let line = format!("store.file = '/s'\nsessions.key_files = ['{}']", key.display());
+        (folder, line)
+    }
+
+    #[test]
+    fn sessions_that_nobody_can_begin_are_warned_of() {
+        let (_folder, sessions) = session_key();
+        let warnings = warnings_about("http://app", &sessions);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].starts_with("sessions.key_files: no session can begin"),
+            "{warnings:?}"
+        );
+        let sign_in = format!("{sessions}\nsign_in.path = '/auth/apple'");
+        assert_eq!(warnings_about("http://app", &sign_in), Vec::<String>::new());
+    }
+
+    #[test]
+    fn how_long_revocations_are_kept_beside_sessions_is_shown_and_what_is_ignored_is_warned_of() {
+        let (_folder, sessions) = session_key();
+        let sessions = format!("{sessions}\nsign_in.path = '/auth/apple'");
+        let settled = |more: &str| {
+            let needed = "upstream.url = 'http://app'\napple.client_ids = ['com.example.app']";
+            Settings::from_toml(&format!("{needed}\n{more}")).unwrap()
+        };
+        let shown = |settings: &Settings| {
+            let shown = settings.written().to_string();
+            let keep = shown.lines().find_map(|line| line.strip_prefix("keep = \"")).unwrap();
+            let keep = keep.split_once('"').unwrap().0.to_owned();
+            humantime::parse_duration(&keep).unwrap()
+        };
+        let alone = settled("revocations.keep = '72h'");
+        assert_eq!(shown(&alone), alone.revocations.settings.keep);
+        let default = settled(&sessions);
+        assert_eq!(shown(&default), default.revocations.settings.keep);
+        assert_eq!(default.warnings().lines().count(), 0);
+        let written = settled(&format!("{sessions}\nrevocations.keep = '72h'"));
+        assert_eq!(shown(&written), written.revocations.settings.keep);
+        let warnings: Vec<_> = written.warnings().lines().collect();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with("revocations.keep: is not used"), "{warnings:?}");
     }
 
     #[test]

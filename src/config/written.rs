@@ -1,7 +1,7 @@
 //! The settled values as somebody would write them, each with the place that it comes from: what `check --show` shows,
 //! and what a reload compares.
 
-use std::{borrow::Cow, fmt, fs};
+use std::{borrow::Cow, fmt, fs, path::Path};
 
 use toml::{Table, Value};
 use url::Url;
@@ -82,6 +82,15 @@ impl Written {
         changed.chain(gone).map(|key| key.full_name.clone()).collect()
     }
 
+    /// The files that are named for the secrets in them, each with its key.
+    pub(crate) fn secret_files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let keys = self.keys().filter(|key| key.names_secrets());
+        keys.flat_map(|key| {
+            let paths = paths_in(key.value.as_ref()).iter().filter_map(Value::as_str);
+            paths.map(|path| (key.full_name.as_str(), Path::new(path)))
+        })
+    }
+
     fn keys(&self) -> impl Iterator<Item = &Key> {
         self.0.iter().flat_map(|section| &section.keys)
     }
@@ -124,10 +133,32 @@ impl Section {
 }
 
 impl Key {
+    /// Whether there is a secret in each file that it names.
+    fn names_secrets(&self) -> bool {
+        const NAMES: [&str; 6] = [
+            "admin_token_file",
+            "client_key_file",
+            "key_files",
+            "private_key_file",
+            "redis_password_file",
+            "secret_files",
+        ];
+        NAMES.contains(&self.name) || self.full_name == "tls.key"
+    }
+
     fn says_what(&self, other: &Self) -> bool {
         self.full_name == other.full_name
             && self.value == other.value
             && self.contents == other.contents
+    }
+}
+
+/// One path, a list of them, or none.
+fn paths_in(value: Option<&Value>) -> &[Value] {
+    match value {
+        Some(Value::Array(paths)) => paths,
+        Some(path) => std::slice::from_ref(path),
+        None => &[],
     }
 }
 
@@ -136,11 +167,7 @@ impl Contents {
     /// settings reads.
     fn read(key: &str, value: Option<&Value>) -> Self {
         let names_files = key.ends_with("_file") || key.ends_with("_files");
-        let paths = match value {
-            Some(Value::Array(paths)) => paths.as_slice(),
-            Some(path) => std::slice::from_ref(path),
-            None => &[],
-        };
+        let paths = paths_in(value);
         let read = |path: &Value| fs::read(path.as_str()?).ok().map(|text| blake3::hash(&text));
         // The proxy's own file changes with the keys.
         let is_read = names_files && key != "cache_file";
@@ -226,12 +253,13 @@ fn is_telling(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Settings, *};
-
-    const MINIMAL: &str = include_str!("../../config/minimal.toml");
+    use super::{
+        super::{NEEDED, Settings},
+        *,
+    };
 
     fn written(more: &str) -> Written {
-        Settings::from_toml(&format!("{MINIMAL}\n{more}")).unwrap().written().clone()
+        Settings::from_toml(&format!("{NEEDED}\n{more}")).unwrap().written().clone()
     }
 
     #[test]

@@ -42,6 +42,8 @@ struct Seen {
     identity: Option<Arc<Identity>>,
     /// The key that a token names which proved nobody.
     unverified_kid: Option<KeyId>,
+    /// Why a credential that was sent was taken for none.
+    hint: Option<&'static str>,
     upstream: Option<UpstreamSeen>,
 }
 
@@ -176,6 +178,7 @@ impl Exchange {
     pub(super) fn note_unproved(&mut self, headers: &HeaderMap) {
         if enabled!(target: ACCESS, Level::INFO) {
             self.seen.unverified_kid = Authenticator::unverified_key_id(headers);
+            self.seen.hint = Authenticator::oddity_of(headers);
         }
     }
 
@@ -238,7 +241,7 @@ impl Exchange {
     /// The one line about this request. No path and no header is in it: they may hold anything.
     fn log(&self, ending: &Ending<'_>, elapsed: Duration) {
         let Ending { status, outcome, reason } = *ending;
-        let Seen { identity, unverified_kid, upstream } = &self.seen;
+        let Seen { identity, unverified_kid, hint, upstream } = &self.seen;
         let identity = identity.as_ref();
         info!(
             target: ACCESS,
@@ -252,6 +255,7 @@ impl Exchange {
             fault = ending.fault(),
             token_fault = reason.and_then(Rejection::token_fault),
             reason = reason.map(display),
+            hint,
             kid = identity.map(|identity| identity.key_id().as_str()),
             unverified_kid = unverified_kid.as_ref().map(KeyId::as_str),
             audience = identity.map(|identity| identity.client_id()).map(ClientId::as_str),

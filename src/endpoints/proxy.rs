@@ -169,7 +169,7 @@ impl ProxyParts {
                 joined.instrument(span.clone()).await
             }
         };
-        let mut response = response.map_err(blame)?;
+        let mut response = response.map_err(|error| blame(error, exchange, upstream))?;
         self.keep_our_cookies(response.headers_mut());
         spans::answered(&span, response.status().as_u16());
         exchange.note_response(&response);
@@ -217,12 +217,17 @@ const fn is_no_request(rejection: &Rejection) -> bool {
 }
 
 /// The answer to the caller; what it does not tell is told in the log, aloud only if it is the application's fault.
-fn blame(error: UpstreamError) -> Rejection {
+fn blame(error: UpstreamError, exchange: &Exchange, upstream: &Upstream) -> Rejection {
     let cause = causes(&error);
     let rejection = error.into_rejection();
+    let (request_id, upstream) = (exchange.arrival().id().as_str(), upstream.origin());
     match rejection.fault() {
-        Fault::Upstream => warn!(cause, "the exchange with the application failed"),
-        Fault::Caller | Fault::Apple | Fault::Us => debug!(cause, "the exchange was broken off"),
+        Fault::Upstream => {
+            warn!(request_id, upstream, cause, "the exchange with the application failed");
+        }
+        Fault::Caller | Fault::Apple | Fault::Us => {
+            debug!(request_id, upstream, cause, "the exchange was broken off");
+        }
     }
     rejection
 }

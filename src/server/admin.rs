@@ -24,7 +24,10 @@ use crate::{
     telemetry::{Metrics, PageFormat},
 };
 
-use super::{Readiness, readiness::ConditionReport};
+use super::{
+    Readiness,
+    readiness::{ConditionReport, Told},
+};
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -114,15 +117,19 @@ impl Admin {
         text(StatusCode::SERVICE_UNAVAILABLE, page)
     }
 
-    /// One line for each condition, in the manner of Kubernetes: `[+]keys ok: 3 keys`.
+    /// One line for each condition, in the manner of Kubernetes: `[+]keys ok: 3 keys`. What is marked by `[!]` changes no
+    /// status, and should be looked at.
     fn readyz_verbose(&self) -> Response<Full<Bytes>> {
         let reports = self.readiness.reports();
         let mut page = String::new();
-        for ConditionReport { name, is_met, told } in &reports {
-            let verdict = if *is_met { "[+]" } else { "[-]" };
-            let outcome = if *is_met { "ok" } else { "not ready" };
-            let separator = if told.is_empty() { "" } else { ": " };
-            writeln!(page, "{verdict}{name} {outcome}{separator}{told}").ok();
+        for ConditionReport { name, is_met, told: Told { words, is_alarming } } in &reports {
+            let (verdict, outcome) = match (is_met, is_alarming) {
+                (false, _) => ("[-]", " not ready"),
+                (true, true) => ("[!]", ""),
+                (true, false) => ("[+]", " ok"),
+            };
+            let separator = if words.is_empty() { "" } else { ": " };
+            writeln!(page, "{verdict}{name}{outcome}{separator}{words}").ok();
         }
         let is_ready = reports.iter().all(|standing| standing.is_met);
         page.push_str(if is_ready { "ready\n" } else { "not ready\n" });
@@ -256,6 +263,10 @@ mod tests {
         let answer = ask(&admin, Method::GET, "/ready?verbose=1").await;
         assert_eq!((answer.status, answer.body.ends_with("\nready\n")), (200, true));
         assert_eq!(ask(&admin, Method::GET, "/readyz?verbose=0").await.body, "ok\n");
+        admin.readiness.describe("keys", || Told::alarming("none usable".to_owned()));
+        let answer = ask(&admin, Method::GET, "/readyz?verbose").await;
+        let expected = "[!]keys: none usable\n[+]config ok: taken up\n[+]drain ok\nready\n";
+        assert_eq!((answer.status, answer.body.as_str()), (200, expected));
     }
 
     #[tokio::test]

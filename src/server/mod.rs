@@ -71,7 +71,7 @@ pub(crate) use self::{
     listen_on::ListenOn,
     listener::{Inherited, Listener},
     rate::RateSettings,
-    readiness::{Latch, Readiness},
+    readiness::{Latch, Readiness, Told},
     settings::ServerSettings,
     signals::{Hangups, Signals},
     tls::{ClientCertificates, Pem, Tls, TlsSettings},

@@ -21,8 +21,30 @@ struct Condition {
     tell: Option<Tell>,
 }
 
-/// What there is to tell about a condition now, in a few words.
-type Tell = Arc<dyn Fn() -> String + Send + Sync>;
+/// Finds out what there is to tell about a condition now.
+type Tell = Arc<dyn Fn() -> Told + Send + Sync>;
+
+/// What there is to tell about a condition, in a few words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The words.
+    pub(crate) words: String,
+    /// Whether somebody should look at it, though it keeps nobody away.
+    pub(crate) is_alarming: bool,
+}
+
+impl Told {
+    /// What somebody should look at.
+    pub(crate) const fn alarming(words: String) -> Self {
+        Self { words, is_alarming: true }
+    }
+}
+
+impl From<String> for Told {
+    fn from(words: String) -> Self {
+        Self { words, is_alarming: false }
+    }
+}
 
 /// How a condition stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +54,7 @@ pub(crate) struct ConditionReport {
     /// Whether it keeps nobody away.
     pub(crate) is_met: bool,
     /// What there is to tell about it; often nothing.
-    pub(crate) told: String,
+    pub(crate) told: Told,
 }
 
 impl Readiness {
@@ -43,12 +65,12 @@ impl Readiness {
     }
 
     /// Has `tell` asked whenever somebody wants to know about the condition `name`. If nothing waits for it, it is met.
-    pub(crate) fn describe(
+    pub(crate) fn describe<T: Into<Told>>(
         &self,
         name: &'static str,
-        tell: impl Fn() -> String + Send + Sync + 'static,
+        tell: impl Fn() -> T + Send + Sync + 'static,
     ) {
-        let tell: Option<Tell> = Some(Arc::new(tell));
+        let tell: Option<Tell> = Some(Arc::new(move || tell().into()));
         let mut state = self.state();
         match state.conditions.iter_mut().find(|condition| condition.name == name) {
             Some(condition) => condition.tell = tell,
@@ -85,7 +107,7 @@ impl Readiness {
         asked.push(("drain", !draining, None));
         // Not under the lock: what is told may take others.
         let standing = |(name, is_met, tell): (_, _, Option<Tell>)| {
-            let told = tell.map_or_else(String::new, |tell| tell());
+            let told = tell.map_or_else(Told::default, |tell| tell());
             ConditionReport { name, is_met, told }
         };
         asked.into_iter().map(standing).collect()
@@ -178,7 +200,7 @@ mod tests {
         assert_eq!(readiness.reasons(), ["keys"]);
         keys.open();
         let reports: Vec<_> = readiness.reports();
-        let told = reports.iter().map(|it| (it.name, it.is_met, it.told.as_str()));
+        let told = reports.iter().map(|it| (it.name, it.is_met, it.told.words.as_str()));
         assert!(told.eq([
             ("keys", true, "none yet"),
             ("config", true, "as at the start"),

@@ -41,11 +41,35 @@ fn is_a_store(file: File) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::InvalidData, "it is no store"))
 }
 
-fn can_be_made(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
+/// Looks whether a file could be made at `path`.
+///
+/// # Errors
+///
+/// Why its folder takes none, and the mend.
+pub(crate) fn can_be_made(path: &Path) -> io::Result<()> {
     let as_us = AtFlags::EACCESS;
-    Ok(accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, as_us)?)
+    let looked = accessat(CWD, folder_of(path), Access::WRITE_OK | Access::EXEC_OK, as_us);
+    looked.map_err(|error| with_mend(path, error.into()))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or_else(|| Path::new("."))
+}
+
+/// `error`, which making a file at `path` came to, with what to do about it.
+pub(super) fn with_mend(path: &Path, error: io::Error) -> io::Error {
+    let folder = folder_of(path).display();
+    let mend = if error.kind() == ErrorKind::NotFound {
+        format!(
+            "create the folder {folder}, writable for the proxy's user (under systemd StateDirectory= does so at the start)"
+        )
+    } else if error.kind() == ErrorKind::PermissionDenied {
+        format!("make {folder} writable for the proxy's user")
+    } else {
+        return error;
+    };
+    io::Error::new(error.kind(), format!("{error}; {mend}"))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::{error::Error, fmt, future::Future, path::PathBuf, pin::Pin};
 pub(crate) use self::{
     file::FileStore,
     health::Health,
-    look::look_at,
+    look::{can_be_made, look_at},
     memory::MemoryStore,
     redis::{RedisSettings, RedisStore},
 };

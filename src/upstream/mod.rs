@@ -118,6 +118,11 @@ impl Upstream {
         Self { settings: Arc::new(settings), ..self.clone() }
     }
 
+    /// Where the application is.
+    pub(crate) fn origin(&self) -> String {
+        self.settings.url.origin()
+    }
+
     /// Connects, TLS and all, and says nothing.
     ///
     /// # Errors

@@ -94,8 +94,8 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let for_browsers =
         browser::settings(options.browser_listen, &apple, &application, secrets(api)?)?;
     telemetry::init_log(settings.log())?;
-    let proxy = bind(settings).await?;
-    let for_browsers = bind(for_browsers).await?;
+    let proxy = bind(settings, "--listen").await?;
+    let for_browsers = bind(for_browsers, "--browser-listen").await?;
     let places = Places { proxy: Place::of(&proxy)?, for_browsers: Place::of(&for_browsers)? };
     let greeting = greet(&apple, &application, places);
     tokio::try_join!(serve(proxy), serve(for_browsers), greeting)?;
@@ -148,9 +148,15 @@ fn secrets(api: AppleApiSettings) -> anyhow::Result<Secrets> {
     Ok(Secrets::new(SealKeys::parse([SealKeys::generate()?.as_str()])?, api))
 }
 
-async fn bind(settings: Settings) -> Result<App, AppError> {
+/// Binds a proxy that listens where `flag` says.
+async fn bind(settings: Settings, flag: &'static str) -> anyhow::Result<App> {
     // The simulator in Apple's place, and memory for a store, would be mistakes anywhere else.
-    App::bind(settings.without_warnings()).await
+    let bound = App::bind(settings.without_warnings()).await;
+    bound.map_err(|error| {
+        let AppError::Listen { key, .. } = &error else { return error.into() };
+        let flag = if *key == "server.admin_listen" { "--admin-listen" } else { flag };
+        anyhow::Error::new(error).context(flag)
+    })
 }
 
 async fn serve(app: App) -> anyhow::Result<()> {

@@ -160,6 +160,15 @@ impl Sections {
         self.server.admin_listen()
     }
 
+    /// The same with what holds in place of what was written, where another section decides that.
+    pub(super) fn in_effect(&self) -> Self {
+        let sections = self.clone();
+        if !sections.sessions.names_keys() {
+            return sections;
+        }
+        Self { revocations: sections.revocations.beside_sessions(), ..sections }
+    }
+
     /// Turns what was written into settings; `None` only with a problem noted.
     pub(super) fn check(self, secrets: Secrets, problems: &mut Problems) -> Option<Settings> {
         // Taken apart whole, here and in each section, so that a new key does not compile until it is judged.
@@ -207,22 +216,24 @@ impl Sections {
         let identity = identity.check(problems);
         let assertion = assertion.check(problems);
         let store = store.check(problems);
+        // A key that cannot be used is one problem; what needs sessions has none of its own.
+        let has_keys = sessions.names_keys() || secrets.session_keys.is_some();
         let sessions = sessions.check(problems, secrets.session_keys, store.as_ref());
         let known = entrances::Known {
             has_application: upstreams.as_ref().is_none_or(|list| !list.is_empty()),
-            has_sessions: sessions.is_some(),
+            has_sessions: has_keys,
             assertion: assertion.as_ref(),
             client_ids,
         };
         let entrances = EntranceSections { doors, ext_authz, notifications, sign_in, browser };
         let Entrances { doors, ext_authz, notifications, sign_in, browser } =
             entrances.check(problems, &known);
-        let has_sessions = sessions.is_some();
-        let known = revocations::Known { client_ids, store: store.as_ref(), has_sessions };
+        let known =
+            revocations::Known { client_ids, store: store.as_ref(), has_sessions: has_keys };
         let revocations = revocations.check(problems, &known);
         let known = webhooks::Known {
             has_notifications: notifications.is_some(),
-            has_sessions: sessions.is_some(),
+            has_sessions: has_keys,
             sign_in: sign_in.as_ref(),
             browser: browser.as_deref(),
         };
@@ -336,9 +347,7 @@ fn check_positive(problems: &mut Problems, key: &str, value: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Settings;
-
-    const MINIMAL: &str = include_str!("../../../config/minimal.toml");
+    use super::super::{NEEDED, Settings};
 
     /// What is wrong with a file, line by line.
     fn problems_of(text: &str) -> Vec<String> {
@@ -346,9 +355,9 @@ mod tests {
         problems.lines().map(str::to_owned).collect()
     }
 
-    /// The one problem with the minimal file and `more`.
+    /// The one problem with what every file needs and `more`.
     fn problem_of(more: &str) -> String {
-        let problems = problems_of(&format!("{MINIMAL}\n{more}"));
+        let problems = problems_of(&format!("{NEEDED}\n{more}"));
         assert_eq!(problems.len(), 1, "{problems:?}");
         problems.into_iter().next().unwrap()
     }

@@ -62,6 +62,23 @@ impl RevocationsSection {
     /// No token of Apple's lives longer, and none that does must outlive its revocation.
     const SHORTEST: Duration = Duration::from_hours(24);
 
+    /// The same, as it holds beside sessions: what ends a sign-in ends the sessions that began with it, by whatever settings
+    /// of then.
+    pub(super) fn beside_sessions(self) -> Self {
+        Self { keep: LONGEST, ..self }
+    }
+
+    fn keep_with_sessions(problems: &mut Problems, written: Duration) -> Duration {
+        let key = "revocations.keep";
+        if problems.place_of(key).is_some() && written < LONGEST {
+            problems.warn(
+                key,
+                "is not used: with [sessions] it is 366 days, which the longest session may live",
+            );
+        }
+        LONGEST
+    }
+
     pub(super) fn check(self, problems: &mut Problems, known: &Known<'_>) -> RevocationsEntry {
         let Known { client_ids, store, has_sessions } = *known;
         let Self { groups, keep, max_staleness, admin_token_file } = self;
@@ -79,8 +96,7 @@ impl RevocationsSection {
         }
         let groups = ClientGroups::new(check_groups(problems, groups, client_ids));
         let admin_token = check_token(problems, admin_token_file.as_ref());
-        // What ends a sign-in ends the sessions that began with it, by whatever settings of then.
-        let keep = if has_sessions { LONGEST } else { keep };
+        let keep = if has_sessions { Self::keep_with_sessions(problems, keep) } else { keep };
         let settings = RevocationsSettings { groups, keep, max_staleness };
         RevocationsEntry { settings, admin_token, admin_token_file }
     }

@@ -83,6 +83,11 @@ impl Default for SessionsSection {
 }
 
 impl SessionsSection {
+    /// Whether there is a key, or is meant to be.
+    pub(super) const fn names_keys(&self) -> bool {
+        !self.key_files.is_empty()
+    }
+
     /// Whoever has stolen a token must not have long for a second use.
     const LONGEST_GRACE: Duration = Duration::from_mins(1);
 
@@ -199,12 +204,11 @@ fn check_keys(problems: &mut Problems, files: &[PathBuf]) -> Option<SealKeys> {
 mod tests {
     use std::fs;
 
-    use super::super::super::Settings;
+    use super::super::super::{NEEDED, Settings};
 
-    const MINIMAL: &str = include_str!("../../../config/minimal.toml");
     const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
-    /// What is wrong with the minimal file and `more`, where there is a key, and another twice.
+    /// What is wrong with what every file needs and `more`, where there is a key, and another twice.
     fn problems_of(more: &str) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -212,7 +216,7 @@ mod tests {
         fs::write(path("short"), "AQEB").unwrap();
         let [key, short] = ["key", "short"].map(path);
         let more = more.replace("KEY", &key).replace("SHORT", &short);
-        let settled = Settings::from_toml(&format!("{MINIMAL}\n[sessions]\n{more}"));
+        let settled = Settings::from_toml(&format!("{NEEDED}\n[sessions]\n{more}"));
         let problems = settled.err().map(|problems| problems.to_string());
         let problems =
             problems.unwrap_or_default().replace(&folder.path().display().to_string(), "");
@@ -240,6 +244,18 @@ mod tests {
         assert!(problems[1].contains("`/short` is not 32 random bytes in base64"), "{problems:?}");
         let problems = problems_of("key_files = ['KEY', 'KEY']");
         assert!(problems[0].starts_with("sessions.key_files: one key is there twice"));
+    }
+
+    #[test]
+    fn what_needs_sessions_has_no_problem_of_its_own_where_a_key_cannot_be_read() {
+        let browser = "[browser]\npath = '/auth/apple'\norigins = ['https://app.example']";
+        let sign_in = "[sign_in]\npath = '/auth/apps'\nnonce = 'required'";
+        let problems = problems_of(&format!("key_files = ['/none']\n{browser}\n{sign_in}"));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("sessions.key_files: `/none` cannot be read"));
+        let problems = problems_of(browser);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("browser.path: needs sessions"), "{problems:?}");
     }
 
     #[test]

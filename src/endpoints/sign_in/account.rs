@@ -33,20 +33,28 @@ use crate::{
 #[derive(Serialize)]
 struct Deleted {
     success: bool,
-    apple: AtApple,
+    apple: &'static str,
     sessions: &'static str,
     application: &'static str,
 }
 
 /// What became of the consent at Apple.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AtApple {
     /// Apple says that it has ended. It says the same if there was none any more.
     Revoked,
     /// Nobody could be asked: at sign-in there was no code, or no team key to redeem it with. It goes on until the person
     /// ends it in the settings of their device.
     NotAsked,
+}
+
+impl AtApple {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::NotAsked => "not_asked",
+        }
+    }
 }
 
 impl Parts {
@@ -90,7 +98,7 @@ impl Parts {
             warn!(cause = causes(&error), "the end of an account could not be stored");
             Rejection::StoreUnavailable
         })?;
-        info!(?apple, ?told, "somebody has deleted their account");
+        let apple = apple.as_str();
         let application = match told {
             Told::Soon => "told",
             Told::Nobody => "not_told",
@@ -99,6 +107,7 @@ impl Parts {
             Extent::EverySignIn => "ended",
             Extent::ThisSession => "this_one_ended",
         };
+        info!(apple, sessions, application, "somebody has deleted their account");
         let deleted = Deleted { success: true, apple, sessions, application };
         Ok(Answer::json(Outcome::AccountDeleted, &deleted))
     }

@@ -11,7 +11,7 @@ use redb::{Builder, Database, Error, backends::FileBackend};
 use tracing::warn;
 
 use super::{
-    super::{Space, StoreError},
+    super::{Space, StoreError, look::with_mend},
     table,
 };
 
@@ -68,8 +68,8 @@ fn tighten(path: &Path, file: &File, permissions: &Permissions) {
 
 fn make(path: &Path) -> Result<Database, Error> {
     let draft = draft_of(path);
-    let file =
-        OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(&draft)?;
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(&draft);
+    let file = file.map_err(|error| with_mend(path, error))?;
     // A link, and not a new name: it takes nobody's place who was quicker. The lock is the file's, and not the name's.
     let made = fill(file).and_then(|database| Ok(fs::hard_link(&draft, path).map(|()| database)?));
     fs::remove_file(&draft).and_then(|()| sync_folder(path))?;

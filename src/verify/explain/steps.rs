@@ -143,9 +143,9 @@ impl Step {
             Self::Kind => "an identity token, no server-to-server notification".to_owned(),
             Self::Issuer => format!("`iss` is {}", keys.issuers()),
             Self::Audience => format!("`aud` is one of {}", rules.client_id_names()),
-            Self::Issued => format!("`iat` is not ahead, {}", give_or_take()),
-            Self::NotBefore => format!("`nbf`, if there, is not ahead, {}", give_or_take()),
-            Self::Expiry => format!("`exp` is ahead, {}", give_or_take()),
+            Self::Issued => format!("`iat` is not in the future, {}", give_or_take()),
+            Self::NotBefore => format!("`nbf`, if there, is not in the future, {}", give_or_take()),
+            Self::Expiry => format!("`exp` is in the future, {}", give_or_take()),
             Self::Subject => "`sub` is 1 to 255 visible ASCII characters".to_owned(),
             Self::OtherClaims => "of the types that Apple sends".to_owned(),
             Self::Age => rules.max_token_age().map_or_else(

@@ -198,7 +198,9 @@ impl Refresher {
         }
         self.warned = Some((code, Instant::now()));
         let (issuer, failures) = (self.issuer.as_str(), self.failures);
-        warn!(issuer, code, failures, error = causes(fault), "key set cannot be fetched");
+        let place = self.source.place();
+        let from = without_path(&place);
+        warn!(issuer, from, code, failures, error = causes(fault), "key set cannot be fetched");
     }
 
     /// A set from disk serves until a fetch succeeds, and is as old as it says. It confirms nobody's absence.
@@ -296,9 +298,34 @@ impl Refresher {
     }
 }
 
+/// `place`, of an address no more than the host: the rest may be a secret.
+fn without_path(place: &str) -> &str {
+    let Some((_scheme, rest)) = place.split_once("://") else { return place };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_userinfo, host)| host)
+}
+
 async fn wait_for(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_address_the_log_is_told_the_host_alone() {
+        for (place, told) in [
+            ("https://appleid.apple.com/auth/keys", "appleid.apple.com"),
+            ("https://user:secret@keys.example:8443?token=secret", "keys.example:8443"),
+            ("http://[::1]:9/keys", "[::1]:9"),
+            ("/etc/keys.json", "/etc/keys.json"),
+            ("", ""),
+        ] {
+            assert_eq!(without_path(place), told, "{place}");
+        }
     }
 }
