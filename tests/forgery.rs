@@ -160,3 +160,18 @@ async fn any_single_bit_changed_makes_a_token_worthless() {
         }
     }
 }
+
+/// A verdict is looked for before each character is judged, so that none of these may find one.
+#[tokio::test]
+async fn a_remembered_token_with_an_odd_character_more_is_refused() {
+    let house = House::start().await;
+    let bearer = house.bearer();
+    for odd in ["=", "!", "+", "/", "~", "é", "\"", "\u{1}", "."] {
+        assert_eq!(house.status(&bearer).await, 200);
+        for forged in [format!("{bearer}{odd}"), bearer.replacen('.', &format!("{odd}."), 1)] {
+            let status = house.status(&forged).await;
+            assert!(matches!(status, 400 | 401), "{odd:?}: {status}");
+        }
+    }
+    assert_eq!(house.application.requests().len(), 9, "the good ones alone");
+}

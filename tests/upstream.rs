@@ -245,7 +245,13 @@ async fn header_names_are_kept_byte_for_byte_for_an_application_that_needs_it() 
     assert!(answer.contains("\r\nX-rEPLY: 1"), "{answer}");
 
     // Who poses as us does not choose how we spell what we say.
-    for posing in ["X-APPLE-sub: me\r\n", "x-FORWARDED-for: 1.2.3.4\r\n", "X_Apple_Sub: me\r\n"] {
+    for posing in [
+        "X-APPLE-sub: me\r\n",
+        "x-FORWARDED-for: 1.2.3.4\r\n",
+        "X_Apple_Sub: me\r\n",
+        "Connection: close, x-apple-sub\r\nX-APPLE-sub: me\r\n",
+        "Connection: X-Forwarded-For\r\nx-FORWARDED-for: 1.2.3.4\r\n",
+    ] {
         let (head, _) = ask(&format!("X-mIXED: 1\r\n{posing}")).await;
         for line in
             ["\r\nhost: a", "\r\nx-mixed: 1", "\r\nx-apple-sub: 0", "\r\nx-forwarded-for: 127"]

@@ -441,9 +441,9 @@ filter = "debug"
                 "SIWA_JWKS_URL: is no variable of ours: did you mean SIWA_JWKS__URL? (from env SIWA_JWKS_URL)",
                 "SIWA_PASSWORD: is no variable of ours: they are called SIWA_SECTION__KEY; remove it (from env \
              SIWA_PASSWORD)",
-                "upstream.forward_credential: invalid type: string \"yes\", expected true or false; write it like `false` (from \
+                "upstream.forward_credential: invalid type: a string, expected true or false; write it like `false` (from \
              env SIWA_UPSTREAM__FORWARD_CREDENTIAL)",
-                "verdicts.capacity: invalid type: string \"many\", expected a whole number, at least 0; write it like `100000` (from env \
+                "verdicts.capacity: invalid type: a string, expected a whole number, at least 0; write it like `100000` (from env \
              SIWA_VERDICTS__CAPACITY)",
                 "server.listen: `4180` is neither an address with a port, nor unix:PATH, nor systemd; write it like `0.0.0.0:4180` \
              (from flag --listen)",

@@ -19,8 +19,10 @@ const WORDS: [(&str, &str); 12] = [
 /// What [`url::Url`] says of `example.com` and of `/path`.
 const NO_SCHEME: &str = "relative URL without a base";
 
-/// `message` in plain words.
+/// `message` in plain words, and without the password that may be in a URL.
 pub(super) fn plain(message: &str) -> String {
+    let message =
+        message.split_once(": \"").filter(|(_, url)| url.contains('@')).map_or(message, |it| it.0);
     if let Some(url) = message.strip_prefix(NO_SCHEME) {
         let url = url.trim_start_matches(": ");
         return format!("{url} has no scheme in front, such as http:// or https://");
@@ -47,12 +49,26 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_a_secret_is_not_told() {
+        for more in [
+            "store.redis_url = 'redis://user:hunter2@h:99999'",
+            "upstream.url = 'http://user:hunter2@h:99999'",
+            "upstream.url = 'user:hunter2@h'",
+            "sessions.key_files = 'hunter2'",
+            "webhooks.secret_files = 'hunter2'",
+        ] {
+            let problem = problem_of(more);
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+    }
+
+    #[test]
     fn no_word_of_the_language_is_left_in_what_is_said_of_values() {
         for (more, words) in [
             ("server.max_connections = 0", "expected a whole number, at least 1; write it like"),
             ("server.max_connections = 'x'", "expected a whole number, at least 1; write it like"),
             ("verdicts.capacity = -1", "expected a whole number, at least 0; write it like"),
-            ("policy.allow_emails = 'a'", "string \"a\", expected a list"),
+            ("policy.allow_emails = 'a'", "a string, expected a list"),
             ("policy.require_email = 'yes'", "expected true or false; write it like"),
             ("upstream.url = 'example.com'", "has no scheme in front"),
             ("jwks.url = 'example.com/keys'", "\"example.com/keys\" has no scheme in front"),

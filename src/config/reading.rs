@@ -7,8 +7,8 @@ use std::{fmt, iter::Enumerate, vec};
 
 use serde::{
     de::{
-        DeserializeOwned, DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess,
-        SeqAccess, Unexpected, Visitor,
+        DeserializeOwned, DeserializeSeed, Deserializer, Error, Expected, IntoDeserializer,
+        MapAccess, SeqAccess, Unexpected, Visitor,
     },
     forward_to_deserialize_any,
 };
@@ -45,6 +45,13 @@ impl Unreadable {
 impl Error for Unreadable {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self { message: message.to_string(), steps: Vec::new() }
+    }
+
+    /// Without the text: it may be a secret that was written in place of the name of its file.
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let is_text = matches!(found, Unexpected::Str(_));
+        let found = if is_text { Unexpected::Other("a string") } else { found };
+        Self::custom(format_args!("invalid type: {found}, expected {expected}"))
     }
 }
 
@@ -231,7 +238,7 @@ mod tests {
             (
                 "number = 'x'\nlist = []\nnamed = {}",
                 "number",
-                "invalid type: string \"x\", expected u16",
+                "invalid type: a string, expected u16",
             ),
             ("number = 70000", "number", "invalid value: integer `70000`, expected u16"),
             (

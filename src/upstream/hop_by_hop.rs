@@ -24,18 +24,19 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// Removes what every line of `Connection` names, and what always concerns one connection only. `TE: trailers` stays: it
-/// is a promise about trailers, which we forward.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// is a promise about trailers, which we forward. Whether any of those that only `Connection` names were there.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
     let mut found = headers.keys().filter(|name| is_hop_by_hop(name));
-    let Some(first) = found.next() else { return };
+    let Some(first) = found.next() else { return false };
     // Most answers have this one, and nothing in it that does not go anyway.
     if *first == CONNECTION && found.next().is_none() && names_nothing(headers) {
         headers.remove(CONNECTION);
-        return;
+        return false;
     }
     let takes_trailers = headers.get_all(TE).iter().any(names_trailers);
+    let mut nominated = false;
     for name in nominated_in(headers) {
-        headers.remove(name);
+        nominated |= headers.remove(&name).is_some() && !is_hop_by_hop(&name);
     }
     while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
         headers.remove(name);
@@ -43,6 +44,7 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+    nominated
 }
 
 /// Whether `Connection` is one word in one line that [`is_common`].

@@ -139,7 +139,7 @@ impl<B> UpstreamRequest<B> {
         let headers = request.headers_mut();
         headers.reserve(MOST_SET);
         // Hop-by-hop first, so that `Connection` cannot name what we insert.
-        remove_hop_by_hop(headers);
+        let nominated = remove_hop_by_hop(headers);
         if credential == CredentialForwarding::Remove {
             headers.remove(AUTHORIZATION);
         }
@@ -148,14 +148,14 @@ impl<B> UpstreamRequest<B> {
         }
         let names = headers.keys_len();
         let stripped = rules.identity_headers.strip(headers);
-        let nobody_poses = headers.keys_len() == names && !arrival.is_disputed_by(headers);
+        let poses = nominated || headers.keys_len() != names || arrival.is_disputed_by(headers);
         arrival.tell(headers, &host);
         say_we_were_here(headers, version, rules.via.as_ref());
         headers.insert(HOST, rules.host.or(host));
 
         *request.uri_mut() = Uri::from(path);
         *request.version_mut() = Version::HTTP_11;
-        keep_spelling_alone(request.extensions_mut(), nobody_poses);
+        keep_spelling_alone(request.extensions_mut(), poses);
         Ok((Self { request }, stripped))
     }
 
@@ -209,18 +209,18 @@ fn undo_the_last_hop(headers: &mut HeaderMap, credential: CredentialForwarding) 
 }
 
 /// Of what the connection noted of a request, only how its header names were spelt goes on, under a type that hyper keeps to
-/// itself; and not even that if its caller poses as us, whose names it could spell so that an application which compares
+/// itself; and not even that if its caller `poses` as us, whose names it could spell so that an application which compares
 /// them byte for byte does not find them.
-fn keep_spelling_alone(extensions: &mut Extensions, nobody_poses: bool) {
+fn keep_spelling_alone(extensions: &mut Extensions, poses: bool) {
     if extensions.is_empty() {
         return;
     }
-    if nobody_poses {
+    if poses {
+        extensions.clear();
+    } else {
         extensions.remove::<SocketAddr>();
         extensions.remove::<Scheme>();
         extensions.remove::<OnUpgrade>();
-    } else {
-        extensions.clear();
     }
 }
 

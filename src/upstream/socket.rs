@@ -3,21 +3,23 @@
 use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
-    net::Shutdown,
     pin::Pin,
-    sync::{Arc, Weak},
-    task::{Context, Poll, ready},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll},
 };
 
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
 /// A connected socket, shared between the connection that uses it and the [`Pulse`] that asks after it.
+///
+/// Behind a lock, for which the two never wait: tokio's own reading and writing take a stream for themselves, and they alone
+/// know of which word of the kernel's a short read is the end. To take off a later one would lose bytes that came meanwhile.
 #[derive(Debug)]
-pub(super) struct Socket(Arc<Kind>);
+pub(super) struct Socket(Arc<Mutex<Kind>>);
 
 #[derive(Debug)]
 enum Kind {
@@ -27,19 +29,23 @@ enum Kind {
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
-        Self(Arc::new(Kind::Tcp(stream)))
+        Self(Arc::new(Mutex::new(Kind::Tcp(stream))))
     }
 }
 
 impl From<UnixStream> for Socket {
     fn from(stream: UnixStream) -> Self {
-        Self(Arc::new(Kind::Unix(stream)))
+        Self(Arc::new(Mutex::new(Kind::Unix(stream))))
     }
 }
 
 impl Socket {
     pub(super) fn pulse(&self) -> Pulse {
         Pulse(Arc::downgrade(&self.0))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kind> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,44 +57,17 @@ impl Kind {
         }
     }
 
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn as_reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send + Unpin)> {
         match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tcp(stream) => Pin::new(stream),
+            Self::Unix(stream) => Pin::new(stream),
         }
     }
 
-    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn as_writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match self {
-            Self::Tcp(stream) => stream.poll_write_ready(cx),
-            Self::Unix(stream) => stream.poll_write_ready(cx),
-        }
-    }
-
-    fn try_read(&self, into: &mut ReadBuf<'_>) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read_buf(into),
-            Self::Unix(stream) => stream.try_read_buf(into),
-        }
-    }
-
-    /// Notes that there is nothing left to read, without asking the kernel: the next read waits for its word.
-    fn note_drained(&self) {
-        let nothing_left = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        let noted = match self {
-            Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing_left),
-            Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing_left),
-        };
-        debug_assert!(noted.is_err(), "it only says what it was given");
-    }
-
-    /// To write one buffer costs the kernel less than to write several, of which there may be one.
-    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match (self, slices) {
-            (Self::Tcp(stream), [one]) => stream.try_write(one),
-            (Self::Unix(stream), [one]) => stream.try_write(one),
-            (Self::Tcp(stream), several) => stream.try_write_vectored(several),
-            (Self::Unix(stream), several) => stream.try_write_vectored(several),
+            Self::Tcp(stream) => Pin::new(stream),
+            Self::Unix(stream) => Pin::new(stream),
         }
     }
 }
@@ -99,13 +78,15 @@ impl Kind {
 /// handed to it a moment before that goes into a dead connection, and from then on nobody can tell that it was not
 /// taken. So the kernel is asked first, in the same breath.
 #[derive(Clone, Debug)]
-pub(super) struct Pulse(Weak<Kind>);
+pub(super) struct Pulse(Weak<Mutex<Kind>>);
 
 impl Pulse {
     /// Whether the socket is open and nothing has come: on an idle HTTP/1.1 connection any byte is a farewell (a 408, a
     /// TLS alert), and one that is none costs us no more than a new connection.
     pub(super) fn is_open_and_silent(&self) -> bool {
         let Some(socket) = self.0.upgrade() else { return false };
+        // Whoever has it now reads something, which an idle one is not.
+        let Ok(socket) = socket.try_lock() else { return false };
         let peeked = socket.reference().peek(&mut [MaybeUninit::uninit(); 1]);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -117,20 +98,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            let room = into.remaining();
-            match self.0.try_read(into) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => {
-                    // Less than there was room for is all that there was; an end stays an end.
-                    if outcome.as_ref().is_ok_and(|read| (1..room).contains(read)) {
-                        self.0.note_drained();
-                    }
-                    return Poll::Ready(outcome.map(drop));
-                }
-            }
-        }
+        self.lock().as_reader().poll_read(cx, into)
     }
 }
 
@@ -140,7 +108,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+        self.lock().as_writer().poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -148,12 +116,11 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match self.0.try_write(slices) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
+        let mut stream = self.lock();
+        // To write one buffer costs the kernel less than to write several, of which there may be one.
+        match slices {
+            [one] => stream.as_writer().poll_write(cx, one),
+            several => stream.as_writer().poll_write_vectored(cx, several),
         }
     }
 
@@ -161,12 +128,12 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().as_writer().poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.reference().shutdown(Shutdown::Write))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().as_writer().poll_shutdown(cx)
     }
 }
 
@@ -196,6 +163,28 @@ mod tests {
         assert!(!pulse.is_open_and_silent());
         drop(socket);
         assert!(!pulse.is_open_and_silent());
+    }
+
+    /// What comes between a short read and the note that it was short is easily forgotten: nobody calls a second time.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_comes_while_something_is_read_is_read_too() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut ours, mut theirs) = (Socket::from(ours), Socket::from(theirs));
+        let rounds = 5_000_usize;
+        let mut writing = tokio::task::JoinSet::new();
+        writing.spawn(async move {
+            for round in 0..rounds {
+                theirs.write_all(b"a").await.unwrap();
+                (0..round % 500).for_each(|_| std::hint::spin_loop());
+                theirs.write_all(b"b").await.unwrap();
+                theirs.read_exact(&mut [0; 1]).await.unwrap();
+            }
+        });
+        for _ in 0..rounds {
+            ours.read_exact(&mut [0; 2]).await.unwrap();
+            ours.write_all(b"c").await.unwrap();
+        }
+        writing.join_next().await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -1,15 +1,15 @@
 //! Connections to Redis: the one that everybody shares, and those that followers have for themselves.
 
-use std::time::Duration;
+use std::{
+    sync::{self, PoisonError},
+    time::Duration,
+};
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
     TlsCertificates, aio::MultiplexedConnection,
 };
-use tokio::{
-    sync::{Mutex, MutexGuard},
-    time::timeout,
-};
+use tokio::{sync::Mutex, time::timeout};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -18,7 +18,23 @@ use super::{RedisSettings, StoreError};
 pub(super) struct Connections {
     client: Client,
     timeout: Duration,
-    shared: Mutex<Option<MultiplexedConnection>>,
+    kept: sync::Mutex<Kept>,
+    /// Held by whoever makes the connection to be kept.
+    making: Mutex<()>,
+}
+
+/// The connection that everybody shares.
+#[derive(Default)]
+struct Kept {
+    connection: Option<MultiplexedConnection>,
+    /// How many there were.
+    generation: u64,
+}
+
+/// It, and which of all that there were it is.
+pub(super) struct Shared {
+    pub(super) connection: MultiplexedConnection,
+    generation: u64,
 }
 
 impl Connections {
@@ -35,7 +51,7 @@ impl Connections {
             None => Client::open(info),
         };
         let client = client.map_err(|error| StoreError::Client(error.into()))?;
-        Ok(Self { client, timeout, shared: Mutex::default() })
+        Ok(Self { client, timeout, kept: sync::Mutex::default(), making: Mutex::default() })
     }
 
     pub(super) fn config(&self) -> AsyncConnectionConfig {
@@ -52,32 +68,48 @@ impl Connections {
     }
 
     /// Whether the next command makes the shared connection.
-    pub(super) async fn is_none(&self) -> Result<bool, StoreError> {
-        Ok(self.lock().await?.is_none())
+    pub(super) fn is_none(&self) -> bool {
+        self.kept().connection.is_none()
     }
 
-    /// The shared connection, made if there is none.
-    pub(super) async fn shared(&self) -> Result<MultiplexedConnection, StoreError> {
-        let mut shared = self.lock().await?;
-        if let Some(connection) = &*shared {
-            return Ok(connection.clone());
+    /// The shared connection, made if there is none. Nobody waits for somebody else's attempt for longer than that may take: the
+    /// last of many would wait for as many attempts.
+    pub(super) async fn shared(&self) -> Result<Shared, StoreError> {
+        if let Some(shared) = self.kept().shared() {
+            return Ok(shared);
+        }
+        let making = timeout(self.timeout, self.making.lock()).await;
+        let _making = making.map_err(|_elapsed| StoreError::TimedOut)?;
+        if let Some(shared) = self.kept().shared() {
+            return Ok(shared);
         }
         let connection = self.connect(&self.config()).await?;
-        *shared = Some(connection.clone());
-        Ok(connection)
+        Ok(self.kept().replace(connection))
     }
 
-    /// Has the next command make another, unless one is being made already.
-    pub(super) fn hang_up(&self) {
-        if let Ok(mut shared) = self.shared.try_lock() {
-            *shared = None;
+    /// Has the next command make another in place of `failed`, if nobody has yet.
+    pub(super) fn hang_up(&self, failed: &Shared) {
+        let mut kept = self.kept();
+        if kept.generation == failed.generation {
+            kept.connection = None;
         }
     }
 
-    /// Whoever makes the connection holds the lock. Nobody waits for longer than that may take: the last of many would wait for
-    /// as many attempts.
-    async fn lock(&self) -> Result<MutexGuard<'_, Option<MultiplexedConnection>>, StoreError> {
-        timeout(self.timeout, self.shared.lock()).await.map_err(|_elapsed| StoreError::TimedOut)
+    fn kept(&self) -> sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn shared(&self) -> Option<Shared> {
+        let connection = self.connection.clone()?;
+        Some(Shared { connection, generation: self.generation })
+    }
+
+    fn replace(&mut self, connection: MultiplexedConnection) -> Shared {
+        self.generation = self.generation.wrapping_add(1);
+        self.connection = Some(connection.clone());
+        Shared { connection, generation: self.generation }
     }
 }
 

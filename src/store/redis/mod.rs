@@ -95,7 +95,7 @@ impl RedisStore {
 
     /// Runs the script, once more on a new connection if the one that was kept has died meanwhile.
     async fn write(&self, writes: Vec<Write>) -> Result<Applied, StoreError> {
-        let is_fresh = self.connections.is_none().await?;
+        let is_fresh = self.connections.is_none();
         match self.run(&writes).await {
             Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
                 self.run(&writes).await
@@ -105,7 +105,7 @@ impl RedisStore {
     }
 
     async fn run(&self, writes: &[Write]) -> Result<Applied, StoreError> {
-        let mut connection = self.connections.shared().await?;
+        let mut shared = self.connections.shared().await?;
         let mut call = self.script.prepare_invoke();
         for write in writes {
             let (what, record) = spelled(write);
@@ -114,13 +114,13 @@ impl RedisStore {
                 .map_or((0, ""), |record| (record.expires_at.as_secs(), record.value.as_str()));
             call.arg(what).arg(expires).arg(value).arg(self.channel(write.space()));
         }
-        let done: Result<u8, RedisError> = call.invoke_async(&mut connection).await;
+        let done: Result<u8, RedisError> = call.invoke_async(&mut shared.connection).await;
         match done {
             Ok(0) => Ok(Applied::AlreadyThere),
             Ok(_) => Ok(Applied::Done),
             Err(error) => {
                 // Whatever is wrong with it.
-                self.connections.hang_up();
+                self.connections.hang_up(&shared);
                 Err(error.into())
             }
         }
@@ -128,7 +128,7 @@ impl RedisStore {
 
     /// Looks, once more on a new connection if the one that was kept has died meanwhile.
     async fn read_one(&self, space: Space, key: &str) -> Result<Option<Record>, StoreError> {
-        let is_fresh = self.connections.is_none().await?;
+        let is_fresh = self.connections.is_none();
         match self.find(space, key).await {
             Err(error) if !is_fresh && !matches!(error, StoreError::TimedOut) => {
                 self.find(space, key).await
@@ -138,14 +138,24 @@ impl RedisStore {
     }
 
     async fn find(&self, space: Space, key: &str) -> Result<Option<Record>, StoreError> {
-        let mut connection = self.connections.shared().await?;
+        let mut shared = self.connections.shared().await?;
         let mut get = redis::cmd("GET");
         get.arg(self.key(space, key));
-        let text: Result<Option<String>, RedisError> = get.query_async(&mut connection).await;
+        let text: Result<Option<String>, RedisError> =
+            get.query_async(&mut shared.connection).await;
         if text.is_err() {
-            self.connections.hang_up();
+            self.connections.hang_up(&shared);
         }
         Ok(text?.and_then(|text| parse(key, &text)))
+    }
+
+    async fn read_all(&self, space: Space) -> Result<Vec<Record>, StoreError> {
+        let mut shared = self.connections.shared().await?;
+        let listed = self.read(&mut shared.connection, space).await;
+        if listed.is_err() {
+            self.connections.hang_up(&shared);
+        }
+        listed
     }
 
     /// All records of `space`, page by page: each command is short.
@@ -256,16 +266,7 @@ impl Store for RedisStore {
     }
 
     fn list(&self, space: Space) -> Answer<'_, Vec<Record>> {
-        Box::pin(async move {
-            let listed = match self.connections.shared().await {
-                Ok(mut connection) => self.read(&mut connection, space).await,
-                Err(error) => Err(error),
-            };
-            if listed.is_err() {
-                self.connections.hang_up();
-            }
-            self.health.noted(listed)
-        })
+        Box::pin(async move { self.health.noted(self.read_all(space).await) })
     }
 
     fn get(&self, space: Space, key: String) -> Answer<'_, Option<Record>> {
