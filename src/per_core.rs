@@ -35,16 +35,20 @@ thread_local! {
 impl<T> PerCore<T> {
     /// The value of this thread.
     pub(crate) fn mine(&self) -> &T {
-        // A thread that is ending has none of its own any more.
-        let thread = THREAD.try_with(|number| *number).unwrap_or(0);
-        &self.0[thread & (self.0.len() - 1)].0
+        &self.0[self.index()].0
     }
 
     /// All values, that of this thread first.
     pub(crate) fn mine_first(&self) -> impl Iterator<Item = &T> {
-        let thread = THREAD.try_with(|number| *number).unwrap_or(0) & (self.0.len() - 1);
-        let (before, from_mine) = self.0.split_at(thread);
+        let (before, from_mine) = self.0.split_at(self.index());
         from_mine.iter().chain(before).map(|apart| &apart.0)
+    }
+
+    /// Where the value of this thread is.
+    fn index(&self) -> usize {
+        // A thread that is ending has none of its own any more.
+        let thread = THREAD.try_with(|number| *number).unwrap_or(0);
+        thread & (self.0.len() - 1)
     }
 
     /// All values.

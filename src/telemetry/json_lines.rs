@@ -1,4 +1,4 @@
-//! The log as JSON, one object a line: what tracing-subscriber's own layer writes, byte for byte, for a sixth of the work.
+//! The log as JSON, one object a line: what tracing-subscriber's own layer writes, byte for byte, for a third of the work.
 //! That one writes a line in pieces of a character or a word, through two layers of dynamic calls, and looks at each whether it
 //! is UTF-8. Here a line is written into one buffer, and goes to the kernel in one piece.
 

@@ -8,6 +8,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
+use url::{Position, Url};
 
 use super::{
     super::error::FetchFault,
@@ -198,8 +199,7 @@ impl Refresher {
         }
         self.warned = Some((code, Instant::now()));
         let (issuer, failures) = (self.issuer.as_str(), self.failures);
-        let place = self.source.place();
-        let from = without_path(&place);
+        let from = without_path(self.source.place());
         warn!(issuer, from, code, failures, error = causes(fault), "key set cannot be fetched");
     }
 
@@ -299,10 +299,11 @@ impl Refresher {
 }
 
 /// `place`, of an address no more than the host: the rest may be a secret.
-fn without_path(place: &str) -> &str {
-    let Some((_scheme, rest)) = place.split_once("://") else { return place };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').map_or(authority, |(_userinfo, host)| host)
+fn without_path(place: String) -> String {
+    match Url::parse(&place) {
+        Ok(url) => url[Position::BeforeHost..Position::AfterPort].to_owned(),
+        Err(_no_url) => place,
+    }
 }
 
 async fn wait_for(moment: Option<Instant>) {
@@ -325,7 +326,7 @@ mod tests {
             ("/etc/keys.json", "/etc/keys.json"),
             ("", ""),
         ] {
-            assert_eq!(without_path(place), told, "{place}");
+            assert_eq!(without_path(place.to_owned()), told, "{place}");
         }
     }
 }
