@@ -14,10 +14,11 @@ mod serve;
 mod session_key;
 mod sim;
 
-use std::process::ExitCode;
+use std::{io, num::NonZero, process::ExitCode, thread};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use self::exit::{EX_USAGE, conclude};
 
@@ -56,10 +57,7 @@ asked (migrate), 70 something else failed.";
 impl Cli {
     /// Does what was asked for.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
+        let runtime = runtime().context("cannot start the runtime")?;
         match self.command {
             Command::Serve(options) => runtime.block_on(serve::run(*options))?,
             Command::Check(options) => return runtime.block_on(check::run(*options)),
@@ -75,4 +73,12 @@ impl Cli {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// One thread where there is one core: to share work with nobody costs each request something.
+fn runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::<usize>::get);
+    let mut runtime =
+        if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    runtime.enable_all().build()
 }
