@@ -10,7 +10,8 @@ use crate::{
     peers::Peers,
     telemetry::Metrics,
     upstream::{
-        Arrival, CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest,
+        Arrival, CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, Shape,
+        UpstreamRequest,
     },
     verify::Identity,
 };
@@ -42,7 +43,9 @@ impl Rebuilding {
         let mut request = Request::new(());
         *request.headers_mut() = headers;
         let arrival = Arrival::new(request.extensions(), request.headers(), &self.trusted);
-        UpstreamRequest::on_behalf_of(Box::new(request), identity, &arrival, &self.rules).is_ok()
+        let Ok(shape) = Shape::of(&request) else { return false };
+        UpstreamRequest::on_behalf_of(Box::new(request), shape, identity, &arrival, &self.rules)
+            .is_ok()
     }
 }
 

@@ -4,17 +4,13 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, uri::PathAndQuery};
 
-use crate::{
-    authn::Rejection,
-    peers::Listed,
-    upstream::{host_of, well_formed},
-};
+use crate::{authn::Rejection, peers::Listed, upstream::Host};
 
 /// Of the request that somebody sent, what routes are chosen by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OriginalRequest<'a> {
     method: Cow<'a, Method>,
-    host: HeaderValue,
+    host: Cow<'a, Host>,
     target: Cow<'a, Uri>,
 }
 
@@ -30,13 +26,10 @@ pub(crate) struct Report<'a> {
 }
 
 impl<'a> OriginalRequest<'a> {
-    /// The request at hand, for which nobody else speaks.
-    pub(super) fn at_hand<B>(request: &'a Request<B>) -> Result<Self, Rejection> {
-        Ok(Self {
-            method: Cow::Borrowed(request.method()),
-            host: host_of(request.uri(), request.headers())?,
-            target: Cow::Borrowed(request.uri()),
-        })
+    /// The request at hand, for `host`, for which nobody else speaks.
+    pub(super) fn at_hand<B>(request: &'a Request<B>, host: &'a Host) -> Self {
+        let (method, target) = (Cow::Borrowed(request.method()), Cow::Borrowed(request.uri()));
+        Self { method, host: Cow::Borrowed(host), target }
     }
 
     /// The request that a listed gateway reports. Nobody else's word is taken for it: the proof says that somebody looked.
@@ -58,7 +51,9 @@ impl<'a> OriginalRequest<'a> {
         let Report { method, host, target } = report;
         Ok(Self {
             method: Cow::Owned(Method::from_bytes(method).map_err(|_invalid| NO_METHOD)?),
-            host: well_formed(HeaderValue::from_bytes(host).map_err(|_invalid| NO_HOST)?)?,
+            host: Cow::Owned(Host::new(
+                HeaderValue::from_bytes(host).map_err(|_invalid| NO_HOST)?,
+            )?),
             target: Cow::Owned(target_of(target)?),
         })
     }
@@ -68,8 +63,7 @@ impl<'a> OriginalRequest<'a> {
     }
 
     pub(super) fn host(&self) -> &str {
-        // It was checked to be one, and hosts are ASCII.
-        self.host.to_str().unwrap_or_default()
+        self.host.as_str()
     }
 
     pub(super) fn path(&self) -> &str {

@@ -24,8 +24,8 @@ use crate::{
     peers::Peers,
     telemetry::{Metrics, Outcome, RouteLabel, causes, traces::spans},
     upstream::{
-        BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish, Upstream,
-        UpstreamError, UpstreamRequest, check_shape, remove_set_in_our_name,
+        BodyLimits, CredentialForwarding, ForwardingRules, Shape, StreamedBody, UpgradeWish,
+        Upstream, UpstreamError, UpstreamRequest, remove_set_in_our_name,
     },
     verify::Fault,
 };
@@ -128,9 +128,9 @@ impl ProxyParts {
         mut request: Box<Request<Incoming>>,
         exchange: &mut Exchange,
     ) -> Result<Response<StreamedBody>, Rejection> {
-        check_shape(request.version(), request.headers())?;
+        let shape = Shape::of(&request)?;
         let passage = {
-            let original = OriginalRequest::at_hand(&request)?;
+            let original = OriginalRequest::at_hand(&request, shape.host());
             self.gate.decide(&original, request.headers(), exchange).await?
         };
         let Passage { admitted, destination: Destination { upstream, rules, .. } } = passage;
@@ -151,14 +151,18 @@ impl ProxyParts {
         let arrival = exchange.arrival();
         let request = match admitted {
             Admitted::As(identity) => {
-                UpstreamRequest::on_behalf_of(request, &identity, arrival, rules)
+                UpstreamRequest::on_behalf_of(request, shape, &identity, arrival, rules)
             }
             Admitted::Anonymously(credential) => {
-                UpstreamRequest::anonymous(request, arrival, rules, credential)
+                UpstreamRequest::anonymous(request, shape, arrival, rules, credential)
             }
-            Admitted::AsPreflight => {
-                UpstreamRequest::anonymous(request, arrival, rules, CredentialForwarding::Remove)
-            }
+            Admitted::AsPreflight => UpstreamRequest::anonymous(
+                request,
+                shape,
+                arrival,
+                rules,
+                CredentialForwarding::Remove,
+            ),
         }?;
         let response = match wish {
             None => pin!(upstream.send(request)).instrument(span.clone()).await,

@@ -8,10 +8,17 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header::FORWARDED, uri::Scheme};
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue,
+    header::{Entry, FORWARDED},
+    uri::Scheme,
+};
 use tracing::Span;
 
-use super::{host::port_in, request::append_to_list};
+use super::{
+    host::{Host, port_in},
+    request::append_to_list,
+};
 use crate::{
     authn::reads_as,
     peers::{Listed, NOWHERE, Peers, has_address},
@@ -102,12 +109,12 @@ impl Arrival {
     }
 
     /// Tells the application, in `headers`, of a request for `host`.
-    pub(super) fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+    pub(super) fn tell(&self, headers: &mut HeaderMap, host: &Host) {
         let Self { peer, scheme, .. } = *self;
         remove(headers, |name| {
             self.disbelieves(name) || reads_as(name, "x-request-id") || self.ends_trace(name)
         });
-        let (forwarded, forwarded_for) = self.written(host);
+        let (forwarded, forwarded_for) = self.written(host.value());
         if let Some(forwarded) = forwarded {
             append_to_list(headers, FORWARDED, forwarded);
         }
@@ -115,10 +122,10 @@ impl Arrival {
         if let Some(address) = forwarded_for.filter(|_| has_address(peer)) {
             append_to_list(headers, X_FORWARDED_FOR, address);
         }
-        let told_host = headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone()).clone();
+        let port = tell_host(headers, host);
         let told_scheme =
             headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
-        let port = port_of(&told_host, told_scheme);
+        let port = port.map_or_else(|| port_of(told_scheme), HeaderValue::from);
         headers.entry(X_FORWARDED_PORT).or_insert(port);
         headers.insert(X_REQUEST_ID, self.id.0.clone());
         self.tell_trace(headers);
@@ -207,10 +214,20 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The port that the client connected to, as far as host and scheme tell.
-fn port_of(host: &HeaderValue, scheme: &HeaderValue) -> HeaderValue {
-    let default = if scheme == "https" { "443" } else { "80" };
-    port_in(host).map_or_else(|| HeaderValue::from_static(default), HeaderValue::from)
+/// Tells that the client asked for `host`, unless another is told already. The port that the one told names.
+fn tell_host(headers: &mut HeaderMap, host: &Host) -> Option<u16> {
+    match headers.entry(X_FORWARDED_HOST) {
+        Entry::Occupied(told) => port_in(told.get()),
+        Entry::Vacant(none) => {
+            none.insert(host.value().clone());
+            host.port()
+        }
+    }
+}
+
+/// The port of a host that names none.
+fn port_of(scheme: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_static(if scheme == "https" { "443" } else { "80" })
 }
 
 pub(super) fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
@@ -312,7 +329,7 @@ mod tests {
         extensions.insert(SocketAddr::new(peer.parse().unwrap(), 4711));
         extensions.insert(scheme);
         let arrival = Arrival::new(&extensions, map, &trusted(&["10.0.0.0/8"]));
-        arrival.tell(map, &HeaderValue::from_static(host));
+        arrival.tell(map, &Host::new(HeaderValue::from_static(host)).unwrap());
     }
 
     #[test]
@@ -370,7 +387,8 @@ mod tests {
             let mut extensions = Extensions::new();
             extensions.insert(NOWHERE);
             let arrival = Arrival::new(&extensions, &map, &trusted(list));
-            arrival.tell(&mut map, &HeaderValue::from_static("app.example"));
+            let host = Host::new(HeaderValue::from_static("app.example")).unwrap();
+            arrival.tell(&mut map, &host);
             assert_eq!(map[FORWARDED], r#"for=unknown;host="app.example";proto=http"#);
             assert_eq!(map.get(X_FORWARDED_FOR).map(|line| line.to_str().unwrap()), forwarded_for);
         }

@@ -4,31 +4,68 @@ use http::{HeaderMap, HeaderValue, Uri, header::HOST, uri::Authority};
 
 use crate::authn::Rejection;
 
-/// The host that the client asked for: of the target if it has one (RFC 9112 §3.2.2; HTTP/2's `:authority`), else of the
-/// one `Host` line.
-pub(crate) fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Rejection> {
-    let mut lines = headers.get_all(HOST).iter();
-    let (first, second) = (lines.next(), lines.next());
-    if second.is_some() {
-        return Err(Rejection::BadRequest("the request names more than one host"));
+/// A host, with or without a port (RFC 9110 §7.2): it was checked to be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    value: HeaderValue,
+    port: Option<u16>,
+}
+
+impl Host {
+    /// The host that the client asked for: of the target if it has one (RFC 9112 §3.2.2; HTTP/2's `:authority`), else of the
+    /// one `Host` line.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::BadRequest`] when there is none, or several, or it is no host.
+    pub(crate) fn asked_for(uri: &Uri, headers: &HeaderMap) -> Result<Self, Rejection> {
+        let mut lines = headers.get_all(HOST).iter();
+        let (first, second) = (lines.next(), lines.next());
+        if second.is_some() {
+            return Err(Rejection::BadRequest("the request names more than one host"));
+        }
+        let host = match uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => first.cloned(),
+        };
+        // A host line beside a target that names another one is looked at, too: somebody behind us may read it.
+        if uri.authority().is_some() && !first.is_none_or(is_host_and_port) {
+            return Err(NO_HOST_AND_PORT);
+        }
+        Self::new(host.ok_or(Rejection::BadRequest("the request names no host"))?)
     }
-    let host = match uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => first.cloned(),
-    };
-    // A host line beside a target that names another one is looked at, too: somebody behind us may read it.
-    if uri.authority().is_some() && !first.is_none_or(is_host_and_port) {
-        return Err(NO_HOST_AND_PORT);
+
+    /// Takes `value` if it is a host.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::BadRequest`] otherwise.
+    pub(crate) fn new(value: HeaderValue) -> Result<Self, Rejection> {
+        let HostAndPort { port } = HostAndPort::read(value.as_bytes()).ok_or(NO_HOST_AND_PORT)?;
+        Ok(Self { value, port })
     }
-    well_formed(host.ok_or(Rejection::BadRequest("the request names no host"))?)
+
+    /// As it was written.
+    pub(crate) fn as_str(&self) -> &str {
+        // Hosts are ASCII.
+        self.value.to_str().unwrap_or_default()
+    }
+
+    pub(super) const fn value(&self) -> &HeaderValue {
+        &self.value
+    }
+
+    pub(super) fn into_value(self) -> HeaderValue {
+        self.value
+    }
+
+    /// The port that it names, if it names one.
+    pub(super) const fn port(&self) -> Option<u16> {
+        self.port
+    }
 }
 
 const NO_HOST_AND_PORT: Rejection = Rejection::BadRequest("the host is no host and port");
-
-/// `host`, if it is one, with or without a port (RFC 9110 §7.2).
-pub(crate) fn well_formed(host: HeaderValue) -> Result<HeaderValue, Rejection> {
-    if is_host_and_port(&host) { Ok(host) } else { Err(NO_HOST_AND_PORT) }
-}
 
 /// The port that `host` names; none if it names none, or is no host.
 pub(super) fn port_in(host: &HeaderValue) -> Option<u16> {
@@ -96,10 +133,11 @@ mod tests {
 
     #[test]
     fn the_host_is_the_targets_else_the_one_host_line() {
-        let host =
-            |uri: &str, lines: &[(&str, &str)]| host_of(&uri.parse().unwrap(), &headers(lines));
-        assert_eq!(host("/", &[("host", "a")]).unwrap(), "a");
-        assert_eq!(host("http://b/", &[("host", "a")]).unwrap(), "b");
+        let host = |uri: &str, lines: &[(&str, &str)]| {
+            Host::asked_for(&uri.parse().unwrap(), &headers(lines))
+        };
+        assert_eq!(host("/", &[("host", "a")]).unwrap().as_str(), "a");
+        assert_eq!(host("http://b/", &[("host", "a")]).unwrap().as_str(), "b");
         assert!(host("/", &[]).is_err());
         assert!(host("/", &[("host", "a"), ("host", "a")]).is_err());
         assert!(host("http://u@b/", &[]).is_err());

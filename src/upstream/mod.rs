@@ -62,11 +62,10 @@ pub(crate) use self::{
     connect::Connected,
     cookies::{CookiesLeft, remove_set_in_our_name},
     error::UpstreamError,
-    host::{host_of, well_formed},
+    host::Host,
     pool::HeaderCase,
     request::{
-        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest,
-        check_shape,
+        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, Shape, UpstreamRequest,
     },
     settings::{Upgrades, UpstreamSettings},
     tasks::Streams,
@@ -139,9 +138,9 @@ impl Upstream {
         &self,
         request: UpstreamRequest<StreamedBody>,
     ) -> Result<Response<StreamedBody>, UpstreamError> {
-        let mut request = request.into_inner();
+        let (mut request, id) = request.into_parts();
         self.spell(&mut request);
-        let exchanged = Exchanged::begin(request.headers(), self.metrics.clone());
+        let exchanged = Exchanged::begin(id, self.metrics.clone());
         let activity = request.body().activity();
         let exchange = pin!(self.exchange(request, activity.as_ref(), exchanged.started()));
         let (response, lease) = self.in_time(exchange, activity.as_ref(), &exchanged).await?;
@@ -163,8 +162,8 @@ impl Upstream {
         if self.settings.upgrades == Upgrades::Ignore || !self.pool.connector().can_upgrade() {
             return self.send(request).await;
         }
-        let mut request = request.into_inner();
-        let exchanged = Exchanged::begin(request.headers(), self.metrics.clone());
+        let (mut request, id) = request.into_parts();
+        let exchanged = Exchanged::begin(id, self.metrics.clone());
         wish.write_into(request.headers_mut());
         self.spell(&mut request);
         for_http1(&mut request);

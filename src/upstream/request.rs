@@ -15,7 +15,7 @@ use super::{
     arrival::{self, Arrival},
     cookies::{self, CookiesLeft},
     hop_by_hop::remove_hop_by_hop,
-    host::host_of,
+    host::Host,
 };
 use crate::{
     authn::{IdentityHeaders, Rejection, Stripped, reads_as},
@@ -98,17 +98,50 @@ pub(crate) enum CredentialForwarding {
 pub(crate) struct UpstreamRequest<B> {
     /// In a box, as it is handed on through futures, each of which has room for all that it is given.
     request: Box<Request<B>>,
+    /// What it is called.
+    id: HeaderValue,
+}
+
+/// The proof that a request is no other to any program that reads it: its framing is ours to undo, and it asks for one host.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    host: Host,
+}
+
+impl Shape {
+    /// Looks at a `request` as it came. What it is to mean must not depend on headers that a `Connection` line may name, and
+    /// it comes before the question who is asking, since it tells whether there is a question, and where it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::Unsupported`] and [`Rejection::BadRequest`].
+    pub(crate) fn of<B>(request: &Request<B>) -> Result<Self, Rejection> {
+        let headers = request.headers();
+        check_framing(headers)?;
+        // Whatever its target names (RFC 9112 §3.2).
+        if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
+            return Err(Rejection::BadRequest("the request names no host"));
+        }
+        Ok(Self { host: Host::asked_for(request.uri(), headers)? })
+    }
+
+    /// The host that is asked for.
+    pub(crate) const fn host(&self) -> &Host {
+        &self.host
+    }
 }
 
 impl<B> UpstreamRequest<B> {
-    /// Rebuilds `request`, which `identity` vouches for.
+    /// Rebuilds `request`, which came in this `shape`, and which `identity` vouches for.
     pub(crate) fn on_behalf_of(
         request: Box<Request<B>>,
+        shape: Shape,
         identity: &Identity,
         arrival: &Arrival,
         rules: &ForwardingRules,
     ) -> Result<Self, Rejection> {
-        let (mut rebuilt, stripped) = Self::rebuild(request, arrival, rules, rules.credential)?;
+        let (mut rebuilt, stripped) =
+            Self::rebuild(request, shape, arrival, rules, rules.credential)?;
         rules.identity_headers.set(stripped, rebuilt.request.headers_mut(), identity);
         Ok(rebuilt)
     }
@@ -117,25 +150,24 @@ impl<B> UpstreamRequest<B> {
     /// that was not judged is up to the door.
     pub(crate) fn anonymous(
         request: Box<Request<B>>,
+        shape: Shape,
         arrival: &Arrival,
         rules: &ForwardingRules,
         credential: CredentialForwarding,
     ) -> Result<Self, Rejection> {
-        Self::rebuild(request, arrival, rules, credential).map(|(rebuilt, _)| rebuilt)
+        Self::rebuild(request, shape, arrival, rules, credential).map(|(rebuilt, _)| rebuilt)
     }
 
     /// All that is done to every request, whoever sends it. The order of the steps is the security.
     fn rebuild(
         mut request: Box<Request<B>>,
+        Shape { host }: Shape,
         arrival: &Arrival,
         rules: &ForwardingRules,
         credential: CredentialForwarding,
     ) -> Result<(Self, Stripped), Rejection> {
-        // The answer to "which host?" must not depend on headers that a `Connection` line may name, so it is read first.
-        let host = host_of(request.uri(), request.headers())?;
         let path = path_of(request.method(), request.uri())?;
         let version = request.version();
-        check_shape(version, request.headers())?;
         let headers = request.headers_mut();
         headers.reserve(MOST_SET);
         // Hop-by-hop first, so that `Connection` cannot name what we insert.
@@ -151,17 +183,17 @@ impl<B> UpstreamRequest<B> {
         let poses = nominated || headers.keys_len() != names || arrival.is_disputed_by(headers);
         arrival.tell(headers, &host);
         say_we_were_here(headers, version, rules.via.as_ref());
-        headers.insert(HOST, rules.host.or(host));
+        headers.insert(HOST, rules.host.or(host.into_value()));
 
         *request.uri_mut() = Uri::from(path);
         *request.version_mut() = Version::HTTP_11;
         keep_spelling_alone(request.extensions_mut(), poses);
-        Ok((Self { request }, stripped))
+        Ok((Self { request, id: arrival.id().value() }, stripped))
     }
 
-    /// The request as it is sent to the application.
-    pub(super) fn into_inner(self) -> Box<Request<B>> {
-        self.request
+    /// The request as it is sent to the application, and what it is called.
+    pub(super) fn into_parts(self) -> (Box<Request<B>>, HeaderValue) {
+        (self.request, self.id)
     }
 }
 
@@ -258,25 +290,15 @@ fn path_of(method: &Method, uri: &Uri) -> Result<PathAndQuery, Rejection> {
     uri.path_and_query().cloned().ok_or(Rejection::BadRequest("the request names no path"))
 }
 
-/// Refuses what another program may take for another request: a framing that is not ours to undo, and an HTTP/1.1 request
-/// without `Host`, whatever its target names (RFC 9112 §3.2).
-///
-/// It comes before the question who is asking, since it tells whether there is a question, and where it ends.
-///
-/// # Errors
-///
-/// [`Rejection::Unsupported`] and [`Rejection::BadRequest`].
-pub(crate) fn check_shape(version: Version, headers: &HeaderMap) -> Result<(), Rejection> {
-    // Of all transfer codings we undo `chunked` alone, once, and another would go on under a name that is not told (§6.1).
+/// Of all transfer codings we undo `chunked` alone, once, and another would go on under a name that is not told
+/// (RFC 9112 §6.1).
+fn check_framing(headers: &HeaderMap) -> Result<(), Rejection> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if !codings.next().is_none_or(is_chunked) || codings.next().is_some() {
-        return Err(Rejection::Unsupported("the body has a transfer coding other than chunked"));
+    if codings.next().is_none_or(is_chunked) && codings.next().is_none() {
+        return Ok(());
     }
-    if version == Version::HTTP_11 && !headers.contains_key(HOST) {
-        return Err(Rejection::BadRequest("the request names no host"));
-    }
-    Ok(())
+    Err(Rejection::Unsupported("the body has a transfer coding other than chunked"))
 }
 
 /// Whether an application that reads `_` as `-` takes `name` for a second opinion about where the body ends.

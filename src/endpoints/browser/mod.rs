@@ -67,7 +67,7 @@ use crate::{
     clock::Clock,
     peers::Peers,
     telemetry::{Metrics, Outcome},
-    upstream::host_of,
+    upstream::Host,
     verify::{Sessions, Verifier},
 };
 
@@ -212,8 +212,8 @@ impl BrowserParts {
     /// The origin of ours that a request is for. Any other host is somebody's who has browsers connect here: it gets no
     /// cookie and no redirect.
     fn origin_of(&self, head: &Head) -> Result<&Origin, Rejection> {
-        let host = host_of(&head.uri, &head.headers)?;
-        let own = host.to_str().ok().and_then(|host| self.settings.origins.at(host));
+        let host = Host::asked_for(&head.uri, &head.headers)?;
+        let own = self.settings.origins.at(host.as_str());
         own.ok_or(Rejection::BadRequest("nobody signs in at this host"))
     }
 }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, Uri, request::Parts};
 
 use super::{OriginalRequest, Report};
-use crate::{authn::Rejection, upstream::host_of};
+use crate::{authn::Rejection, upstream::Host};
 
 /// A client's request, as the gateway holds it in its hands.
 #[derive(Debug)]
@@ -21,10 +21,13 @@ impl Asked {
     /// [`Rejection::BadRequest`] when that is no request.
     pub(super) fn behind(prefix: &str, head: Parts) -> Result<Self, Rejection> {
         let target = target_behind(prefix, &head.uri).unwrap_or_default();
-        let host = host_of(&head.uri, &head.headers)?;
+        let host = Host::asked_for(&head.uri, &head.headers)?;
         let method = head.method.as_str();
-        let report =
-            Report { method: method.as_bytes(), host: host.as_bytes(), target: target.as_bytes() };
+        let report = Report {
+            method: method.as_bytes(),
+            host: host.as_str().as_bytes(),
+            target: target.as_bytes(),
+        };
         Ok(Self { original: OriginalRequest::asked_about(report)?, headers: head.headers })
     }
 }
