@@ -15,6 +15,7 @@ mod error;
 #[cfg(test)]
 mod fixtures;
 mod frames;
+mod habit;
 mod hop_by_hop;
 mod host;
 mod idle;
@@ -214,6 +215,7 @@ impl Upstream {
                 Ok(leased) => return Ok(leased),
                 Err(failed) => failed,
             };
+            self.pool.doubt();
             let Some(unsent) = failed.take_message() else {
                 return Err(failed.into_error().into());
             };
