@@ -21,13 +21,13 @@ use crate::clock::UnixTime;
 ///
 /// Claims are read with the JSON types that Apple sends, and no others
 /// (<https://developer.apple.com/documentation/signinwithapplejs/authorizationi/id_token>).
-pub(super) struct SignedClaims {
-    claims: Object,
+pub(super) struct SignedClaims<'a> {
+    claims: Object<'a>,
     signed_by: Arc<SignedBy>,
 }
 
-impl SignedClaims {
-    pub(super) const fn new(claims: Object, signed_by: Arc<SignedBy>) -> Self {
+impl<'c> SignedClaims<'c> {
+    pub(super) const fn new(claims: Object<'c>, signed_by: Arc<SignedBy>) -> Self {
         Self { claims, signed_by }
     }
 
@@ -96,7 +96,7 @@ impl SignedClaims {
     }
 }
 
-impl fmt::Debug for SignedClaims {
+impl fmt::Debug for SignedClaims<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignedClaims")
             .field("issuer", &self.signed_by.issuer)
@@ -138,7 +138,7 @@ impl ClaimRules {
     /// Says whom `claims` prove at `now`, or the first rule that they break.
     pub(super) fn accept(
         &self,
-        claims: SignedClaims,
+        claims: SignedClaims<'_>,
         now: UnixTime,
     ) -> Result<Identity, TokenFault> {
         let identity = self.prove(claims, now)?;
@@ -153,7 +153,7 @@ impl ClaimRules {
     )]
     pub(super) fn prove(
         &self,
-        claims: SignedClaims,
+        claims: SignedClaims<'_>,
         now: UnixTime,
     ) -> Result<Identity, TokenFault> {
         refuse_notification(&claims)?;
@@ -192,7 +192,7 @@ impl ClaimRules {
     #[expect(clippy::needless_pass_by_value, reason = "claims are judged once")]
     pub(super) fn receive(
         &self,
-        claims: SignedClaims,
+        claims: SignedClaims<'_>,
         now: UnixTime,
     ) -> Result<SignedNotification, TokenFault> {
         check_issuer(&claims)?;
@@ -272,7 +272,7 @@ impl ClaimRules {
     /// The client id that the token was issued to, and any others: all must be ours.
     fn check_audience(
         &self,
-        claims: &SignedClaims,
+        claims: &SignedClaims<'_>,
     ) -> Result<(ClientId, Box<[ClientId]>), TokenFault> {
         let refuse = |found: &str| TokenFault::Audience { found: Printable::new(found) };
         let ours = |found| self.client_ids.find(found).cloned().ok_or_else(|| refuse(found));
@@ -280,7 +280,11 @@ impl ClaimRules {
         Ok((ours(first)?, others.map(ours).collect::<Result<_, _>>()?))
     }
 
-    fn check_issued(&self, claims: &SignedClaims, now: UnixTime) -> Result<UnixTime, TokenFault> {
+    fn check_issued(
+        &self,
+        claims: &SignedClaims<'_>,
+        now: UnixTime,
+    ) -> Result<UnixTime, TokenFault> {
         let issued_at = claims.time("iat")?.ok_or_else(|| TokenFault::missing("iat"))?;
         self.check_begun("iat", issued_at, now)?;
         Ok(issued_at)
@@ -289,7 +293,7 @@ impl ClaimRules {
     /// `nbf` (RFC 7519 §4.1.5), should Apple ever send one.
     fn check_not_before(
         &self,
-        claims: &SignedClaims,
+        claims: &SignedClaims<'_>,
         now: UnixTime,
     ) -> Result<Option<UnixTime>, TokenFault> {
         let not_before = claims.time("nbf")?;
@@ -319,12 +323,12 @@ fn one_or_several(value: &Value) -> Option<Vec<&str>> {
 }
 
 /// Notifications share issuer, audience and keys with identity tokens; `events` is what tells them apart.
-fn refuse_notification(claims: &SignedClaims) -> Result<(), TokenFault> {
+fn refuse_notification(claims: &SignedClaims<'_>) -> Result<(), TokenFault> {
     if claims.claims.contains_key("events") { Err(TokenFault::Notification) } else { Ok(()) }
 }
 
 /// The issuer is the one whose key verified the signature: one source's key cannot speak for another's users.
-fn check_issuer(claims: &SignedClaims) -> Result<(), TokenFault> {
+fn check_issuer(claims: &SignedClaims<'_>) -> Result<(), TokenFault> {
     let found = claims.text("iss")?.ok_or_else(|| TokenFault::missing("iss"))?;
     let expected = claims.signed_by.issuer.as_str();
     if *found == *expected {
@@ -352,7 +356,7 @@ pub(crate) mod fixtures {
     }
 
     /// Claims that are accepted at [`NOW`], with `change` laid over them; `null` removes one.
-    pub(super) fn claims(change: Value) -> SignedClaims {
+    pub(super) fn claims(change: Value) -> SignedClaims<'static> {
         let mut claims = json!({
             "iss": "https://appleid.apple.com", "aud": "com.example.app", "sub": "000001.abc.0001",
             "iat": NOW, "exp": NOW + 86_400,

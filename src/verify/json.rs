@@ -3,16 +3,24 @@
 //! RFC 8259 §4 leaves duplicate names open, and two readers that pick different ones disagree about who the user is;
 //! RFC 7515 §4 and RFC 7519 §4 let us refuse them.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 /// A JSON object, parsed strictly: its members in their order, which are so few that to look through them is to find one.
 #[derive(Debug, Default)]
-pub(super) struct Object(Vec<(String, Value)>);
+pub(super) struct Object<'a>(Vec<(Name<'a>, Value)>);
 
-impl Object {
+/// The name of a member, as it stands in the text unless something in it is escaped.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Object<'_> {
     /// The value of the member `name`.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.iter().find_map(|(other, value)| (*other == *name).then_some(value))
@@ -25,7 +33,7 @@ impl Object {
 
     /// All members.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.0.iter().map(|(Name(name), value)| (name.as_ref(), value))
     }
 
     /// Whether two members have one name.
@@ -37,16 +45,16 @@ impl Object {
     }
 }
 
-impl From<Object> for Map<String, Value> {
-    fn from(object: Object) -> Self {
-        object.0.into_iter().collect()
+impl From<Object<'_>> for Map<String, Value> {
+    fn from(object: Object<'_>) -> Self {
+        object.0.into_iter().map(|(Name(name), value)| (name.into_owned(), value)).collect()
     }
 }
 
 #[cfg(test)]
-impl From<Map<String, Value>> for Object {
+impl From<Map<String, Value>> for Object<'_> {
     fn from(members: Map<String, Value>) -> Self {
-        Self(members.into_iter().collect())
+        Self(members.into_iter().map(|(name, value)| (Name(name.into()), value)).collect())
     }
 }
 
@@ -57,7 +65,7 @@ const USUAL_MEMBERS: usize = 16;
 const DEEPEST: u8 = 8;
 
 /// Parses exactly one JSON object from `bytes`.
-pub(super) fn parse_object(bytes: &[u8]) -> Result<Object, serde_json::Error> {
+pub(super) fn parse_object(bytes: &[u8]) -> Result<Object<'_>, serde_json::Error> {
     // Once for all, instead of for each string in it.
     let text = str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -70,16 +78,16 @@ pub(super) fn parse_object(bytes: &[u8]) -> Result<Object, serde_json::Error> {
 struct Members(Strict);
 
 impl<'de> Visitor<'de> for Members {
-    type Value = Object;
+    type Value = Object<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Object, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Object<'de>, A::Error> {
         let inner = self.0.deeper()?;
         let mut object = Object(Vec::with_capacity(USUAL_MEMBERS));
-        while let Some(name) = members.next_key::<String>()? {
+        while let Some(name) = members.next_key()? {
             object.0.push((name, members.next_value_seed(inner)?));
         }
         if object.repeats_a_name() {

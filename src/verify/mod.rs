@@ -214,7 +214,7 @@ impl Verifier {
     async fn try_keys<T>(
         &self,
         token: &UnverifiedToken<'_>,
-        accept: &(impl Fn(SignedClaims) -> Result<T, TokenFault> + Sync),
+        accept: &(impl Fn(SignedClaims<'_>) -> Result<T, TokenFault> + Sync),
     ) -> Result<(Arc<VerifyingKey>, T), VerifyError> {
         let key_id = token.key_id()?;
         let keys = self.keys.find(key_id).await?;
@@ -252,11 +252,11 @@ impl Verifier {
 fn try_each<T>(
     token: &UnverifiedToken<'_>,
     keys: &[Arc<VerifyingKey>],
-    accept: &impl Fn(SignedClaims) -> Result<T, TokenFault>,
+    accept: &impl Fn(SignedClaims<'_>) -> Result<T, TokenFault>,
 ) -> Result<(Arc<VerifyingKey>, T), TokenFault> {
     let mut first = None;
     for key in keys {
-        match token.open(key).and_then(accept) {
+        match token.open(key, accept) {
             Ok(accepted) => return Ok((Arc::clone(key), accepted)),
             Err(fault) if fault.is_about_the_key() => first = first.or(Some(fault)),
             Err(fault) => return Err(fault),

@@ -94,9 +94,13 @@ impl<'a> UnverifiedToken<'a> {
         self.decoded_header().map(|header| &header.key_id)
     }
 
-    /// Checks the signature with `key`, under the key's own algorithm, and only then reads the claims. They are not judged
-    /// yet: that is what [`ClaimRules`](super::claims::ClaimRules) do.
-    pub(super) fn open(&self, key: &VerifyingKey) -> Result<SignedClaims, TokenFault> {
+    /// Checks the signature with `key`, under the key's own algorithm, and only then reads the claims, for
+    /// [`ClaimRules`](super::claims::ClaimRules) to `judge`.
+    pub(super) fn open<T>(
+        &self,
+        key: &VerifyingKey,
+        judge: impl FnOnce(SignedClaims<'_>) -> Result<T, TokenFault>,
+    ) -> Result<T, TokenFault> {
         let key_id = self.key_id()?;
         if key_id != key.key_id() {
             return Err(TokenFault::UnknownKey { key_id: key_id.clone() });
@@ -107,7 +111,7 @@ impl<'a> UnverifiedToken<'a> {
         let claims = decode(self.claims, Part::Claims)?;
         let claims = json::parse_object(&claims)
             .map_err(|error| Malformation::Json(Part::Claims, error.into()))?;
-        Ok(SignedClaims::new(claims, Arc::clone(key.name())))
+        judge(SignedClaims::new(claims, Arc::clone(key.name())))
     }
 
     /// The exact bytes, for a digest of them.

@@ -27,8 +27,8 @@ struct Turns {
 }
 
 impl Turnstile {
-    /// Checks that each core may do in a millisecond without waiting: about a third of it.
-    const FREE: u64 = 16;
+    /// Checks that each core may do in a millisecond without waiting: about half of it.
+    const FREE: u64 = 24;
     const COUNT: u32 = 40;
 
     pub(super) fn new() -> Self {

@@ -1,59 +1,60 @@
 //! What a credential is asked for, and how.
 
+use bytes::{BufMut, BytesMut};
 use http::HeaderValue;
 
 /// The `realm` of the challenge (RFC 9110 §11.5): what the credential is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Realm(String);
+pub struct Realm {
+    name: String,
+    /// The challenge without an error.
+    challenge: HeaderValue,
+}
 
 impl Realm {
     /// Takes `name` if it needs no escapes: visible ASCII and spaces, without `"` and `\`.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
-        name.bytes().all(is_plain).then(|| Self(name.to_owned()))
+        let challenge = HeaderValue::try_from(format!("Bearer realm=\"{name}\"")).ok()?;
+        name.bytes().all(is_plain).then(|| Self { name: name.to_owned(), challenge })
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
 
     /// RFC 6750 §3: no `error` when the credential is merely missing.
     pub(super) fn challenge(&self, error: Option<&str>, description: &str) -> HeaderValue {
-        let realm = &self.0;
-        let challenge = match error {
-            None => format!("Bearer realm=\"{realm}\""),
-            Some(error) => {
-                let plain: String;
-                let description = if description.bytes().all(is_plain) {
-                    description
-                } else {
-                    plain = description.chars().filter(|c| is_plain_char(*c)).collect();
-                    &plain
-                };
-                format!(
-                    "Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{description}\""
-                )
-            }
-        };
-        HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"))
+        let Some(error) = error else { return self.challenge.clone() };
+        let around = [", error=\"", error, "\", error_description=\""];
+        let length = around.iter().map(|piece| piece.len()).sum::<usize>() + description.len() + 1;
+        let mut text = BytesMut::with_capacity(self.challenge.len() + length);
+        text.put_slice(self.challenge.as_bytes());
+        around.iter().for_each(|piece| text.put_slice(piece.as_bytes()));
+        if description.bytes().all(is_plain) {
+            text.put_slice(description.as_bytes());
+        } else {
+            text.extend(description.bytes().filter(|byte| is_plain(*byte)));
+        }
+        text.put_u8(b'"');
+        HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("Bearer"))
     }
 }
 
 impl Default for Realm {
     fn default() -> Self {
-        Self("siwa-proxy".to_owned())
+        Self {
+            name: "siwa-proxy".to_owned(),
+            challenge: HeaderValue::from_static("Bearer realm=\"siwa-proxy\""),
+        }
     }
 }
 
 /// Legal in a quoted string without an escape, and in an `error_description` (RFC 6750 §3).
 const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
-}
-
-fn is_plain_char(c: char) -> bool {
-    u8::try_from(c).is_ok_and(is_plain)
 }
 
 #[cfg(test)]

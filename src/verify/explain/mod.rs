@@ -114,7 +114,7 @@ impl Explainer {
         let key_id = token.key_id()?;
         let mut refused = None;
         for key in self.keys.named(key_id) {
-            match token.open(key).and_then(|claims| self.rules.accept(claims, now)) {
+            match token.open(key, |claims| self.rules.accept(claims, now)) {
                 Err(fault) if fault.is_about_the_key() => refused = refused.or(Some(fault)),
                 judged => return judged,
             }
