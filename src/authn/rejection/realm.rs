@@ -32,7 +32,9 @@ impl Realm {
         let length = around.iter().map(|piece| piece.len()).sum::<usize>() + description.len() + 1;
         let mut text = BytesMut::with_capacity(self.challenge.len() + length);
         text.put_slice(self.challenge.as_bytes());
-        around.iter().for_each(|piece| text.put_slice(piece.as_bytes()));
+        for piece in around {
+            text.put_slice(piece.as_bytes());
+        }
         if description.bytes().all(is_plain) {
             text.put_slice(description.as_bytes());
         } else {
