@@ -75,10 +75,10 @@ impl Cli {
     }
 }
 
-/// One thread where there is one core: to share work with nobody costs each request something.
+/// One thread where there is one core, or a quota of one: to share work with nobody costs each request something.
 fn runtime() -> io::Result<Runtime> {
     let cores = thread::available_parallelism().map_or(1, NonZero::<usize>::get);
-    let mut runtime =
+    let mut builder =
         if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    runtime.enable_all().build()
+    builder.enable_all().build()
 }

@@ -49,11 +49,10 @@ impl<'a> OriginalRequest<'a> {
         const NO_HOST: Rejection = Rejection::BadRequest("the reported host is no host");
 
         let Report { method, host, target } = report;
+        let host = HeaderValue::from_bytes(host).map_err(|_invalid| NO_HOST)?;
         Ok(Self {
             method: Cow::Owned(Method::from_bytes(method).map_err(|_invalid| NO_METHOD)?),
-            host: Cow::Owned(Host::new(
-                HeaderValue::from_bytes(host).map_err(|_invalid| NO_HOST)?,
-            )?),
+            host: Cow::Owned(Host::new(host)?),
             target: Cow::Owned(target_of(target)?),
         })
     }

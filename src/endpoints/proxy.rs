@@ -1,7 +1,7 @@
 //! The main door: decide → [`UpstreamRequest`] → stream back.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Once},
 };
 
@@ -82,7 +82,7 @@ impl Proxy {
         let proxy = self.clone();
         // A future has room for what it is given at each depth: for this a pointer will do.
         let request = Box::new(request);
-        Box::pin(async move { Ok(proxy.answered(request).await) })
+        in_its_place(|| async move { Ok(proxy.answered(request).await) })
     }
 
     async fn answered(self, request: Box<Request<Incoming>>) -> Response<ProxyBody> {
@@ -99,6 +99,12 @@ impl Proxy {
             Err(rejection) => parts.refuse(&rejection, &asker, exchange),
         }
     }
+}
+
+/// What `make` makes, in a box: made where it stays. `Box::pin` would have it made on the stack and copied, with all the room
+/// that it has for what is to come.
+fn in_its_place<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 
 /// What the answer to a refused request depends on.
@@ -156,13 +162,10 @@ impl ProxyParts {
             Admitted::Anonymously(credential) => {
                 UpstreamRequest::anonymous(request, shape, arrival, rules, credential)
             }
-            Admitted::AsPreflight => UpstreamRequest::anonymous(
-                request,
-                shape,
-                arrival,
-                rules,
-                CredentialForwarding::Remove,
-            ),
+            Admitted::AsPreflight => {
+                let credential = CredentialForwarding::Remove;
+                UpstreamRequest::anonymous(request, shape, arrival, rules, credential)
+            }
         }?;
         let response = match wish {
             None => pin!(upstream.send(request)).instrument(span.clone()).await,

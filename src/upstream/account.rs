@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::BodyFault;
+use super::{BodyFault, arrival::RequestId};
 use crate::telemetry::{BrokenResponseLabels, Metrics, causes};
 
 /// An exchange with the application, from the request that was sent to the end of the response.
 #[derive(Debug)]
 pub(super) struct Exchanged {
     started: Instant,
-    request_id: HeaderValue,
+    request_id: RequestId,
     metrics: Metrics,
 }
 
 impl Exchanged {
-    /// Begins with the request that is called so.
-    pub(super) fn begin(request_id: HeaderValue, metrics: Metrics) -> Self {
+    /// Begins with the request `request_id`.
+    pub(super) fn begin(request_id: RequestId, metrics: Metrics) -> Self {
         Self { started: Instant::now(), request_id, metrics }
     }
 
@@ -52,7 +52,7 @@ impl Account {
     /// The response ended before it was whole. Its caller has the head of a success, so that nobody else will tell.
     pub(super) fn broke_off(&self, fault: &BodyFault) {
         let Exchanged { request_id, metrics, .. } = &self.exchange;
-        let request_id = request_id.to_str().ok();
+        let request_id = request_id.as_str();
         let reason = match fault {
             BodyFault::StandingEnded(end) => {
                 return info!(request_id, reason = %end, "a response was broken off");

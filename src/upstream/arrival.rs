@@ -125,7 +125,7 @@ impl Arrival {
         let port = tell_host(headers, host);
         let told_scheme =
             headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
-        let port = port.map_or_else(|| port_of(told_scheme), HeaderValue::from);
+        let port = port.map_or_else(|| default_port(told_scheme), HeaderValue::from);
         headers.entry(X_FORWARDED_PORT).or_insert(port);
         headers.insert(X_REQUEST_ID, self.id.0.clone());
         self.tell_trace(headers);
@@ -214,19 +214,19 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Tells that the client asked for `host`, unless another is told already. The port that the one told names.
+/// Tells that the client asked for `host`, unless a trusted peer told another one; returns the port that the one told names.
 fn tell_host(headers: &mut HeaderMap, host: &Host) -> Option<u16> {
     match headers.entry(X_FORWARDED_HOST) {
         Entry::Occupied(told) => port_in(told.get()),
-        Entry::Vacant(none) => {
-            none.insert(host.value().clone());
+        Entry::Vacant(vacant) => {
+            vacant.insert(host.value().clone());
             host.port()
         }
     }
 }
 
-/// The port of a host that names none.
-fn port_of(scheme: &HeaderValue) -> HeaderValue {
+/// The port where none is named (RFC 9110 §4.2).
+fn default_port(scheme: &HeaderValue) -> HeaderValue {
     HeaderValue::from_static(if scheme == "https" { "443" } else { "80" })
 }
 

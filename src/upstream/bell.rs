@@ -7,7 +7,10 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{
+            AtomicBool,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     task::{Context, Poll, Wake, Waker},
 };
@@ -30,14 +33,15 @@ impl Bell {
 
     /// Wakes nobody until the next look, which is about to come.
     pub(super) fn hush(&self) {
-        self.is_watched.store(true, SeqCst);
+        // Whoever hears of it late wakes a task too many.
+        self.is_watched.store(true, Relaxed);
     }
 
     /// Looks at the connection for the task of `cx`, which is woken from now on. While it looks nobody has to be; if it ends
     /// in waiting, what rang since the last [`heard`](Self::heard) is looked at again.
     pub(super) fn watch<T>(&self, cx: &Context<'_>, look: impl FnOnce() -> Poll<T>) -> Poll<T> {
         self.belong_to(cx.waker());
-        self.is_watched.store(true, SeqCst);
+        self.hush();
         let seen = look();
         self.is_watched.store(false, SeqCst);
         // Whoever has got something asks again before it waits.

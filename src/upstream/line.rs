@@ -55,21 +55,37 @@ impl Ring {
     }
 
     /// Asks `here` for what has come; if nothing has, moves what `driver` can move, and asks once more.
-    fn watch<T>(
+    fn ask_then_move<T>(
         &self,
         driver: &mut Option<Box<Driver>>,
         cx: &Context<'_>,
         mut here: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        self.bell.watch(cx, || {
-            let mut cx = Context::from_waker(&self.waker);
-            if let Poll::Ready(it) = here(&mut cx) {
-                return Poll::Ready(it);
-            }
-            self.bell.heard();
-            drive(driver, &mut cx);
-            here(&mut cx)
+        self.bell.watch(cx, || match here(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(it) => Poll::Ready(it),
+            Poll::Pending => self.move_now(driver, here),
         })
+    }
+
+    /// Moves what `driver` can move, without which nothing comes, and asks `here`.
+    fn move_then_ask<T>(
+        &self,
+        driver: &mut Option<Box<Driver>>,
+        cx: &Context<'_>,
+        here: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.bell.watch(cx, || self.move_now(driver, here))
+    }
+
+    fn move_now<T>(
+        &self,
+        driver: &mut Option<Box<Driver>>,
+        here: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let mut cx = Context::from_waker(&self.waker);
+        self.bell.heard();
+        drive(driver, &mut cx);
+        here(&mut cx)
     }
 }
 
@@ -104,7 +120,7 @@ impl Line {
         let Self { sender, driver, ring, .. } = self;
         ring.bell.hush();
         let mut response = pin!(sender.try_send_request(*request));
-        poll_fn(|cx| ring.watch(driver, cx, |cx| response.as_mut().poll(cx))).await
+        poll_fn(|cx| ring.move_then_ask(driver, cx, |cx| response.as_mut().poll(cx))).await
     }
 
     /// What still has to be moved if nobody polls this any more.
@@ -154,7 +170,7 @@ impl Lease {
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         match &mut self.line {
             Some(Line { driver: driver @ Some(_), ring, .. }) => {
-                ring.watch(driver, cx, |cx| Pin::new(&mut *body).poll_frame(cx))
+                ring.ask_then_move(driver, cx, |cx| Pin::new(&mut *body).poll_frame(cx))
             }
             // Somebody else moves it.
             _ => Pin::new(body).poll_frame(cx),

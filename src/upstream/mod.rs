@@ -139,7 +139,7 @@ impl Upstream {
         &self,
         request: UpstreamRequest<StreamedBody>,
     ) -> Result<Response<StreamedBody>, UpstreamError> {
-        let (mut request, id) = request.into_parts();
+        let (mut request, id) = request.into_request_and_id();
         self.spell(&mut request);
         let exchanged = Exchanged::begin(id, self.metrics.clone());
         let activity = request.body().activity();
@@ -163,7 +163,7 @@ impl Upstream {
         if self.settings.upgrades == Upgrades::Ignore || !self.pool.connector().can_upgrade() {
             return self.send(request).await;
         }
-        let (mut request, id) = request.into_parts();
+        let (mut request, id) = request.into_request_and_id();
         let exchanged = Exchanged::begin(id, self.metrics.clone());
         wish.write_into(request.headers_mut());
         self.spell(&mut request);

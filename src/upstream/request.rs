@@ -12,7 +12,7 @@ use http::{
 use hyper::upgrade::OnUpgrade;
 
 use super::{
-    arrival::{self, Arrival},
+    arrival::{self, Arrival, RequestId},
     cookies::{self, CookiesLeft},
     hop_by_hop::remove_hop_by_hop,
     host::Host,
@@ -98,27 +98,29 @@ pub(crate) enum CredentialForwarding {
 pub(crate) struct UpstreamRequest<B> {
     /// In a box, as it is handed on through futures, each of which has room for all that it is given.
     request: Box<Request<B>>,
-    /// What it is called.
-    id: HeaderValue,
+    /// In its headers, too, where it would have to be looked for.
+    id: RequestId,
 }
 
-/// The proof that a request is no other to any program that reads it: its framing is ours to undo, and it asks for one host.
+/// The proof that all who read a request agree where its body ends and which host it is for (RFC 9112 §3.2, §6.1). It is made
+/// of one request, and goes with that one.
 #[derive(Debug)]
 pub(crate) struct Shape {
     host: Host,
 }
 
 impl Shape {
-    /// Looks at a `request` as it came. What it is to mean must not depend on headers that a `Connection` line may name, and
-    /// it comes before the question who is asking, since it tells whether there is a question, and where it ends.
+    /// Judges a `request` before anything is taken off it: what it means must not depend on headers that a `Connection` line
+    /// may name. It comes before the question who is asking, since it tells whether there is a question, and where it ends.
     ///
     /// # Errors
     ///
-    /// [`Rejection::Unsupported`] and [`Rejection::BadRequest`].
+    /// [`Rejection::Unsupported`] when there is a transfer coding other than one `chunked`, and [`Rejection::BadRequest`] when
+    /// no host is named, or several, or what is none.
     pub(crate) fn of<B>(request: &Request<B>) -> Result<Self, Rejection> {
         let headers = request.headers();
         check_framing(headers)?;
-        // Whatever its target names (RFC 9112 §3.2).
+        // HTTP/1.1 wants a line even beside a target that names a host (RFC 9112 §3.2).
         if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
             return Err(Rejection::BadRequest("the request names no host"));
         }
@@ -188,11 +190,11 @@ impl<B> UpstreamRequest<B> {
         *request.uri_mut() = Uri::from(path);
         *request.version_mut() = Version::HTTP_11;
         keep_spelling_alone(request.extensions_mut(), poses);
-        Ok((Self { request, id: arrival.id().value() }, stripped))
+        Ok((Self { request, id: arrival.id().clone() }, stripped))
     }
 
-    /// The request as it is sent to the application, and what it is called.
-    pub(super) fn into_parts(self) -> (Box<Request<B>>, HeaderValue) {
+    /// The request as it is sent to the application, and its id.
+    pub(super) fn into_request_and_id(self) -> (Box<Request<B>>, RequestId) {
         (self.request, self.id)
     }
 }

@@ -21,13 +21,13 @@ use crate::clock::UnixTime;
 ///
 /// Claims are read with the JSON types that Apple sends, and no others
 /// (<https://developer.apple.com/documentation/signinwithapplejs/authorizationi/id_token>).
-pub(super) struct SignedClaims<'a> {
-    claims: Object<'a>,
+pub(super) struct SignedClaims<'t> {
+    claims: Object<'t>,
     signed_by: Arc<SignedBy>,
 }
 
-impl<'c> SignedClaims<'c> {
-    pub(super) const fn new(claims: Object<'c>, signed_by: Arc<SignedBy>) -> Self {
+impl<'t> SignedClaims<'t> {
+    pub(super) const fn new(claims: Object<'t>, signed_by: Arc<SignedBy>) -> Self {
         Self { claims, signed_by }
     }
 

@@ -95,11 +95,16 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     /// Checks the signature with `key`, under the key's own algorithm, and only then reads the claims, for
-    /// [`ClaimRules`](super::claims::ClaimRules) to `judge`.
+    /// [`ClaimRules`](super::claims::ClaimRules) to `accept`: they borrow from what is decoded here.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenFault`] when `key` is another one, the signature is wrong, or the claims are no JSON object; else what `accept`
+    /// says.
     pub(super) fn open<T>(
         &self,
         key: &VerifyingKey,
-        judge: impl FnOnce(SignedClaims<'_>) -> Result<T, TokenFault>,
+        accept: impl FnOnce(SignedClaims<'_>) -> Result<T, TokenFault>,
     ) -> Result<T, TokenFault> {
         let key_id = self.key_id()?;
         if key_id != key.key_id() {
@@ -111,7 +116,7 @@ impl<'a> UnverifiedToken<'a> {
         let claims = decode(self.claims, Part::Claims)?;
         let claims = json::parse_object(&claims)
             .map_err(|error| Malformation::Json(Part::Claims, error.into()))?;
-        judge(SignedClaims::new(claims, Arc::clone(key.name())))
+        accept(SignedClaims::new(claims, Arc::clone(key.name())))
     }
 
     /// The exact bytes, for a digest of them.

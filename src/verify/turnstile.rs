@@ -27,7 +27,8 @@ struct Turns {
 }
 
 impl Turnstile {
-    /// Checks that each core may do in a millisecond without waiting: about half of it.
+    /// Checks that each core may do in a millisecond without waiting: about half of it,
+    /// so that the other half is for those whose verdicts are remembered.
     const FREE: u64 = 24;
     const COUNT: u32 = 40;
 

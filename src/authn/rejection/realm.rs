@@ -15,8 +15,11 @@ impl Realm {
     /// Takes `name` if it needs no escapes: visible ASCII and spaces, without `"` and `\`.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
+        if !name.bytes().all(is_plain) {
+            return None;
+        }
         let challenge = HeaderValue::try_from(format!("Bearer realm=\"{name}\"")).ok()?;
-        name.bytes().all(is_plain).then(|| Self { name: name.to_owned(), challenge })
+        Some(Self { name: name.to_owned(), challenge })
     }
 
     /// The text.
@@ -28,12 +31,17 @@ impl Realm {
     /// RFC 6750 §3: no `error` when the credential is merely missing.
     pub(super) fn challenge(&self, error: Option<&str>, description: &str) -> HeaderValue {
         let Some(error) = error else { return self.challenge.clone() };
-        let around = [", error=\"", error, "\", error_description=\""];
-        let length = around.iter().map(|piece| piece.len()).sum::<usize>() + description.len() + 1;
-        let mut text = BytesMut::with_capacity(self.challenge.len() + length);
-        text.put_slice(self.challenge.as_bytes());
-        for piece in around {
-            text.put_slice(piece.as_bytes());
+        // By hand, as a flood of forged tokens is answered with it.
+        let before: [&[u8]; 4] = [
+            self.challenge.as_bytes(),
+            b", error=\"",
+            error.as_bytes(),
+            b"\", error_description=\"",
+        ];
+        let length: usize = before.iter().map(|piece| piece.len()).sum();
+        let mut text = BytesMut::with_capacity(length + description.len() + 1);
+        for piece in before {
+            text.put_slice(piece);
         }
         if description.bytes().all(is_plain) {
             text.put_slice(description.as_bytes());
@@ -69,5 +77,19 @@ mod tests {
         for name in ["a\"b", "a\\b", "a\r\nb", "é"] {
             assert!(Realm::new(name).is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_default_realm_is_one_like_any_other() {
+        assert_eq!(Realm::new("siwa-proxy"), Some(Realm::default()));
+    }
+
+    #[test]
+    fn what_a_quoted_string_cannot_hold_is_left_out_of_the_description() {
+        let challenge = Realm::default().challenge(Some("invalid_token"), "a \"b\"\\\r\nc: é, d");
+        assert_eq!(
+            challenge,
+            r#"Bearer realm="siwa-proxy", error="invalid_token", error_description="a bc: , d""#
+        );
     }
 }
