@@ -10,8 +10,8 @@ use crate::{
     peers::Peers,
     telemetry::Metrics,
     upstream::{
-        Arrival, CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, Shape,
-        UpstreamRequest,
+        Arrival, CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest,
+        WellFormed,
     },
     verify::Identity,
 };
@@ -43,8 +43,8 @@ impl Rebuilding {
         let mut request = Request::new(());
         *request.headers_mut() = headers;
         let arrival = Arrival::new(request.extensions(), request.headers(), &self.trusted);
-        let Ok(shape) = Shape::of(&request) else { return false };
-        UpstreamRequest::on_behalf_of(Box::new(request), shape, identity, &arrival, &self.rules)
+        let Ok(checked) = WellFormed::check(&request) else { return false };
+        UpstreamRequest::on_behalf_of(Box::new(request), checked, identity, &arrival, &self.rules)
             .is_ok()
     }
 }

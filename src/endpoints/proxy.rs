@@ -24,8 +24,8 @@ use crate::{
     peers::Peers,
     telemetry::{Metrics, Outcome, RouteLabel, causes, traces::spans},
     upstream::{
-        BodyLimits, CredentialForwarding, ForwardingRules, Shape, StreamedBody, UpgradeWish,
-        Upstream, UpstreamError, UpstreamRequest, remove_set_in_our_name,
+        BodyLimits, CredentialForwarding, ForwardingRules, StreamedBody, UpgradeWish, Upstream,
+        UpstreamError, UpstreamRequest, WellFormed, remove_set_in_our_name,
     },
     verify::Fault,
 };
@@ -134,9 +134,9 @@ impl ProxyParts {
         mut request: Box<Request<Incoming>>,
         exchange: &mut Exchange,
     ) -> Result<Response<StreamedBody>, Rejection> {
-        let shape = Shape::of(&request)?;
+        let checked = WellFormed::check(&request)?;
         let passage = {
-            let original = OriginalRequest::at_hand(&request, shape.host());
+            let original = OriginalRequest::at_hand(&request, checked.host());
             self.gate.decide(&original, request.headers(), exchange).await?
         };
         let Passage { admitted, destination: Destination { upstream, rules, .. } } = passage;
@@ -157,14 +157,14 @@ impl ProxyParts {
         let arrival = exchange.arrival();
         let request = match admitted {
             Admitted::As(identity) => {
-                UpstreamRequest::on_behalf_of(request, shape, &identity, arrival, rules)
+                UpstreamRequest::on_behalf_of(request, checked, &identity, arrival, rules)
             }
             Admitted::Anonymously(credential) => {
-                UpstreamRequest::anonymous(request, shape, arrival, rules, credential)
+                UpstreamRequest::anonymous(request, checked, arrival, rules, credential)
             }
             Admitted::AsPreflight => {
                 let credential = CredentialForwarding::Remove;
-                UpstreamRequest::anonymous(request, shape, arrival, rules, credential)
+                UpstreamRequest::anonymous(request, checked, arrival, rules, credential)
             }
         }?;
         let response = match wish {

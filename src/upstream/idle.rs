@@ -7,14 +7,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{habit::Habit, line::Line};
+use super::line::Line;
 use crate::per_core::PerCore;
 
 /// Idle connections. There are never more than there were requests at once within one idle timeout.
 pub(super) struct IdleLines {
     lists: PerCore<Mutex<Vec<Idle>>>,
     timeout: Duration,
-    habit: Habit,
 }
 
 struct Idle {
@@ -25,7 +24,7 @@ struct Idle {
 impl IdleLines {
     /// Connections that are over when nobody has used them for `timeout`.
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { lists: PerCore::default(), timeout, habit: Habit::default() }
+        Self { lists: PerCore::default(), timeout }
     }
 
     /// Keeps `line` for the next request.
@@ -41,22 +40,16 @@ impl IdleLines {
 
     fn take_of(&self, list: &Mutex<Vec<Idle>>, now: Instant) -> Option<Line> {
         loop {
-            let Idle { line, since } = self.take_ready(&mut lock(list), now)?;
-            let rest = now.saturating_duration_since(since);
+            let line = self.take_ready(&mut lock(list), now)?;
             // The lock is free again: nobody else has to wait for the kernel's word.
-            if self.habit.is_open(rest, || line.is_open_and_silent()) {
+            if line.is_open_and_silent() {
                 return Some(line);
             }
         }
     }
 
-    /// A request came to nothing on a connection that had been taken for open.
-    pub(super) fn doubt(&self) {
-        self.habit.doubt();
-    }
-
     /// One whose last exchange is over. Those that are over themselves are left out.
-    fn take_ready(&self, list: &mut Vec<Idle>, now: Instant) -> Option<Idle> {
+    fn take_ready(&self, list: &mut Vec<Idle>, now: Instant) -> Option<Line> {
         // The one used last is the one most likely still open.
         let mut at = list.len();
         while let Some(last) = at.checked_sub(1) {
@@ -67,9 +60,9 @@ impl IdleLines {
             if !is_over && !line.is_ready() {
                 continue;
             }
-            let taken = list.remove(at);
+            let Idle { line, .. } = list.remove(at);
             if !is_over {
-                return Some(taken);
+                return Some(line);
             }
         }
         None

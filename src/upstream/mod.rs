@@ -15,7 +15,6 @@ mod error;
 #[cfg(test)]
 mod fixtures;
 mod frames;
-mod habit;
 mod hop_by_hop;
 mod host;
 mod idle;
@@ -29,6 +28,7 @@ mod tls;
 mod tunnel;
 mod upgrade;
 mod url;
+mod well_formed;
 
 use std::{
     future::poll_fn,
@@ -65,14 +65,13 @@ pub(crate) use self::{
     error::UpstreamError,
     host::Host,
     pool::HeaderCase,
-    request::{
-        CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, Shape, UpstreamRequest,
-    },
+    request::{CredentialForwarding, ForwardingRules, HostForwarding, Pseudonym, UpstreamRequest},
     settings::{Upgrades, UpstreamSettings},
     tasks::Streams,
     tls::{ClientCertificate, TlsSettings},
     upgrade::UpgradeWish,
     url::{HttpVersion, UpstreamUrl},
+    well_formed::WellFormed,
 };
 use crate::{alarm::Alarms, authn::Standing, telemetry::Metrics};
 
@@ -215,7 +214,6 @@ impl Upstream {
                 Ok(leased) => return Ok(leased),
                 Err(failed) => failed,
             };
-            self.pool.doubt();
             let Some(unsent) = failed.take_message() else {
                 return Err(failed.into_error().into());
             };

@@ -6,9 +6,8 @@
 //! application took it up cannot be told from outside, so a request is sent again only if not one byte of it was sent:
 //!
 //! - before a kept connection is used, the kernel is asked whether the peer has closed it
-//!   ([`Pulse`](super::socket::Pulse)), so that what has arrived here already is known, whether or not the runtime has
-//!   looked at the socket since; unless it was used a moment ago, and the application is known to keep its connections
-//!   ([`Habit`](super::habit::Habit));
+//!   ([`Pulse`](super::socket::Pulse)), so that what has
+//!   arrived here already is known, whether or not the runtime has looked at the socket since;
 //! - hyper hands a request back that its connection's task did not begin to write
 //!   ([`TrySendError::take_message`](hyper::client::conn::TrySendError::take_message)), with its body not once polled,
 //!   whatever its method; it is sent on a new connection, once.
@@ -161,11 +160,6 @@ impl Pool {
         }
         *kept = None;
         None
-    }
-
-    /// A request came to nothing on a connection that was kept.
-    pub(super) fn doubt(&self) {
-        self.idle.doubt();
     }
 
     /// Keeps `line` for the next request.

@@ -4,9 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
-    header::{
-        AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, TE, TRANSFER_ENCODING, VIA,
-    },
+    header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, TE, VIA},
     uri::{PathAndQuery, Scheme},
 };
 use hyper::upgrade::OnUpgrade;
@@ -15,7 +13,7 @@ use super::{
     arrival::{self, Arrival, RequestId},
     cookies::{self, CookiesLeft},
     hop_by_hop::remove_hop_by_hop,
-    host::Host,
+    well_formed::WellFormed,
 };
 use crate::{
     authn::{IdentityHeaders, Rejection, Stripped, reads_as},
@@ -102,48 +100,17 @@ pub(crate) struct UpstreamRequest<B> {
     id: RequestId,
 }
 
-/// The proof that all who read a request agree where its body ends and which host it is for (RFC 9112 §3.2, §6.1). It is made
-/// of one request, and goes with that one.
-#[derive(Debug)]
-pub(crate) struct Shape {
-    host: Host,
-}
-
-impl Shape {
-    /// Judges a `request` before anything is taken off it: what it means must not depend on headers that a `Connection` line
-    /// may name. It comes before the question who is asking, since it tells whether there is a question, and where it ends.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejection::Unsupported`] when there is a transfer coding other than one `chunked`, and [`Rejection::BadRequest`] when
-    /// no host is named, or several, or what is none.
-    pub(crate) fn of<B>(request: &Request<B>) -> Result<Self, Rejection> {
-        let headers = request.headers();
-        check_framing(headers)?;
-        // HTTP/1.1 wants a line even beside a target that names a host (RFC 9112 §3.2).
-        if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
-            return Err(Rejection::BadRequest("the request names no host"));
-        }
-        Ok(Self { host: Host::asked_for(request.uri(), headers)? })
-    }
-
-    /// The host that is asked for.
-    pub(crate) const fn host(&self) -> &Host {
-        &self.host
-    }
-}
-
 impl<B> UpstreamRequest<B> {
-    /// Rebuilds `request`, which came in this `shape`, and which `identity` vouches for.
+    /// Rebuilds `request`, of which `checked` is the proof, and which `identity` vouches for.
     pub(crate) fn on_behalf_of(
         request: Box<Request<B>>,
-        shape: Shape,
+        checked: WellFormed,
         identity: &Identity,
         arrival: &Arrival,
         rules: &ForwardingRules,
     ) -> Result<Self, Rejection> {
         let (mut rebuilt, stripped) =
-            Self::rebuild(request, shape, arrival, rules, rules.credential)?;
+            Self::rebuild(request, checked, arrival, rules, rules.credential)?;
         rules.identity_headers.set(stripped, rebuilt.request.headers_mut(), identity);
         Ok(rebuilt)
     }
@@ -152,22 +119,23 @@ impl<B> UpstreamRequest<B> {
     /// that was not judged is up to the door.
     pub(crate) fn anonymous(
         request: Box<Request<B>>,
-        shape: Shape,
+        checked: WellFormed,
         arrival: &Arrival,
         rules: &ForwardingRules,
         credential: CredentialForwarding,
     ) -> Result<Self, Rejection> {
-        Self::rebuild(request, shape, arrival, rules, credential).map(|(rebuilt, _)| rebuilt)
+        Self::rebuild(request, checked, arrival, rules, credential).map(|(rebuilt, _)| rebuilt)
     }
 
     /// All that is done to every request, whoever sends it. The order of the steps is the security.
     fn rebuild(
         mut request: Box<Request<B>>,
-        Shape { host }: Shape,
+        checked: WellFormed,
         arrival: &Arrival,
         rules: &ForwardingRules,
         credential: CredentialForwarding,
     ) -> Result<(Self, Stripped), Rejection> {
+        let host = checked.into_host();
         let path = path_of(request.method(), request.uri())?;
         let version = request.version();
         let headers = request.headers_mut();
@@ -290,17 +258,6 @@ fn path_of(method: &Method, uri: &Uri) -> Result<PathAndQuery, Rejection> {
         return Err(Rejection::BadRequest("`*` is nothing that this can be asked of"));
     }
     uri.path_and_query().cloned().ok_or(Rejection::BadRequest("the request names no path"))
-}
-
-/// Of all transfer codings we undo `chunked` alone, once, and another would go on under a name that is not told
-/// (RFC 9112 §6.1).
-fn check_framing(headers: &HeaderMap) -> Result<(), Rejection> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if codings.next().is_none_or(is_chunked) && codings.next().is_none() {
-        return Ok(());
-    }
-    Err(Rejection::Unsupported("the body has a transfer coding other than chunked"))
 }
 
 /// Whether an application that reads `_` as `-` takes `name` for a second opinion about where the body ends.

@@ -1,7 +1,7 @@
 //! Who is this? A token goes in, an [`Identity`] comes out. Usable alone: no server, no configuration file.
 //!
 //! ```text
-//! UnverifiedToken ── open(key): signature ──▶ SignedClaims ── ClaimRules: iss aud sub iat exp ──▶ Identity
+//! UnverifiedToken ── open(key, …): signature ──▶ SignedClaims ── ClaimRules: iss aud sub iat exp ──▶ Identity
 //! ```
 //!
 //! Read [`Verifier::verify`] first: it is the whole of the product in two short functions. The second way to an identity is
