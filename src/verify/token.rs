@@ -44,8 +44,8 @@ impl<'a> UnverifiedToken<'a> {
         Self::outline(text.as_bytes())
     }
 
-    /// Takes `text` for a token if it has the size of one, and three parts. Whether its characters are a token's is asked
-    /// before it is judged ([`check_characters`](Self::check_characters)): one whose verdict is remembered is what it was then.
+    /// Takes `text` for a token if it has the size of one, and three parts. Whether its characters are a token's turns out when
+    /// it is judged ([`open`](Self::open)): one whose verdict is remembered is what it was then.
     ///
     /// # Errors
     ///
@@ -70,11 +70,6 @@ impl<'a> UnverifiedToken<'a> {
         };
         token.check_no_part_is_empty()?;
         Ok(token)
-    }
-
-    /// Checks that it consists of characters that a token can have.
-    pub(super) fn check_characters(&self) -> Result<(), Malformation> {
-        check_characters(self.text)
     }
 
     fn check_no_part_is_empty(&self) -> Result<(), Malformation> {
@@ -110,6 +105,8 @@ impl<'a> UnverifiedToken<'a> {
         if key_id != key.key_id() {
             return Err(TokenFault::UnknownKey { key_id: key_id.clone() });
         }
+        // The other parts are decoded before the signature is checked, and these would be only after it.
+        check_characters(self.claims)?;
         let signature = std::str::from_utf8(self.signature);
         let signature = signature.map_err(|_no_text| Malformation::Base64(Part::Signature))?;
         key.verify(self.signing_input, signature)?;
@@ -257,8 +254,9 @@ mod tests {
     #[test]
     fn an_outline_leaves_the_characters_to_be_checked() {
         for text in ["a.b.c=", " a.b.c", "a.b.c ", "a.b.ç", "a.\0.c"] {
-            let token = UnverifiedToken::outline(text.as_bytes()).unwrap();
-            assert!(matches!(token.check_characters(), Err(Malformation::Character)), "{text}");
+            assert!(UnverifiedToken::outline(text.as_bytes()).is_ok(), "{text}");
+            let fault = UnverifiedToken::parse(text).unwrap_err();
+            assert!(matches!(fault, TokenFault::Malformed(Malformation::Character)), "{text}");
         }
         for text in [&b"a.b"[..], b"a.b.c.d", b".b.c", b"a.b.", b"\xff", &[b'.'; 9000]] {
             assert!(UnverifiedToken::outline(text).is_err());
