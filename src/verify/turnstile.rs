@@ -3,8 +3,8 @@
 //!
 //! One check takes about as long as all else that a request needs. A task that does one does nothing wrong; but if a
 //! thousand of them are ready to run, everybody else waits for a thousand checks. So beyond a share of each millisecond a
-//! check waits for its turn, and there is one turn for each core in each round of the scheduler: between two looks at its
-//! socket, a connection waits for a check or two.
+//! check waits for its turn, and there are two for each core in each round of the scheduler: between two looks at its socket,
+//! a connection waits for two checks or three. (One alone would have a flood pay for a look at all sockets with each check.)
 
 use std::sync::{
     Arc,
@@ -13,7 +13,7 @@ use std::sync::{
 
 use tokio::{sync::Semaphore, task::yield_now, time::Instant};
 
-/// Lets one check at a time pass on each core, once they are many. Clones share the turns.
+/// Lets few checks at a time pass on each core, once they are many. Clones share the turns.
 #[derive(Clone, Debug)]
 pub(super) struct Turnstile(Arc<Turns>);
 
@@ -22,21 +22,28 @@ struct Turns {
     since: Instant,
     /// The millisecond that is counted, and above it how many checks it has seen.
     counted: AtomicU64,
-    cores: Semaphore,
+    turns: Semaphore,
     free: u64,
 }
 
 impl Turnstile {
-    /// Checks that each core may do in a millisecond without waiting: about a third of it. Each
-    /// forged token costs as much again to read and to answer, and on a slower core no more would fit into the millisecond.
+    /// Checks that each core may do in a millisecond without waiting: about a third of it. A forged token takes as long again
+    /// to read and to answer, so that on a slower core not many more would fit.
     const FREE: u64 = 16;
+    /// Turns for each core.
+    const TURNS: usize = 2;
     const COUNT: u32 = 40;
 
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let free = Self::FREE.saturating_mul(u64::try_from(cores).unwrap_or(1));
         let (since, counted) = (Instant::now(), AtomicU64::new(0));
-        Self(Arc::new(Turns { since, counted, cores: Semaphore::new(cores), free }))
+        Self(Arc::new(Turns {
+            since,
+            counted,
+            turns: Semaphore::new(Self::TURNS.saturating_mul(cores)),
+            free,
+        }))
     }
 
     /// Does `check`, when it is its turn.
@@ -45,7 +52,7 @@ impl Turnstile {
             return check();
         }
         // The semaphore is never closed; were it, checking without turns would be no harm.
-        let turn = self.0.cores.acquire().await;
+        let turn = self.0.turns.acquire().await;
         // Everybody else that is ready comes first. Those that wait for a turn are not.
         yield_now().await;
         let checked = check();
@@ -82,7 +89,7 @@ mod tests {
 
     fn turnstile() -> Turnstile {
         let (since, counted) = (Instant::now(), AtomicU64::new(0));
-        Turnstile(Arc::new(Turns { since, counted, cores: Semaphore::new(1), free: 2 }))
+        Turnstile(Arc::new(Turns { since, counted, turns: Semaphore::new(1), free: 2 }))
     }
 
     #[tokio::test(start_paused = true)]
