@@ -22,7 +22,7 @@ struct Turns {
     since: Instant,
     /// The millisecond that is counted, and above it how many checks it has seen.
     counted: AtomicU64,
-    turns: Semaphore,
+    at_once: Semaphore,
     free: u64,
 }
 
@@ -41,7 +41,7 @@ impl Turnstile {
         Self(Arc::new(Turns {
             since,
             counted,
-            turns: Semaphore::new(Self::TURNS.saturating_mul(cores)),
+            at_once: Semaphore::new(Self::TURNS.saturating_mul(cores)),
             free,
         }))
     }
@@ -52,7 +52,7 @@ impl Turnstile {
             return check();
         }
         // The semaphore is never closed; were it, checking without turns would be no harm.
-        let turn = self.0.turns.acquire().await;
+        let turn = self.0.at_once.acquire().await;
         // Everybody else that is ready comes first. Those that wait for a turn are not.
         yield_now().await;
         let checked = check();
@@ -89,7 +89,7 @@ mod tests {
 
     fn turnstile() -> Turnstile {
         let (since, counted) = (Instant::now(), AtomicU64::new(0));
-        Turnstile(Arc::new(Turns { since, counted, turns: Semaphore::new(1), free: 2 }))
+        Turnstile(Arc::new(Turns { since, counted, at_once: Semaphore::new(1), free: 2 }))
     }
 
     #[tokio::test(start_paused = true)]
