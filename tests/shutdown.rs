@@ -84,6 +84,19 @@ async fn a_second_signal_ends_a_drain_that_would_not_end() {
 async fn sigterm_under_load_fails_no_request_that_was_accepted() {
     let (apple, application) = (apple().await, Recorder::start().await);
     let program = Program::start(&apple, application.address, &[]).await;
+    ends_under_load(program, &apple, &application).await;
+}
+
+/// Where there is one core, one thread does all.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_under_load_fails_no_request_that_was_accepted_on_one_core() {
+    let (apple, application) = (apple().await, Recorder::start().await);
+    let on_one_core = "taskset -cp 0 $$ >/dev/null || exit 1";
+    let program = Program::start_after(on_one_core, &apple, application.address, &[]).await;
+    ends_under_load(program, &apple, &application).await;
+}
+
+async fn ends_under_load(program: Program, apple: &Apple, application: &Recorder) {
     let token = apple.mint(&TokenTemplate::native());
     let head = format!(
         "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
