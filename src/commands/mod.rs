@@ -14,7 +14,7 @@ mod serve;
 mod session_key;
 mod sim;
 
-use std::{io, num::NonZero, process::ExitCode, thread};
+use std::{io, process::ExitCode, thread};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -77,7 +77,7 @@ impl Cli {
 
 /// One thread where there is one core, or a quota of one: to share work with nobody costs each request something.
 fn runtime() -> io::Result<Runtime> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::<usize>::get);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
     let mut builder =
         if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     builder.enable_all().build()

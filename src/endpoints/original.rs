@@ -50,11 +50,14 @@ impl<'a> OriginalRequest<'a> {
 
         let Report { method, host, target } = report;
         let host = HeaderValue::from_bytes(host).map_err(|_invalid| NO_HOST)?;
-        Ok(Self {
-            method: Cow::Owned(Method::from_bytes(method).map_err(|_invalid| NO_METHOD)?),
-            host: Cow::Owned(Host::new(host)?),
-            target: Cow::Owned(target_of(target)?),
-        })
+        let method = Method::from_bytes(method).map_err(|_invalid| NO_METHOD)?;
+        Self::at_host(Host::new(host)?, method, target)
+    }
+
+    /// Likewise, where `host` and `method` need no reading.
+    pub(super) fn at_host(host: Host, method: Method, target: &[u8]) -> Result<Self, Rejection> {
+        let target = Cow::Owned(target_of(target)?);
+        Ok(Self { method: Cow::Owned(method), host: Cow::Owned(host), target })
     }
 
     pub(super) fn method(&self) -> &Method {

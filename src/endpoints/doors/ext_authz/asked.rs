@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Uri, request::Parts};
 
-use super::{OriginalRequest, Report};
+use super::OriginalRequest;
 use crate::{authn::Rejection, upstream::Host};
 
 /// A client's request, as the gateway holds it in its hands.
@@ -22,13 +22,8 @@ impl Asked {
     pub(super) fn behind(prefix: &str, head: Parts) -> Result<Self, Rejection> {
         let target = target_behind(prefix, &head.uri).unwrap_or_default();
         let host = Host::asked_for(&head.uri, &head.headers)?;
-        let method = head.method.as_str();
-        let report = Report {
-            method: method.as_bytes(),
-            host: host.as_str().as_bytes(),
-            target: target.as_bytes(),
-        };
-        Ok(Self { original: OriginalRequest::asked_about(report)?, headers: head.headers })
+        let original = OriginalRequest::at_host(host, head.method, target.as_bytes())?;
+        Ok(Self { original, headers: head.headers })
     }
 }
 
