@@ -41,7 +41,7 @@ use super::super::{
     browser::ForBrowser,
     exchange::{Exchange, Head},
     gate::{Admitted, Gate, Passage},
-    original::{OriginalRequest, Report},
+    original::OriginalRequest,
     proxy::ProxyBody,
 };
 use crate::{authn::Rejection, peers::Peers, telemetry::Metrics};

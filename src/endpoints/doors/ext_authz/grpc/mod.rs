@@ -11,9 +11,10 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 pub(super) use self::health::{health, tell_health};
+use super::super::super::original::Report;
 use super::{
     Allowed, Asked, CHECK, Client, Exchange, ExtAuthzParts, ForBrowser, Form, Head,
-    OriginalRequest, ProxyBody, Report, decide_by, verdict::denied,
+    OriginalRequest, ProxyBody, decide_by, verdict::denied,
 };
 use crate::{authn::Rejection, telemetry::Outcome};
 
