@@ -177,7 +177,7 @@ impl PendingSignIns {
         let digest = mark.map(BrowserMark::digest);
         let open = |sealed: &str| {
             let sign_in: PendingSignIn = keys.open(Purpose::State, sealed).ok()?;
-            (Some(&sign_in.browser) == digest.as_ref()).then_some(sign_in)
+            is_same(&sign_in.browser, digest.as_ref()?).then_some(sign_in)
         };
         let (mut own, mut strange) = (Vec::new(), Vec::new());
         for (name, sealed) in cookies::all(headers) {
