@@ -6,6 +6,10 @@
 # Both run as user 65532, hold no shell, write nothing to their root file system, and have the certificate authorities
 # by which Apple's keys are fetched. Versions are locked; SOURCE_DATE_EPOCH and BuildKit's
 # rewrite-timestamp=true fix the times of the layers.
+#
+# If target/pgo/siwa-proxy.profdata is there, the program is compiled with that profile, as it is for the images that are
+# released: benches/pgo/build makes it. It must be of the same sources and FEATURES. Without it the program does the same,
+# more slowly.
 
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
@@ -16,38 +20,43 @@ WORKDIR /src
 ENV CARGO_HOME=/cargo CARGO_TERM_COLOR=never
 # A program that does nothing, for the dependencies: they change seldom, and are a layer of their own.
 COPY .cargo .cargo
-COPY Cargo.toml Cargo.lock build.rs ./
+# The brackets make a pattern, which may match nothing.
+COPY Cargo.toml Cargo.lock build.rs targe[t]/pgo/siwa-proxy.profdata ./
 RUN mkdir -p src tests && echo 'fn main() {}' > src/main.rs && touch src/lib.rs tests/behaviour.rs
+# As benches/pgo/build has it. With --target, flags are for the program alone: build scripts and macros need none.
+RUN if [ -e siwa-proxy.profdata ]; then use="-Cprofile-use=$PWD/siwa-proxy.profdata"; fi \
+    && echo "with a profile? ${use:-no}" && echo "${RUSTFLAGS:-} ${use:-}" > /flags
 
 FROM toolchain AS build
 # As for cargo: features beside the default ones, separated by commas, and flags such as --no-default-features.
 ARG FEATURES="otlp"
 ARG CARGO_FLAGS=""
-RUN cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS
+RUN RUSTFLAGS="$(cat /flags)" \
+        cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target host-tuple
 COPY config config
 COPY examples/web examples/web
 COPY src src
 # What --version says, as there is no git in here.
 ARG SIWA_COMMIT=""
 RUN touch src/main.rs src/lib.rs \
-    && SIWA_COMMIT="$SIWA_COMMIT" cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS \
-    && install -D target/release/siwa-proxy /out/usr/local/bin/siwa-proxy
+    && RUSTFLAGS="$(cat /flags)" SIWA_COMMIT="$SIWA_COMMIT" \
+        cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target host-tuple \
+    && install -D target/*/release/siwa-proxy /out/usr/local/bin/siwa-proxy
 
 FROM toolchain AS build-static
 ARG FEATURES="otlp"
 ARG CARGO_FLAGS=""
-# With a target the flag is for the program alone: build scripts and macros need the C library of this image.
-ENV RUSTFLAGS="-C target-feature=+crt-static"
-RUN rustc -vV | sed -n 's/^host: //p' > /target \
-    && cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target "$(cat /target)"
+RUN echo "-C target-feature=+crt-static $(cat /flags)" > /flags
+RUN RUSTFLAGS="$(cat /flags)" \
+        cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target host-tuple
 COPY config config
 COPY examples/web examples/web
 COPY src src
 ARG SIWA_COMMIT=""
 RUN touch src/main.rs src/lib.rs \
-    && SIWA_COMMIT="$SIWA_COMMIT" \
-        cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target "$(cat /target)" \
-    && install -D "target/$(cat /target)/release/siwa-proxy" /out/usr/local/bin/siwa-proxy \
+    && RUSTFLAGS="$(cat /flags)" SIWA_COMMIT="$SIWA_COMMIT" \
+        cargo build --release --locked --features "$FEATURES" $CARGO_FLAGS --target host-tuple \
+    && install -D target/*/release/siwa-proxy /out/usr/local/bin/siwa-proxy \
     && install -D -m 644 /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt \
     && printf 'nonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' > /out/etc/passwd \
     && printf 'nonroot:x:65532:\n' > /out/etc/group

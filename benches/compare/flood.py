@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a flood of forged tokens does to everybody else: the time that requests with good, remembered tokens take.
 
-    cargo build --release && python3 benches/compare/flood.py
+    benches/pgo/build && python3 benches/compare/flood.py
 
 500 good requests a second come on 16 connections, as paced.py sends them, and beside them 2,000 with forged tokens, none seen
 before: in one run to siwa-proxy, and in the run before it, which is the quiet one, to the application itself, so that the
@@ -9,7 +9,6 @@ load's own core is as busy in both. The runs alternate; what is told are the med
 """
 
 import argparse, multiprocessing, os, statistics, sys
-from pathlib import Path
 
 import lab
 from paced import load, percentile
@@ -24,13 +23,13 @@ def flood(port, tokens, rate, seconds):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--binary", default="target/release/siwa-proxy")
+    arguments.add_argument("--binary", type=lab.existing, default=lab.RELEASED)
     arguments.add_argument("--runs", type=int, default=5)
     arguments.add_argument("--seconds", type=int, default=5, help="of each run")
     arguments.add_argument("--good", type=int, default=500, help="a second")
     arguments.add_argument("--forged", type=int, default=2000, help="a second")
     options = arguments.parse_args()
-    binary = str(Path(options.binary).resolve())
+    binary = options.binary
     os.sched_setaffinity(0, {int(lab.LOAD_CORE)})
 
     simulator, application = lab.simulator(binary), lab.application()

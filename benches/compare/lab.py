@@ -1,13 +1,15 @@
-"""What the scripts beside this one share: programs on one core, what their work costs, and tokens.
+"""What the scripts beside this one and benches/pgo/train.py share: programs on chosen cores and their cost, tokens, load.
 
 No network and no Apple account: the keys and the tokens are those of `siwa-proxy sim`.
 """
 
-import base64, http.client, json, os, random, re, shutil, signal, socket, subprocess, sys, tempfile, time
+import argparse, base64, http.client, json, os, random, re, shutil, signal, socket, subprocess, sys, tempfile, time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SERVER_CORE, LOAD_CORE = "0", "1"
+# What benches/pgo/build makes.
+RELEASED = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parents[1] / "target")) / "pgo/siwa-proxy"
 CLIENT_ID, ISSUER = "com.example.app", "https://appleid.apple.com"
 # Where everything is written; gone at the end.
 PLACE = None
@@ -28,7 +30,9 @@ class Running:
         self.name, self.port, self.http2_port = name, port, port
         self.helpers, self.instead, self.verifies = [], {}, True
         self.log = open(PLACE / f"{name.replace(' ', '-')}.out", "w")
-        settings = {"env": {**os.environ, **dict(environment)}, "stdout": self.log, "stderr": self.log}
+        # Nobody's settings but ours: what a shell has of siwa-proxy's is for another one.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SIWA_", "OTEL_"))}
+        settings = {"env": {**inherited, **dict(environment)}, "stdout": self.log, "stderr": self.log}
         self.process = subprocess.Popen(["taskset", "-c", cores, *map(str, command)], **settings)
         Running.everything.append(self)
 
@@ -67,7 +71,8 @@ class Running:
 
     def end(self):
         self.process.terminate()
-        self.process.wait()
+        if (code := self.process.wait(timeout=60)) != 0:
+            sys.exit(f"{self.name} ended with exit code {code}; see {Path(self.log.name).read_text()[-2000:]}")
 
 
 def children(pid):
@@ -90,6 +95,13 @@ def need(*programs):
 
 
 # === Programs ===
+
+
+def existing(path):
+    """The siwa-proxy that is to be measured."""
+    if not Path(path).exists():
+        raise argparse.ArgumentTypeError(f"there is no {path}: benches/pgo/build makes it; --binary names another")
+    return str(Path(path).resolve())
 
 
 def filled_in(template, name, **values):
@@ -194,6 +206,22 @@ def with_unknown_key(token):
     return f"{encoded(json.dumps(header).encode())}.{rest}"
 
 
+def write_tokens(tokens):
+    """A file for each kind of token, for wrk."""
+    files = {
+        "hot": tokens[:1],
+        "thousand": tokens[:1000],
+        "ten_thousand": tokens[:10_000],
+        "distinct": tokens,
+        "bad_signature": [with_wrong_signature(token) for token in tokens],
+        "unknown_key": [with_unknown_key(token) for token in tokens],
+        "garbage": ["x" * 900],
+        "none": [],
+    }
+    for name, lines in files.items():
+        (PLACE / name).write_text("".join(line + "\n" for line in lines))
+
+
 # === Load ===
 
 
@@ -206,10 +234,10 @@ def wrk(port, tokens, seconds, connections, path="/", upload=0):
     return int(requests), int(refused)
 
 
-def h2load(port, token, seconds, connections):
+def h2load(port, token, seconds, connections, path="/", flags=(), scheme="http"):
     """The same with one token over HTTP/2, ten requests at a time on each connection."""
     command = ["taskset", "-c", LOAD_CORE, "h2load", "-t1", f"-c{connections}", "-m10", f"-D{seconds}"]
-    command += ["-H", f"Authorization: Bearer {token}", f"http://127.0.0.1:{port}/"]
+    command += ["-H", f"Authorization: Bearer {token}", *map(str, flags), f"{scheme}://127.0.0.1:{port}{path}"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     good, moved, bad, worse = map(int, re.search(r"(\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output).groups())
     return good + moved + bad + worse, moved + bad + worse

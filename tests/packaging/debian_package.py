@@ -2,7 +2,7 @@
 
     debian_package.py --work DIRECTORY
 
-Takes the program from DIRECTORY/target/release, where the test of the image leaves it. Needs root, debootstrap, lintian,
+Takes the program from below DIRECTORY/target, where the test of the image leaves it. Needs root, debootstrap, lintian,
 cargo-deb, and Debian's archive. What it cannot show is the unit's sandbox, as there is no systemd to start it.
 """
 
@@ -11,6 +11,7 @@ import configparser
 import contextlib
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import signal
@@ -32,7 +33,8 @@ class DebianPackage(unittest.TestCase):
         packages = cls.work / "deb"
         shutil.rmtree(packages, ignore_errors=True)
         environment = {**os.environ, "CARGO_TARGET_DIR": str(cls.work / "target")}
-        run("cargo", "deb", "--no-build", "--output", f"{packages}/", cwd=REPOSITORY, env=environment)
+        host = re.search("^host: (.*)$", run("rustc", "-vV"), re.MULTILINE)[1]
+        run("cargo", "deb", "--no-build", "--target", host, "--output", f"{packages}/", cwd=REPOSITORY, env=environment)
         [cls.package] = packages.glob("siwa-proxy_*.deb")
         cls.clean_root()
 

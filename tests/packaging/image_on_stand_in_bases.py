@@ -99,7 +99,8 @@ def build(target):
     if OPTIONS.no_build:
         return name
     cargo_home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo"))
-    compiled = pathlib.Path(OPTIONS.work) / "target"
+    # As between the stages of a real engine, what is compiled for the one is not there for the other.
+    compiled = pathlib.Path(OPTIONS.work) / ("target" if target == "distroless" else f"target-{target}")
     compiled.mkdir(parents=True, exist_ok=True)
     lent = {
         "/usr": "/usr:ro",
