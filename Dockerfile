@@ -8,8 +8,8 @@
 # rewrite-timestamp=true fix the times of the layers.
 #
 # If target/pgo/siwa-proxy.profdata is there, the program is compiled with that profile, as it is for the images that are
-# released: benches/pgo/build makes it. It must be of the same sources and FEATURES. Without it the program does the same,
-# more slowly.
+# released: benches/pgo/build makes it. It must be of the same sources, compiler, FEATURES and CARGO_FLAGS, else it is of no use.
+# Without it the program does the same, more slowly.
 
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot

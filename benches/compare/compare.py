@@ -125,7 +125,7 @@ def gateways(binary, simulator, application, with_envoy):
 
 def options_given():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--binary", type=lab.existing, default=lab.RELEASED)
+    arguments.add_argument("--binary", type=lab.existing, default=str(lab.RELEASED))
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--seconds", type=int, default=1, help="of load for each cell")
     arguments.add_argument("--connections", type=int, default=64)

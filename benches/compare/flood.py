@@ -23,7 +23,7 @@ def flood(port, tokens, rate, seconds):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--binary", type=lab.existing, default=lab.RELEASED)
+    arguments.add_argument("--binary", type=lab.existing, default=str(lab.RELEASED))
     arguments.add_argument("--runs", type=int, default=5)
     arguments.add_argument("--seconds", type=int, default=5, help="of each run")
     arguments.add_argument("--good", type=int, default=500, help="a second")

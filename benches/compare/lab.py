@@ -11,6 +11,8 @@ SERVER_CORE, LOAD_CORE = "0", "1"
 # What benches/pgo/build makes.
 RELEASED = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parents[1] / "target")) / "pgo/siwa-proxy"
 CLIENT_ID, ISSUER = "com.example.app", "https://appleid.apple.com"
+# nginx is there, where not everybody looks.
+os.environ["PATH"] += ":/usr/sbin"
 # Where everything is written; gone at the end.
 PLACE = None
 
