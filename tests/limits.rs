@@ -271,6 +271,8 @@ async fn without_room_for_verdicts_every_request_is_judged_anew() {
             assert_eq!(house.get("/", &[("Authorization", &bearer)]).await.status, 200);
         }
         assert_eq!(house.metric("siwa_verdicts_total{cache=\"miss\"}").await, misses);
+        let remembered = u64::from(capacity > 0);
+        assert_eq!(house.metric("siwa_verdict_cache_entries").await, remembered);
     }
 }
 

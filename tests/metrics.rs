@@ -103,12 +103,33 @@ async fn remembered_verdicts_are_counted_when_they_come_and_when_they_go() {
     let mut others = 0;
     while house.metric(evictions).await == 0 {
         others += 1;
-        let someone = TokenTemplate::native().subject(&format!("{others:06}.{others:032x}.0000"));
-        house.get("/", &[("Authorization", &house.bearer_of(&someone))]).await;
+        let another = bearer_of_somebody(&house, others);
+        // In a full cache only one that comes again takes the place of another.
+        for _ in 0..2 {
+            assert_eq!(house.get("/", &[("Authorization", &another)]).await.status, 200);
+        }
     }
     let left = house.metric("siwa_verdict_cache_entries").await;
     let gone = house.metric(evictions).await;
     assert_eq!(left + gone, 1 + others, "{left} are left, {gone} are gone");
+}
+
+#[tokio::test]
+async fn tokens_that_come_once_push_no_verdict_out_of_a_full_cache() {
+    let house = House::with("[verdicts]\ncapacity = 2").await;
+    let all: Vec<_> = (0..200).map(|somebody| bearer_of_somebody(&house, somebody)).collect();
+    let the_first = &all[..2];
+    for bearer in all.iter().chain(the_first) {
+        assert_eq!(house.get("/", &[("Authorization", bearer)]).await.status, 200);
+    }
+    assert_eq!(house.metric("siwa_verdicts_total{cache=\"hit\"}").await, 2);
+    assert_eq!(house.metric("siwa_verdict_cache_entries").await, 2);
+    assert_eq!(house.metric("siwa_verdict_cache_evictions_total{cause=\"size\"}").await, 0);
+}
+
+fn bearer_of_somebody(house: &House, number: u64) -> String {
+    let subject = format!("{number:06}.{number:032x}.0000");
+    house.bearer_of(&TokenTemplate::native().subject(&subject))
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod bindings;
 mod builder;
 mod claim_names;
 mod claims;
+mod doorkeeper;
 mod email;
 mod error;
 pub mod explain;

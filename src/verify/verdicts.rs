@@ -17,9 +17,12 @@ use aws_lc_rs::{
     error::Unspecified,
 };
 use moka::{Expiry, notification::RemovalCause, sync::Cache};
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
-use super::{claims::ClaimRules, identity::Identity, jwks::VerifyingKey, token::UnverifiedToken};
+use super::{
+    claims::ClaimRules, doorkeeper::Doorkeeper, identity::Identity, jwks::VerifyingKey,
+    token::UnverifiedToken,
+};
 use crate::{
     clock::Clock,
     telemetry::{EvictionLabels, Metrics},
@@ -34,12 +37,16 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct TokenDigest([u8; 16]);
 
-impl Hash for TokenDigest {
+impl TokenDigest {
     /// Half of it is as good as a hash of it.
+    fn half(&self) -> u64 {
+        self.0.first_chunk().map_or(0, |half| u64::from_ne_bytes(*half))
+    }
+}
+
+impl Hash for TokenDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        if let Some(half) = self.0.first_chunk() {
-            state.write_u64(u64::from_ne_bytes(*half));
-        }
+        state.write_u64(self.half());
     }
 }
 
@@ -69,7 +76,9 @@ const AES_128_GCM_KEY: usize = 16;
 #[derive(Clone, Debug)]
 pub(super) struct VerdictCache {
     verdicts: Cache<TokenDigest, Verdict, BuildHasherDefault<AsItIs>>,
+    capacity: u64,
     entries: Arc<Entries>,
+    doorkeeper: Arc<Doorkeeper>,
     digest_key: Arc<LessSafeKey>,
 }
 
@@ -86,12 +95,10 @@ impl VerdictCache {
         metrics: &Metrics,
     ) -> Result<Self, Unspecified> {
         let entries = Arc::new(Entries::counted_by(metrics.verdict_cache_entries.clone()));
-        let (leaving, evictions) = (Arc::clone(&entries), metrics.verdict_cache_evictions.clone());
+        let (leaving, evictions) = (Arc::clone(&entries), Evictions::counted_by(metrics));
         let on_removal = move |_: Arc<TokenDigest>, _: Verdict, cause: RemovalCause| {
             leaving.leave();
-            if let Some(cause) = told_of(cause) {
-                evictions.get_or_create(&EvictionLabels { cause }).inc();
-            }
+            evictions.count(cause);
         };
         let verdicts = Cache::builder()
             .max_capacity(capacity)
@@ -102,7 +109,9 @@ impl VerdictCache {
         // Asked for the first time, aws-lc would test its source of randomness for 40 ms before it answered.
         getrandom::fill(&mut digest_key).map_err(|_no_randomness| Unspecified)?;
         let digest_key = UnboundKey::new(&AES_128_GCM, &digest_key)?;
-        Ok(Self { verdicts, entries, digest_key: Arc::new(LessSafeKey::new(digest_key)) })
+        let doorkeeper = Arc::new(Doorkeeper::of(capacity));
+        let digest_key = Arc::new(LessSafeKey::new(digest_key));
+        Ok(Self { verdicts, capacity, entries, doorkeeper, digest_key })
     }
 
     /// What the token is remembered by.
@@ -123,15 +132,27 @@ impl VerdictCache {
         (!verdict.key.is_withdrawn()).then_some(verdict.identity)
     }
 
-    /// Remembers that the token proved `identity` by `key`.
+    /// Remembers that the token proved `identity` by `key`, if that is worth a place.
+    ///
+    /// Where another has to leave for it, it is when the token comes a second time: tokens that come once, however many, push
+    /// nobody out, and cost nothing but their verification.
     pub(super) fn remember(
         &self,
         digest: TokenDigest,
         identity: Arc<Identity>,
         key: Arc<VerifyingKey>,
     ) {
-        self.entries.enter();
-        self.verdicts.insert(digest, Verdict { identity, key });
+        if self.has_place_for(&digest) {
+            self.entries.enter();
+            self.verdicts.insert(digest, Verdict { identity, key });
+        }
+    }
+
+    fn has_place_for(&self, digest: &TokenDigest) -> bool {
+        match self.capacity {
+            0 => false,
+            most => self.entries.count() < most || self.doorkeeper.has_seen(digest.half()),
+        }
     }
 }
 
@@ -141,12 +162,28 @@ impl std::fmt::Debug for TokenDigest {
     }
 }
 
-/// What an eviction is called; none for a verdict that made room for a newer one about the same token.
-const fn told_of(cause: RemovalCause) -> Option<&'static str> {
-    match cause {
-        RemovalCause::Expired => Some("expired"),
-        RemovalCause::Size => Some("size"),
-        RemovalCause::Explicit | RemovalCause::Replaced => None,
+/// What evictions are counted by.
+struct Evictions {
+    expired: Counter,
+    size: Counter,
+}
+
+impl Evictions {
+    fn counted_by(metrics: &Metrics) -> Self {
+        let caused_by = |cause| {
+            metrics.verdict_cache_evictions.get_or_create(&EvictionLabels { cause }).clone()
+        };
+        Self { expired: caused_by("expired"), size: caused_by("size") }
+    }
+
+    /// Counts one; not if the verdict made room for a newer one about the same token.
+    fn count(&self, cause: RemovalCause) {
+        let counter = match cause {
+            RemovalCause::Expired => &self.expired,
+            RemovalCause::Size => &self.size,
+            RemovalCause::Explicit | RemovalCause::Replaced => return,
+        };
+        counter.inc();
     }
 }
 
@@ -165,6 +202,10 @@ impl Entries {
     fn enter(&self) {
         self.own.fetch_add(1, Ordering::Relaxed);
         self.all.inc();
+    }
+
+    fn count(&self) -> u64 {
+        u64::try_from(self.own.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     fn leave(&self) {
