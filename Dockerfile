@@ -7,9 +7,9 @@
 # by which Apple's keys are fetched. Versions are locked; SOURCE_DATE_EPOCH and BuildKit's
 # rewrite-timestamp=true fix the times of the layers.
 #
-# If target/pgo/siwa-proxy.profdata is there, the program is compiled with that profile, as it is for the images that are
-# released: benches/pgo/build makes it. It must be of the same sources, compiler, FEATURES and CARGO_FLAGS, else it is of no use.
-# Without it the program does the same, more slowly.
+# If target/pgo/siwa-proxy.profdata is there, the program is compiled with that profile, and linked in the order beside it, as it
+# is for the images that are released: benches/pgo/build makes both. They must be of the same sources, compiler, FEATURES and
+# CARGO_FLAGS, else they are of no use. Without them the program does the same, more slowly and in more memory.
 
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
@@ -21,10 +21,13 @@ ENV CARGO_HOME=/cargo CARGO_TERM_COLOR=never
 # A program that does nothing, for the dependencies: they change seldom, and are a layer of their own.
 COPY .cargo .cargo
 # The brackets make a pattern, which may match nothing.
-COPY Cargo.toml Cargo.lock build.rs targe[t]/pgo/siwa-proxy.profdata ./
+COPY Cargo.toml Cargo.lock build.rs targe[t]/pgo/siwa-proxy.profdata targe[t]/pgo/siwa-proxy.order ./
 RUN mkdir -p src tests && echo 'fn main() {}' > src/main.rs && touch src/lib.rs tests/behaviour.rs
 # As benches/pgo/build has it. With --target, flags are for the program alone: build scripts and macros need none.
 RUN if [ -e siwa-proxy.profdata ]; then use="-Cprofile-use=$PWD/siwa-proxy.profdata"; fi \
+    && if [ -e siwa-proxy.order ] && [ "$(uname -m)" = x86_64 ]; then \
+        use="${use:-} -Clink-arg=-Wl,--symbol-ordering-file=$PWD/siwa-proxy.order" \
+        && use="$use -Clink-arg=-Wl,--no-warn-symbol-ordering"; fi \
     && echo "with a profile? ${use:-no}" && echo "${RUSTFLAGS:-} ${use:-}" > /flags
 
 FROM toolchain AS build

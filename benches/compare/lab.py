@@ -53,11 +53,18 @@ class Running:
         return self
 
     def wait_until_it_answers(self, wanted, token=None):
-        for _ in range(2000):
+        for _ in range(12_000):
             if status_of(self.port, token) == wanted:
                 return self
             time.sleep(0.005)
         sys.exit(f"{self.name} does not answer {wanted}; see {Path(self.log.name).read_text()[-2000:]}")
+
+    def wait_until_it_logs(self, text):
+        for _ in range(12_000):
+            if text in Path(self.log.name).read_text():
+                return self
+            time.sleep(0.005)
+        sys.exit(f"{self.name} does not log {text}; see {Path(self.log.name).read_text()[-2000:]}")
 
     def cpu_seconds(self):
         """Of all threads of the process and its children, by the scheduler's own count."""
@@ -143,10 +150,10 @@ def simulator(binary):
     return Running("simulator", port, command, LOAD_CORE).wait_until_it_answers(200)
 
 
-def siwa_proxy(name, binary, simulator, upstream=None, cores=SERVER_CORE, log=False, **environment):
-    """With `upstream` it forwards to there; without, it is only asked."""
+def siwa_proxy(name, binary, simulator, upstream=None, cores=SERVER_CORE, log=False, under=(), **environment):
+    """With `upstream` it forwards to there; without, it is only asked. `under` is a tool that runs it."""
     port = free_port()
-    command = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--admin-listen", "127.0.0.1:0", "--client-id", CLIENT_ID]
+    command = [*under, binary, "serve", "--listen", f"127.0.0.1:{port}", "--admin-listen", "127.0.0.1:0", "--client-id", CLIENT_ID]
     command += ["--jwks-url", f"http://127.0.0.1:{simulator.port}/auth/keys"]
     command += ["--upstream", f"http://127.0.0.1:{upstream.port}"] if upstream else []
     command += [] if log else ["--log", "info,access=off"]
