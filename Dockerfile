@@ -25,9 +25,9 @@ COPY Cargo.toml Cargo.lock build.rs targe[t]/pgo/siwa-proxy.profdata targe[t]/pg
 RUN mkdir -p src tests && echo 'fn main() {}' > src/main.rs && touch src/lib.rs tests/behaviour.rs
 # As benches/pgo/build has it. With --target, flags are for the program alone: build scripts and macros need none.
 RUN if [ -e siwa-proxy.profdata ]; then use="-Cprofile-use=$PWD/siwa-proxy.profdata"; fi \
-    && if [ -e siwa-proxy.order ] && [ "$(uname -m)" = x86_64 ]; then \
-        use="${use:-} -Clink-arg=-Wl,--symbol-ordering-file=$PWD/siwa-proxy.order" \
-        && use="$use -Clink-arg=-Wl,--no-warn-symbol-ordering"; fi \
+    && quiet="-Clink-arg=-Wl,--no-warn-symbol-ordering" \
+    && if [ -e siwa-proxy.order ] && echo 'fn main() {}' | rustc $quiet -o /tmp/with-lld - 2>/dev/null; then \
+        use="${use:-} -Clink-arg=-Wl,--symbol-ordering-file=$PWD/siwa-proxy.order $quiet"; fi \
     && echo "with a profile? ${use:-no}" && echo "${RUSTFLAGS:-} ${use:-}" > /flags
 
 FROM toolchain AS build

@@ -263,7 +263,8 @@ async fn behind_a_trusted_peer_the_rate_is_that_of_the_client_it_names() {
 }
 
 #[tokio::test]
-async fn without_room_for_verdicts_every_request_is_judged_anew() {
+async fn without_room_for_verdicts_every_request_is_judged_anew_and_none_is_counted_as_remembered()
+{
     for (capacity, misses) in [(0, 3), (10, 1)] {
         let house = House::with(&format!("verdicts.capacity = {capacity}")).await;
         let bearer = house.bearer();

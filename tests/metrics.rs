@@ -104,7 +104,7 @@ async fn remembered_verdicts_are_counted_when_they_come_and_when_they_go() {
     while house.metric(evictions).await == 0 {
         others += 1;
         let another = bearer_of_somebody(&house, others);
-        // In a full cache only one that comes again takes the place of another.
+        // A full cache takes in a token when it comes again.
         for _ in 0..2 {
             assert_eq!(house.get("/", &[("Authorization", &another)]).await.status, 200);
         }

@@ -61,7 +61,7 @@ const REACHED: &[Row] = &[
     ("webhooks.keep", &["an_event_is_given_up_when_its_time_is_over"]),
     ("webhooks.timeout", &["a_receiver_that_does_not_answer_is_tried_again"]),
     ("reload.watch_every", &["a_config_map_that_is_swapped_is_noticed_and_sighup_is_heard_by_the_program", "a_symlink_that_is_swapped_as_kubernetes_does_is_a_change"]),
-    ("verdicts.capacity", &["without_room_for_verdicts_every_request_is_judged_anew"]),
+    ("verdicts.capacity", &["without_room_for_verdicts_every_request_is_judged_anew_and_none_is_counted_as_remembered"]),
 ];
 
 #[test]

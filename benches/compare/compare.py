@@ -146,7 +146,7 @@ def main():
 
     start = functools.partial(lab.siwa_proxy, binary=binary, simulator=simulator, upstream=application)
     plain = lab.nginx("nginx alone", "nginx.conf", upstream=application.port).verifying_nothing()
-    # Where no token is to be found again, it remembers but one.
+    # Where no token is to be found again, it remembers but one: a full cache.
     forgetful = start("forgetful", SIWA_VERDICTS__CAPACITY="1")
     ours = start("siwa-proxy").replaced_in("distinct", forgetful)
     logging = start("with its access log", log=True)

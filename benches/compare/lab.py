@@ -53,18 +53,18 @@ class Running:
         return self
 
     def wait_until_it_answers(self, wanted, token=None):
-        for _ in range(12_000):
-            if status_of(self.port, token) == wanted:
-                return self
-            time.sleep(0.005)
-        sys.exit(f"{self.name} does not answer {wanted}; see {Path(self.log.name).read_text()[-2000:]}")
+        return self.wait_until(lambda: status_of(self.port, token) == wanted, f"answer {wanted}")
 
     def wait_until_it_logs(self, text):
+        return self.wait_until(lambda: text in Path(self.log.name).read_text(), f"log {text}")
+
+    def wait_until(self, it_does, what):
+        """For a minute at least: under valgrind everything takes long."""
         for _ in range(12_000):
-            if text in Path(self.log.name).read_text():
+            if it_does():
                 return self
             time.sleep(0.005)
-        sys.exit(f"{self.name} does not log {text}; see {Path(self.log.name).read_text()[-2000:]}")
+        sys.exit(f"{self.name} does not {what}; see {Path(self.log.name).read_text()[-2000:]}")
 
     def cpu_seconds(self):
         """Of all threads of the process and its children, by the scheduler's own count."""

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Which functions the program executes from its start to its first answers: the linker puts them side by side.
+"""Which functions the program executes from its start to its first answers, and to its end: the linker puts them side by side.
 
     benches/pgo/order.py PROGRAM FILE    # a line for each, by the name that the linker knows it by
 
-What a process at rest has in memory is, for the most part, code that it needed once. Scattered over the program it takes twice
-the room: memory comes in pages, and the kernel maps sixteen at a time. PROGRAM must still have its symbols. Needs what
-compare.py needs, and valgrind.
+What a process at rest has in memory is, for the most part, code that it needed once. Scattered over the program that takes
+several times the room (src/cost.md), since the kernel maps memory in groups of sixteen pages. PROGRAM must still have its
+symbols. Needs two cores, nginx, nm and valgrind.
 """
 
 import functools, re, subprocess, sys
@@ -24,7 +24,7 @@ def executed(start, name, cores, token=None):
     if token:
         ours.wait_until_it_answers(401).wait_until_it_answers(200, token)
     ours.end()
-    # One that calls itself is counted once more, as name'2.
+    # One that calls itself is counted once more, as name'2. Those of libraries are among them: there the linker has no say.
     return set(re.findall(r"^c?fn=\(\d+\) ([\w.$]+)", counts.read_text(), re.MULTILINE))
 
 

@@ -66,9 +66,10 @@ def log(start, application, tokens):
 
 
 def evict(start, application, tokens):
-    """Good tokens that were not seen before, and verdicts that make room for them."""
-    ours = start("evict", upstream=application, SIWA_VERDICTS__CAPACITY="100").wait_until_it_answers(200, tokens[0])
-    load(ours, "distinct", seconds=2)
+    """Good tokens that were not seen before, and in a full cache verdicts that make room for those that come again."""
+    # Fewer than the people, and enough for the doorkeeper to know them again.
+    ours = start("evict", upstream=application, SIWA_VERDICTS__CAPACITY="4000").wait_until_it_answers(200, tokens[0])
+    load(ours, "distinct", seconds=4)
     ours.end()
 
 

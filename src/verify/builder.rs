@@ -149,7 +149,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// How many verdicts are remembered at most; 0 remembers none.
+    /// How many verdicts are remembered at most; 0 remembers none. Once that many are, a token must come twice before its
+    /// verdict is.
     pub const fn verdict_capacity(mut self, entries: u64) -> Self {
         self.verdict_capacity = entries;
         self

@@ -19,7 +19,6 @@ mod bindings;
 mod builder;
 mod claim_names;
 mod claims;
-mod doorkeeper;
 mod email;
 mod error;
 pub mod explain;

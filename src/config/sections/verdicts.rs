@@ -10,8 +10,8 @@ use crate::verify::VerifierBuilder;
 pub(super) struct VerdictsSection {
     /// Verdicts remembered at most; default 100 000. A remembered one saves an RSA verification each time its token
     /// comes again, until the token expires. Size it after the people active within a day, a few hundred bytes each:
-    /// more costs memory, less costs time. When that many are remembered, another one is when its token comes a second time.
-    /// 0 remembers none, and judges every request anew.
+    /// more costs memory, less costs time. Once that many are remembered, a token must come twice before its verdict
+    /// is, and the least used one leaves. 0 remembers none, and judges every request anew.
     capacity: u64,
 }
 

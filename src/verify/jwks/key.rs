@@ -153,9 +153,9 @@ fn verify_prepared(
 ) -> Result<(), TokenFault> {
     let signature = base64url::decode(signature.as_bytes())
         .map_err(|_not_shown: base64::DecodeError| Malformation::Base64(Part::Signature))?;
-    // As `verify_sig` does, but for the contexts that it makes, copies and frees, for what may come in pieces.
-    let digest = digest::digest(&digest::SHA256, signing_input);
-    key.verify_digest_sig(&digest, &signature)
+    // In one step: `verify_sig` would make, copy and free contexts for a message that may come in pieces.
+    let hashed = digest::digest(&digest::SHA256, signing_input);
+    key.verify_digest_sig(&hashed, &signature)
         .map_err(|_says_nothing: Unspecified| TokenFault::Signature(None))
 }
 

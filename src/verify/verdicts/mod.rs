@@ -3,6 +3,8 @@
 //! A verdict says that signature and claims were right under this configuration. It holds no outcome of time, policy or
 //! nonce: those are asked again for every request.
 
+mod doorkeeper;
+
 use std::{
     hash::{BuildHasherDefault, Hash, Hasher},
     sync::{
@@ -19,10 +21,8 @@ use aws_lc_rs::{
 use moka::{Expiry, notification::RemovalCause, sync::Cache};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
-use super::{
-    claims::ClaimRules, doorkeeper::Doorkeeper, identity::Identity, jwks::VerifyingKey,
-    token::UnverifiedToken,
-};
+use self::doorkeeper::Doorkeeper;
+use super::{claims::ClaimRules, identity::Identity, jwks::VerifyingKey, token::UnverifiedToken};
 use crate::{
     clock::Clock,
     telemetry::{EvictionLabels, Metrics},
@@ -32,7 +32,7 @@ use crate::{
 ///
 /// It is the tag that AES-128-GCM gives data of which nothing is encrypted: GHASH, a universal hash. Two tokens of 8 KiB
 /// have the same one for at most one in 2^118 keys, whoever chose them, for as long as nobody sees a tag; and none leaves
-/// this file. So the key is random for each cache, and that the nonce is always the same tells nobody anything. A
+/// this folder. So the key is random for each cache, and that the nonce is always the same tells nobody anything. A
 /// cryptographic hash would take five times as long.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct TokenDigest([u8; 16]);
@@ -129,29 +129,34 @@ impl VerdictCache {
     /// Whom the token proved when it was judged, if that key is still good.
     pub(super) fn get(&self, digest: &TokenDigest) -> Option<Arc<Identity>> {
         let verdict = self.verdicts.get(digest)?;
-        (!verdict.key.is_withdrawn()).then_some(verdict.identity)
+        if verdict.key.is_withdrawn() {
+            self.verdicts.invalidate(digest);
+            return None;
+        }
+        Some(verdict.identity)
     }
 
-    /// Remembers that the token proved `identity` by `key`, if that is worth a place.
+    /// Remembers that the token proved `identity` by `key`.
     ///
-    /// Where another has to leave for it, it is when the token comes a second time: tokens that come once, however many, push
-    /// nobody out, and cost nothing but their verification.
+    /// A full cache remembers a token that comes a second time: those that come once, however many, push nobody out, and
+    /// cost nothing but their verification.
     pub(super) fn remember(
         &self,
         digest: TokenDigest,
         identity: Arc<Identity>,
         key: Arc<VerifyingKey>,
     ) {
-        if self.has_place_for(&digest) {
+        if self.admits(&digest) {
             self.entries.enter();
             self.verdicts.insert(digest, Verdict { identity, key });
         }
     }
 
-    fn has_place_for(&self, digest: &TokenDigest) -> bool {
+    /// Any while there is room; in a full cache, one whose token was judged before.
+    fn admits(&self, digest: &TokenDigest) -> bool {
         match self.capacity {
             0 => false,
-            most => self.entries.count() < most || self.doorkeeper.has_seen(digest.half()),
+            most => self.entries.count() < most || self.doorkeeper.note(digest.half()),
         }
     }
 }
@@ -162,7 +167,7 @@ impl std::fmt::Debug for TokenDigest {
     }
 }
 
-/// What evictions are counted by.
+/// The counters of evictions, looked up once: a family finds them under a lock.
 struct Evictions {
     expired: Counter,
     size: Counter,
