@@ -218,7 +218,9 @@ async fn a_verifier_gives_a_withdrawn_key_up_at_the_next_refresh() {
     world.apple.keys().rotate();
     world.apple.keys().withdraw(old.kid()).unwrap();
     world.refreshed().await;
+    assert_eq!(world.metric("siwa_verdict_cache_entries"), "1");
     assert_eq!(world.code(&token).await, "token_unknown_key");
+    assert_eq!(world.metric("siwa_verdict_cache_entries"), "0", "its verdict left the cache");
     assert_eq!(world.code(&world.token_by(&old)).await, "token_unknown_key");
     assert_eq!(world.fresh().await, "accepted");
 }
