@@ -1,4 +1,4 @@
-"""What the scripts beside this one and benches/pgo/train.py share: programs on chosen cores and their cost, tokens, load.
+"""What the scripts beside this one and in benches/pgo share: programs on chosen cores and their cost, tokens, load.
 
 No network and no Apple account: the keys and the tokens are those of `siwa-proxy sim`.
 """

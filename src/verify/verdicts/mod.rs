@@ -126,7 +126,7 @@ impl VerdictCache {
         tag.as_ref().try_into().map(TokenDigest).map_err(|_of_another_length| Unspecified)
     }
 
-    /// Whom the token proved when it was judged, if that key is still good.
+    /// Whom the token proved when it was judged, if that key is still good; otherwise it is forgotten.
     pub(super) fn get(&self, digest: &TokenDigest) -> Option<Arc<Identity>> {
         let verdict = self.verdicts.get(digest)?;
         if verdict.key.is_withdrawn() {
@@ -181,7 +181,7 @@ impl Evictions {
         Self { expired: caused_by("expired"), size: caused_by("size") }
     }
 
-    /// Counts one; not if the verdict made room for a newer one about the same token.
+    /// Counts one; not if the verdict made room for a newer one about the same token, or went with its key.
     fn count(&self, cause: RemovalCause) {
         let counter = match cause {
             RemovalCause::Expired => &self.expired,
